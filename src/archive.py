@@ -126,12 +126,13 @@ def encode_png(array: np.ndarray) -> bytes:
     Raises
     ------
     ValueError
-        If shape or dtype is another.
+        If shape or dtype is another, or there is no pixel.
     """
-    planes = array.shape[2] if array.ndim == 3 else 1
-    if array.ndim not in (2, 3) or planes not in (1, 3) or array.dtype not in (np.uint8, np.uint16):
+    grey = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)
+    colour = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+    if not array.size or not (grey or colour):
         raise ValueError(f"cannot store an image of {array.dtype} {array.shape} as PNG")
-    return cv2.imencode(".png", array[..., ::-1] if planes == 3 else array)[1].tobytes()
+    return cv2.imencode(".png", array[..., ::-1] if colour else array)[1].tobytes()
 
 
 def decode_image(encoded: bytes, flags: int, origin: str) -> np.ndarray:

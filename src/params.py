@@ -55,6 +55,25 @@ def load_params(path: Path, section: str, model: type[P], *, member: str | None 
         raise InputError(f"{path}: " + "; ".join(problems)) from None
 
 
+def load_keys(path: Path, section: str) -> list[str]:
+    """Return the names in a section of free names, such as the members, in their order.
+
+    Raises
+    ------
+    InputError
+        If the section is absent, empty or no map, or a name could not serve as a folder name.
+    """
+    node = _section(_read_yaml(path), section)
+    if not isinstance(node, dict) or not node:
+        raise InputError(f"{path}: {section} must name at least one entry, got {node!r}")
+    for name in node:
+        if not (isinstance(name, str) and name.replace("_", "").isalnum()):
+            raise InputError(
+                f"{path}: {section}.{name}: use letters, digits and underscores for the name"
+            )
+    return list(node)
+
+
 def _read_yaml(path: Path):
     path = Path(path)
     if not path.is_file():
@@ -78,7 +97,13 @@ def _member_overrides(document, member: str, path: Path) -> dict:
     if not isinstance(members, dict) or member not in members:
         known = ", ".join(members) if isinstance(members, dict) else "none"
         raise InputError(f"{path}: no member '{member}' under 'members'; known: {known}")
-    overrides = members[member] or {}
+    overrides = {} if members[member] is None else members[member]
+    maps = {f"members.{member}": overrides}
+    if isinstance(overrides, dict):
+        maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
+    for key, value in maps.items():
+        if not isinstance(value, dict | None):
+            raise InputError(f"{path}: {key} must be a map of keys to values, got {value!r}")
     unknown = set(overrides) - MEMBER_SECTIONS
     if unknown:
         raise InputError(
