@@ -1,0 +1,29 @@
+"""Where networks run, and with which arithmetic."""
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "bf16"]
+
+
+def choose_device(precision: str) -> tuple[torch.device, bool]:
+    """Return the GPU if there is one, else the CPU, and whether to compute in bfloat16.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bf16"}
+        "auto" takes bfloat16 where the hardware multiplies matrices of it: on a GPU, and on a CPU
+        with AMX, where it halves the time; elsewhere the CPU would emulate it slowly.
+
+    Raises
+    ------
+    ValueError
+        If `precision` is unknown.
+    """
+    if precision not in ("auto", "float32", "bf16"):
+        raise ValueError(f"precision '{precision}' is unknown; known: auto, float32, bf16")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if precision != "auto":
+        return device, precision == "bf16"
+    return device, device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
