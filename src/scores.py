@@ -1,0 +1,59 @@
+"""Scores by which the objects of all images are ranked."""
+
+import numpy as np
+
+SCORES = ("constant", "mean", "mean_sqrt_area")
+
+
+def object_scores(mean_probability: np.ndarray, area: np.ndarray, score: str) -> np.ndarray:
+    """Score objects by a fixed rule.
+
+    Parameters
+    ----------
+    mean_probability : ndarray of float, shape (N,)
+        In [0, 1].
+    area : ndarray of int, shape (N,)
+        In pixels.
+    score : {"constant", "mean", "mean_sqrt_area"}
+        1 for all; the mean probability; the mean probability times the square root of the area
+        (the best rule of the open solution to the CrowdAI mapping challenge).
+
+    Returns
+    -------
+    scores : ndarray of float64, shape (N,)
+        Only their order matters; `mean_sqrt_area` is not limited to [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `score` is unknown.
+    """
+    if score == "constant":
+        return np.ones(len(area))
+    if score == "mean":
+        return np.asarray(mean_probability, np.float64)
+    if score == "mean_sqrt_area":
+        return mean_probability * np.sqrt(area)
+    raise ValueError(f"score '{score}' is unknown; known: {', '.join(SCORES)}")
+
+
+def best_of_each(groups: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:
+    """Return the indices of the at most `limit` best rows of each group.
+
+    Parameters
+    ----------
+    groups, scores : ndarray, shape (N,)
+        The image of each object and its score; of equal scores the first rows win.
+    limit : int
+        At least 1.
+
+    Returns
+    -------
+    kept : ndarray of int64
+        Ordered by group, then by falling score.
+    """
+    _, ids = np.unique(groups, return_inverse=True)
+    order = np.lexsort((np.arange(len(ids)), -scores, ids))
+    starts = np.searchsorted(ids[order], np.arange(ids.max(initial=-1) + 1))
+    rank = np.arange(len(order)) - starts[ids[order]]
+    return order[rank < limit]
