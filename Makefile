@@ -1,0 +1,44 @@
+# Every target works on a fresh machine with Python 3.11+, make and git: .venv is made if missing.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export NO_ALBUMENTATIONS_UPDATE := 1
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test test-fast lint table report clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED)  ## make .venv with the pinned requirements
+
+$(INSTALLED): requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+repro: $(INSTALLED)  ## run what is not up to date, from the data set to the report
+	dvc repro
+	@echo && cat reports/results.md && echo && echo "Report: $(CURDIR)/reports/index.html"
+
+test: $(INSTALLED) lint  ## lint and all tests
+	python -m pytest
+
+test-fast: $(INSTALLED)  ## the tests that take seconds
+	python -m pytest -m "not slow"
+
+lint: $(INSTALLED)  ## check style and format
+	ruff check .
+	ruff format --check .
+
+table: $(INSTALLED)  ## the experiments, best first, with what they changed
+	@dvc exp show --only-changed --hide-workspace --hide-failed --drop '(/|\.py$$|\.json)' \
+		--sort-by oof.ap50 --sort-order desc --no-pager
+
+report: $(INSTALLED)  ## draw the report again
+	dvc repro ablation_report
+
+clean:  ## remove everything that can be made again, but not the data and models of other runs
+	rm -rf .venv .tensorboard .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
