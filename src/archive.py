@@ -136,7 +136,7 @@ def encode_png(array: np.ndarray) -> bytes:
 
 
 def decode_image(encoded: bytes, flags: int, origin: str) -> np.ndarray:
-    """Decode PNG or JPEG bytes; colours come as RGB (H, W, 3), one plane as (H, W).
+    """Decode PNG or JPEG bytes; colours come as RGB or RGBA (H, W, 3 or 4), one plane as (H, W).
 
     Parameters
     ----------
@@ -155,7 +155,9 @@ def decode_image(encoded: bytes, flags: int, origin: str) -> np.ndarray:
     array = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags) if encoded else None
     if array is None:
         raise InputError(f"{origin}: not a readable image")
-    return np.ascontiguousarray(array[..., ::-1]) if array.ndim == 3 else array
+    if array.ndim == 2:
+        return array
+    return np.ascontiguousarray(array[..., [2, 1, 0, 3][: array.shape[2]]])  # BGR(A) to RGB(A)
 
 
 def suffix_of(encoded: bytes, origin: str) -> str:

@@ -11,9 +11,16 @@ from torch import nn
 
 from src.errors import InputError
 
+DECODERS_OF_DEPTH = ("unet", "unetplusplus", "manet")  # want one width for each level
+
 
 def build_model(
-    *, architecture: str, encoder: str, encoder_weights: str | None, channels: int
+    *,
+    architecture: str,
+    encoder: str,
+    encoder_depth: int,
+    encoder_weights: str | None,
+    channels: int,
 ) -> nn.Module:
     """Build a network that maps (B, 3, H, W) images to (B, channels, H, W) logits.
 
@@ -25,6 +32,8 @@ def build_model(
         A decoder of segmentation-models-pytorch: Unet, Linknet, FPN, ...
     encoder : str
         An encoder of that library, or `tu-NAME` for any timm model.
+    encoder_depth : int
+        How often the encoder halves height and width, 3 to 5 (what lies deeper is left out).
     encoder_weights : str or None
         Name of a pretrained set ("imagenet" is downloaded by the library), None for random. For a
         timm encoder any name stands for the set in the encoder's own name (`tu-NAME.SET`).
@@ -36,14 +45,19 @@ def build_model(
     InputError
         If a name is unknown or the pretrained weights cannot be had.
     """
+    options = {}
+    if architecture.lower() in DECODERS_OF_DEPTH:
+        options["decoder_channels"] = [16 * 2**level for level in reversed(range(encoder_depth))]
     own_set = encoder.startswith("tu-") and encoder_weights is not None  # named in the encoder
     try:
         return smp.create_model(
             architecture,
             encoder_name=encoder,
+            encoder_depth=encoder_depth,
             encoder_weights=True if own_set else encoder_weights,
             in_channels=3,
             classes=channels,
+            **options,
         )
     except (KeyError, ValueError, RuntimeError) as error:
         # The library answers unknown names and missing weights in three ways of its own.
@@ -99,6 +113,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
     model = build_model(
         architecture=description["architecture"],
         encoder=description["encoder"],
+        encoder_depth=description["encoder_depth"],
         encoder_weights=None,  # the saved weights replace them
         channels=description["channels"],
     )

@@ -46,12 +46,17 @@ def load_params(path: Path, section: str, model: type[P], *, member: str | None 
     node = _section(document, section)
     if not isinstance(node, dict):
         raise InputError(f"{path}: no section '{section}'; add it or restore it from git")
+    overrides = {}
     if member is not None:
-        node = _merge(node, _member_overrides(document, member, path).get(section) or {})
+        overrides = _member_overrides(document, member, path).get(section) or {}
+        node = _merge(node, overrides)
     try:
         return model.model_validate(node)
     except ValidationError as error:
-        problems = [_problem(section, e, model) for e in error.errors()]
+        problems = [
+            _problem(f"members.{member}." * (e["loc"][0] in overrides) + section, e, model)
+            for e in error.errors()
+        ]
         raise InputError(f"{path}: " + "; ".join(problems)) from None
 
 
@@ -79,7 +84,9 @@ def _read_yaml(path: Path):
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
     try:
-        return YAML(typ="safe").load(path.read_text())
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; save it as such") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""

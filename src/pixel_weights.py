@@ -21,7 +21,7 @@ def pixel_weights(
         d1, d2 in quarter pixels, sqrt(area) in pixels with 0 on the background.
     distance : {"none", "d1", "d1_d2"}
         What d is: no distance factor, the nearest object, or the sum of the two nearest. With a
-        single object d2 is at its clip of 63.75 px, so d1_d2 draws no halo around it.
+        single object d2 is at its clip (`weight_maps.max_distance`): d1_d2 draws no halo around it.
     w0 : float
         Weight added at distance 0; not negative.
     sigma : float

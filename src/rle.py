@@ -50,8 +50,14 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
         return EncodedObjects(labels, [], labels.copy(), np.empty((0, 4), np.int64))
     areas = np.add.reduceat(stops - starts, first)
     boxes = _boxes(starts, stops, first, height)
-    groups = np.split(np.stack([starts, stops], axis=1), first[1:])
-    rles = [_compress(runs.ravel(), height, width) for runs in groups]
+    gaps = starts - np.concatenate([[0], stops[:-1]])
+    gaps[first] = starts[first]  # an object's first gap reaches from the first pixel
+    counts = np.stack([gaps, stops - starts], axis=1)
+    rest = columns.size - stops[np.append(first[1:], len(stops)) - 1]
+    rles = [
+        _compress(part.ravel(), tail, height, width)
+        for part, tail in zip(np.split(counts, first[1:]), rest, strict=True)
+    ]
     return EncodedObjects(labels, rles, areas, boxes)
 
 
@@ -70,9 +76,8 @@ def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int
     return np.stack([x, y, right - x + 1, bottom - y + 1], axis=1)
 
 
-def _compress(edges: np.ndarray, height: int, width: int) -> dict:
-    counts = np.diff(edges, prepend=0, append=height * width)
-    if counts[-1] == 0:  # the object holds the last pixel: no background run follows
-        counts = counts[:-1]
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+def _compress(counts: np.ndarray, rest: int, height: int, width: int) -> dict:
+    # No background run follows an object that holds the last pixel.
+    counts = [*counts.tolist(), int(rest)] if rest else counts.tolist()
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode()}

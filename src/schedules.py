@@ -1,16 +1,15 @@
 """Optimisers and learning-rate schedules of one training phase."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch.optim import lr_scheduler
 
 OPTIMISERS = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": lambda weights, lr, weight_decay: torch.optim.SGD(
-        weights, lr=lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
-    ),
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
 }
 SCHEDULES = {
     "constant": lambda optimiser, steps, lr: lr_scheduler.ConstantLR(optimiser, factor=1),

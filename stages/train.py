@@ -27,6 +27,7 @@ from tqdm import tqdm
 from src.archive import ImageArchive
 from src.augmentation import centre_crop, training_transform
 from src.device import Precision, choose_device
+from src.epoch_draws import epoch_draws
 from src.errors import InputError
 from src.holdout import hold_out_groups
 from src.labels import IGNORED
@@ -42,6 +43,7 @@ from src.weight_average import update_average
 class ModelParams(Params):
     architecture: str
     encoder: str
+    encoder_depth: int = Field(ge=3, le=5)
     encoder_weights: str
     resize: float = Field(gt=0, le=8)
     mean: list[float] = Field(min_length=3, max_length=3)
@@ -157,6 +159,7 @@ def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: s
     description = {
         "architecture": setting.model.architecture,
         "encoder": setting.model.encoder,
+        "encoder_depth": setting.model.encoder_depth,
         "channels": 1,
     }
     weights = setting.model.encoder_weights
@@ -170,24 +173,24 @@ def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: s
     average = copy.deepcopy(model).eval() if train.ema_decay else model
     best, best_dice, curve, steps = average, -1.0, [], 0
     epochs = sum(phase.epochs for phase in train.phases)
-    images = sum(phase.epochs * _count(learnt, phase, train)[1] for phase in train.phases)
+    images = sum(phase.epochs * len(_draws(learnt, phase, train, 0)) for phase in train.phases)
     with tqdm(total=images, desc=f"train {title}", unit="image", smoothing=0.05) as bar:
         for number, phase in enumerate(train.phases):
             model.encoder.requires_grad_(not phase.freeze_encoder)
             learning = [p for p in model.parameters() if p.requires_grad]
-            batches, used = _count(learnt, phase, train)
+            used = len(_draws(learnt, phase, train, 0))
             optimiser, schedule = phase_optimiser(
                 learning,
                 optimiser=phase.optimiser,
                 schedule=phase.schedule,
                 lr=phase.lr,
                 weight_decay=train.weight_decay,
-                steps=phase.epochs * batches,
+                steps=phase.epochs * math.ceil(used / train.batch_size),
             )
             for _ in range(phase.epochs):
                 epoch = len(curve) + 1
                 row = {"epoch": epoch, "phase": number, "lr": optimiser.param_groups[0]["lr"]}
-                loader = _loader(learnt, _draws(learnt, phase, train, epoch)[:used], train)
+                loader = _loader(learnt, _draws(learnt, phase, train, epoch), train)
                 model.train()
                 if phase.freeze_encoder:
                     model.encoder.eval()  # else its batch-norm statistics would move
@@ -291,20 +294,14 @@ def _split(args, train: TrainParams) -> tuple[list[str], list[str], list[str]]:
     return names[~held].tolist(), names[held].tolist(), table.loc[left_out, "name"].tolist()
 
 
-def _count(crops: TrainingCrops, phase: Phase, train: TrainParams) -> tuple[int, int]:
-    """Return batches and images of an epoch; a last partial batch is left out (batch norm)."""
-    images = max(1, round(phase.fraction * len(crops)))
-    batches = max(1, images // train.batch_size)
-    return batches, min(images, batches * train.batch_size)
-
-
 def _draws(crops: TrainingCrops, phase: Phase, train: TrainParams, epoch: int):
-    """Return the shuffled (index, seed of its augmentation) of an epoch."""
-    chosen = np.random.default_rng(train.seed).permutation(len(crops))
-    chosen = chosen[: max(1, round(phase.fraction * len(crops)))]  # the same all through a phase
-    rng = np.random.default_rng([train.seed, epoch])
-    order = rng.permutation(chosen)
-    return list(zip(order.tolist(), rng.integers(2**31, size=len(order)).tolist(), strict=True))
+    return epoch_draws(
+        len(crops),
+        fraction=phase.fraction,
+        batch_size=train.batch_size,
+        seed=train.seed,
+        epoch=epoch,
+    )
 
 
 def _loader(crops: TrainingCrops, draws: list, train: TrainParams) -> DataLoader:

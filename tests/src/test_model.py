@@ -6,7 +6,7 @@ import torch
 from src.errors import InputError
 from src.model import build_model, load_model, normalise, save_model, stride
 
-SMALL = {"architecture": "Linknet", "encoder": "tu-test_resnet", "channels": 1}
+SMALL = {"architecture": "Linknet", "encoder": "tu-test_resnet", "encoder_depth": 5, "channels": 1}
 
 
 def test_a_saved_network_answers_as_before(tmp_path):

@@ -279,3 +279,14 @@ def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path, name):
     path = write(tmp_path, f"members:\n  main: {{}}\n  {name}: {{}}\n")
     with pytest.raises(InputError, match="use letters, digits and underscores"):
         load_keys(path, "members")
+
+
+def test_a_mistake_in_an_override_is_named_where_it_stands(tmp_path):
+    with pytest.raises(InputError, match="members.b.loss.w0: .* got '7'"):
+        load_loss(tmp_path, "members:\n  b:\n    loss:\n      w0: '7'\n")
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_bytes("loss: {w0: 1}  # Größe".encode("latin-1"))
+    with pytest.raises(InputError, match="params.yaml: not UTF-8 text; save it as such"):
+        load_params(tmp_path / "params.yaml", "loss", LossParams)

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from src.pixel_weights import pixel_weights
+from src.distances import QUARTERS
+from src.pixel_weights import STEPS_PER_PIXEL, pixel_weights
 
 OFF = {"distance": "none", "w0": 0.0, "sigma": 1.0, "size_weight": 0.0}
 
@@ -61,3 +62,7 @@ def test_both_factors_multiply():
 def test_an_unknown_distance_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="'d2' is unknown; known: none, d1, d1_d2"):
         pixel_weights(planes(0, 0, 0), **OFF | {"distance": "d2"})
+
+
+def test_distances_are_read_in_the_steps_they_are_stored_in():
+    assert STEPS_PER_PIXEL == QUARTERS

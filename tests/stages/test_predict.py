@@ -24,7 +24,12 @@ def data(tmp_path):
     folds.to_csv(tmp_path / "folds.csv", index=False)
     (tmp_path / "model").mkdir()
     torch.manual_seed(0)
-    description = {"architecture": "Linknet", "encoder": "tu-test_resnet", "channels": 1}
+    description = {
+        "architecture": "Linknet",
+        "encoder": "tu-test_resnet",
+        "encoder_depth": 5,
+        "channels": 1,
+    }
     network = build_model(**description, encoder_weights=None)
     description |= {"mean": [0.5] * 3, "std": [0.2] * 3, "resize": 1.0}
     save_model(tmp_path / "model", network, description)

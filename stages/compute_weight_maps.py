@@ -1,0 +1,64 @@
+"""Measure, for every pixel, what the loss weights are made of.
+
+    python -m stages.compute_weight_maps data/prepared/instances.zip data/weight_maps.zip
+
+Reads  instances.zip    <name>.png  uint16 (H, W), 0 background, 1..N objects, 65535 ignore
+Writes weight_maps.zip  <name>.png  uint8 (H, W, 3): d1 and d2, the distances to the nearest and to
+                        the second nearest object in quarter pixels; sqrt(object area) in pixels
+
+Ignored pixels belong to no object: they have distances like the background, and size 0.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from joblib import Parallel, delayed
+from pydantic import Field
+from tqdm import tqdm
+
+from src.archive import ImageArchive, decode_image, write_archive
+from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.errors import InputError
+from src.labels import IGNORE
+from src.params import Params, load_params
+
+
+class WeightMapParams(Params):
+    max_distance: int = Field(ge=1, le=63)  # px; distances are clipped here
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("instances", type=Path)
+    parser.add_argument("weight_maps", type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    params = load_params(args.params, "weight_maps", WeightMapParams)
+
+    archive = ImageArchive(args.instances)
+    if not archive.names:
+        raise InputError(f"{args.instances}: holds no instance maps; prepare a labelled split")
+    maps = Parallel(n_jobs=-1, return_as="generator")(
+        delayed(weight_map)(archive.read_bytes(name), f"{args.instances}: {name}", **dict(params))
+        for name in archive.names
+    )
+    maps = tqdm(maps, total=len(archive.names), desc="weight maps", unit="image")
+    count = write_archive(args.weight_maps, zip(archive.names, maps, strict=True))
+    print(f"{count} weight maps -> {args.weight_maps}")
+
+
+def weight_map(encoded: bytes, origin: str, max_distance: int) -> np.ndarray:
+    """Return the three planes, uint8 (H, W, 3), of an encoded instance map."""
+    instances = decode_image(encoded, cv2.IMREAD_UNCHANGED, origin)
+    objects = np.where(instances == IGNORE, 0, instances)
+    d1, d2 = two_nearest_distances(objects, max_distance)
+    return np.dstack([encode_distances(d1), encode_distances(d2), sqrt_area(objects)])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

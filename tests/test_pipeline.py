@@ -1,0 +1,204 @@
+"""The whole pipeline on a small sample: its figures, its second run, and what each edit reruns."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+EXPECTED = json.loads((Path(__file__).parent / "pipeline_metrics.json").read_text())
+# Float arithmetic differs between processors, and training carries the difference on.
+TOLERANCE = {"ap50": 0.15, "f1_50": 0.15, "dice_mean": 0.08}
+SMALL = {
+    "sample": {"train": 40, "val": 12, "test": 4},
+    "model": {"encoder": "tu-test_resnet"},
+    "train": {"precision": "float32", "evaluate_every": 10},
+    "predict": {"views": "hflip", "precision": "float32"},
+    "report": {"overlays": 1},
+}
+PHASE = {"epochs": 40, "lr": 0.01}
+TRAINING = {"train@main-0", "train@main-1"}
+PREDICTION = {"predict@main-0", "predict@main-1"}
+AFTER_PREDICTION = {"ensemble", "postprocess", "rescore", "evaluate", "ablation_report"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A copy of the repository with a small sample, reproduced once."""
+    root = tmp_path_factory.mktemp("repository")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.endswith("/dvc.lock"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    params = read_params(root)
+    for section, values in SMALL.items():
+        params[section].update(values)
+    params["train"]["phases"][0].update(PHASE)
+    write_params(root, params)
+    dvc(root, "repro")
+    return root
+
+
+def dvc(root, *arguments):
+    bin_folder = str(Path(sys.executable).parent)
+    environment = os.environ | {
+        "PATH": bin_folder + os.pathsep + os.environ["PATH"],
+        "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def read_params(root):
+    return YAML(typ="safe").load((root / "params.yaml").read_text())
+
+
+def write_params(root, params):
+    with (root / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def set_param(params, key, value):
+    *sections, name = key.split(".")
+    for section in sections:
+        params = params[section]
+    assert params.get(name) != value
+    params[name] = value
+
+
+@pytest.fixture
+def edit(repository):
+    """Function that edits a param or a source file; undone afterwards."""
+    kept = {}
+
+    def edit(target, value=None):
+        path = repository / (target if target.endswith(".py") else "params.yaml")
+        kept[path] = path.read_text()
+        if target.endswith(".py"):
+            path.write_text(kept[path] + "\n# an edit\n")
+        else:
+            params = read_params(repository)
+            set_param(params, target, value)
+            write_params(repository, params)
+
+    yield edit
+    for path, text in kept.items():
+        path.write_text(text)
+
+
+def stages_run(output):
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def stages_changed(root):
+    return set(json.loads(dvc(root, "status", "--json")))
+
+
+def test_the_figures_are_those_stored(repository):
+    metrics = json.loads((repository / "reports/metrics.json").read_text())
+    for key, expected in EXPECTED.items():
+        assert metrics[key] == pytest.approx(expected, abs=TOLERANCE[key.split(".")[1]]), key
+
+
+def test_every_tile_is_predicted_and_reported(repository):
+    metrics = json.loads((repository / "reports/metrics.json").read_text())
+    assert (metrics["oof.images"], metrics["val.images"]) == (40, 12)
+    assert len(json.loads((repository / "data/predictions/test.json").read_text())) > 0
+    assert "oof" in (repository / "reports/results.md").read_text()
+    assert (repository / "reports/index.html").stat().st_size > 50_000
+
+
+def test_a_second_run_does_nothing(repository):
+    assert "Data and pipelines are up to date" in dvc(repository, "repro")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
+        ("dataset.category_id", 7, {"prepare_masks"}),
+        ("prepare_masks.edge_width", 3, {"prepare_masks"}),
+        ("split_folds.seed", 5, {"split_folds", "ensemble", "evaluate", "ablation_report"}),
+        ("weight_maps.max_distance", 20, {"compute_weight_maps"}),
+        ("model.resize", 2.0, TRAINING),
+        ("loss.sigma", 7.0, TRAINING),
+        ("augment.rotate", 5.0, TRAINING),
+        ("train.weight_decay", 0.02, TRAINING),
+        ("members.main.loss", {"sigma": 9.0}, TRAINING | {"ensemble", "ablation_report"}),
+        ("predict.views", "d4", PREDICTION),
+        ("ensemble.merge", "gmean", {"ensemble"}),
+        ("postprocess.threshold", 0.4, {"postprocess"}),
+        ("rescore.score", "constant", {"rescore"}),
+        ("evaluate.max_detections", 10, {"evaluate"}),
+        ("report.scale", 1, {"ablation_report"}),
+    ],
+)
+def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, value, stages):
+    edit(key, value)
+    assert stages_changed(repository) == stages
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("src/footprints.py", {"data/dvc.yaml:make_sample"}),
+        ("src/segmentations.py", {"prepare_masks"}),
+        ("src/folds.py", {"split_folds"}),
+        ("src/distances.py", {"compute_weight_maps"}),
+        ("src/losses.py", TRAINING),
+        ("src/views.py", PREDICTION),
+        ("src/model.py", TRAINING | PREDICTION),
+        ("src/probability_maps.py", PREDICTION | {"ensemble"}),
+        ("src/objects.py", {"postprocess"}),
+        ("src/scores.py", {"rescore"}),
+        ("src/coco_evaluation.py", {"evaluate"}),
+        ("src/figures.py", {"ablation_report"}),
+    ],
+)
+def test_a_module_reaches_exactly_the_stages_that_import_it(repository, edit, module, stages):
+    edit(module)
+    assert stages_changed(repository) == stages
+
+
+def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository, edit):
+    edit("src/scores.py")
+    assert stages_run(dvc(repository, "repro")) == {"rescore"}
+
+
+def test_a_postprocessing_param_trains_nothing(repository, edit):
+    edit("postprocess.threshold", 0.3)
+    assert stages_run(dvc(repository, "repro")) == AFTER_PREDICTION - {"ensemble"}
+
+
+def test_a_loss_param_reruns_training_and_what_follows_and_nothing_before(repository, edit):
+    edit("loss.dice_weight", 5.0)
+    assert stages_run(dvc(repository, "repro")) == TRAINING | PREDICTION | AFTER_PREDICTION
+
+
+def test_a_wrong_param_stops_with_one_sentence(repository, edit):
+    edit("postprocess.treshold", 0.4)
+    command = [sys.executable, "-m", "stages.postprocess", "data/ensemble", "data/candidates"]
+    run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.strip() == (
+        "params.yaml: postprocess.treshold: unknown key; "
+        "known: threshold, connectivity, max_hole, min_area, dilate"
+    )
