@@ -155,21 +155,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: str):
     """Run all phases; return the network to keep, the curve, and how to rebuild the network."""
-    train, device = setting.train, setting.device
-    description = {
-        "architecture": setting.model.architecture,
-        "encoder": setting.model.encoder,
-        "encoder_depth": setting.model.encoder_depth,
-        "channels": 1,
-    }
-    weights = setting.model.encoder_weights
-    model = build_model(**description, encoder_weights=None if weights == "none" else weights)
-    if train.crop_size % stride(model):
-        raise InputError(
-            f"params.yaml: train.crop_size {train.crop_size} must be a multiple of "
-            f"{stride(model)}, the stride of {setting.model.encoder}"
-        )
-    model = model.to(device, memory_format=torch.channels_last)
+    train = setting.train
+    model, description = _network(setting)
     average = copy.deepcopy(model).eval() if train.ema_decay else model
     best, best_dice, curve, steps = average, -1.0, [], 0
     epochs = sum(phase.epochs for phase in train.phases)
@@ -213,13 +200,30 @@ def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: s
                 for kind in ("fold", "holdout"):
                     row |= _watch(average, watched[kind], setting, kind, epoch, epochs)
                 curve.append(row)
-                for key in row.keys() - {"epoch"}:
-                    if writer is not None and not math.isnan(row[key]):
-                        writer.add_scalar(key, row[key], epoch)
+                _write_events(writer, row)
                 if row["holdout_dice"] > best_dice:  # never true without a hold-out
                     best_dice, best = row["holdout_dice"], copy.deepcopy(average)
     description |= setting.model.model_dump(include={"resize", "mean", "std"})
     return best.eval(), curve, description
+
+
+def _network(setting: Setting) -> tuple[torch.nn.Module, dict]:
+    """Build the network on its device; return it with the arguments that build it again."""
+    params = setting.model
+    description = {
+        "architecture": params.architecture,
+        "encoder": params.encoder,
+        "encoder_depth": params.encoder_depth,
+        "channels": 1,
+    }
+    weights = None if params.encoder_weights == "none" else params.encoder_weights
+    model = build_model(**description, encoder_weights=weights)
+    if setting.train.crop_size % stride(model):
+        raise InputError(
+            f"params.yaml: train.crop_size {setting.train.crop_size} must be a multiple of "
+            f"{stride(model)}, the stride of {params.encoder}"
+        )
+    return model.to(setting.device, memory_format=torch.channels_last), description
 
 
 def _step(model, batch, setting: Setting, dice_scale: float, optimiser, learning) -> float:
@@ -277,11 +281,12 @@ def _watch(model, crops: TrainingCrops, setting: Setting, kind: str, epoch: int,
 
 def _split(args, train: TrainParams) -> tuple[list[str], list[str], list[str]]:
     """Return the names to learn from, to choose the epoch by, and of the fold left out."""
-    if not args.folds.is_file():
-        raise InputError(f"{args.folds}: no such file; run the split_folds stage")
-    table = pd.read_csv(args.folds).merge(
-        pd.read_csv(args.prepared / "images.csv")[["name", "group"]], on="name"
-    )
+    images = args.prepared / "images.csv"
+    for path, stage in ((args.folds, "split_folds"), (images, "prepare_masks")):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; run the {stage} stage")
+    groups = pd.read_csv(images, dtype={"group": str}, keep_default_na=False)[["name", "group"]]
+    table = pd.read_csv(args.folds).merge(groups, on="name")
     left_out = table["fold"] == args.fold
     if not left_out.any() or left_out.all():
         known = sorted(table["fold"].unique().tolist())
@@ -319,6 +324,12 @@ def _event_writer(folder: Path | None) -> SummaryWriter | None:
         return None
     shutil.rmtree(folder, ignore_errors=True)  # else two runs are drawn over each other
     return SummaryWriter(folder)
+
+
+def _write_events(writer: SummaryWriter | None, row: dict) -> None:
+    for key in row.keys() - {"epoch"} if writer is not None else ():
+        if not math.isnan(row[key]):
+            writer.add_scalar(key, row[key], row["epoch"])
 
 
 def _write(folder: Path, model, curve: list[dict], description: dict) -> None:
