@@ -10,7 +10,6 @@ Writes oof.zip, val.zip, test.zip                                     uint8 (H, 
 """
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from src.archive import ImageArchive, write_archive
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.params import Params, load_keys, load_params
 from src.probability_maps import merge_maps
 
@@ -45,10 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     members = load_keys(args.params, "members")
 
     fold_of = pd.read_csv(args.folds).set_index("name")["fold"]
-    partial = args.ensemble.with_name(args.ensemble.name + ".partial")
-    for folder in (partial, args.ensemble):
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
+    with new_folder(args.ensemble) as folder:
         for split in ("oof", "val", "test"):
             archives = {
                 (member, fold): ImageArchive(
@@ -67,10 +64,7 @@ def main(argv: list[str] | None = None) -> None:
                 (name, merge_maps([source.read(name) for source in sources[name]], merge))
                 for name in tqdm(names, desc=f"ensemble {split}", unit="image")
             )
-            write_archive(partial / f"{split}.zip", merged)
-        partial.rename(args.ensemble)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            write_archive(folder / f"{split}.zip", merged)
     print(f"{len(members)} members x {len(folds)} folds -> {args.ensemble}")
 
 

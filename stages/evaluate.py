@@ -15,7 +15,6 @@ Writes metrics.json                     {"<split>.<metric>": number, or null whe
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +22,7 @@ from pydantic import Field
 
 from src.coco_evaluation import check_predictions, evaluate_detections
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.object_metrics import IMAGE_COLUMNS, score_images, score_together
 from src.params import Params, load_params
 
@@ -97,16 +97,12 @@ def _evaluate_split(truth: dict, origin: Path, max_detections: int) -> tuple[dic
 
 
 def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]]) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for split, of_split in tables.items():
-        of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
-        for name in ("images", "precision_recall"):
-            path = partial / f"{name}_{split}.csv"
-            of_split[name].round(6).to_csv(path, index=False, lineterminator="\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with new_folder(folder) as partial:
+        for split, of_split in tables.items():
+            of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
+            for name in ("images", "precision_recall"):
+                path = partial / f"{name}_{split}.csv"
+                of_split[name].round(6).to_csv(path, index=False, lineterminator="\n")
 
 
 def _read_json(path: Path):

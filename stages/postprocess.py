@@ -9,7 +9,6 @@ Writes candidates/{oof,val,test}.parquet  one row per object: name, height, widt
 """
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from src.archive import ImageArchive, decode_image
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.objects import label_objects, object_probabilities
 from src.params import Params, load_params
 from src.rle import encode_instances
@@ -56,11 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "postprocess", PostprocessParams)
 
-    partial = args.candidates.with_name(args.candidates.name + ".partial")
-    for folder in (partial, args.candidates):
-        shutil.rmtree(folder, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(args.candidates) as folder:
         for split in ("oof", "val", "test"):
             maps = ImageArchive(args.ensemble / f"{split}.zip")
             tables = Parallel(n_jobs=-1, return_as="generator")(
@@ -69,11 +65,8 @@ def main(argv: list[str] | None = None) -> None:
             tables = list(tqdm(tables, split, total=len(maps.names), unit="image"))
             empty = pd.DataFrame(columns=list(COLUMNS))
             candidates = pd.concat(tables, ignore_index=True) if tables else empty
-            candidates.astype(COLUMNS).to_parquet(partial / f"{split}.parquet", index=False)
+            candidates.astype(COLUMNS).to_parquet(folder / f"{split}.parquet", index=False)
             print(f"{len(candidates)} candidates in {len(maps.names)} {split} images")
-        partial.rename(args.candidates)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _candidates(name: str, encoded: bytes, params: PostprocessParams) -> pd.DataFrame:

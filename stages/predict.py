@@ -8,7 +8,6 @@ Writes oof.zip, val.zip, test.zip   <name>.png  uint8 (H, W): probability * 255
 """
 
 import argparse
-import shutil
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
@@ -22,6 +21,7 @@ from src.archive import PHOTO, ImageArchive, write_archive
 from src.device import Precision, choose_device
 from src.errors import InputError
 from src.model import load_model, normalise, stride
+from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.prediction import predict_image
 from src.probability_maps import encode_probability
@@ -71,17 +71,11 @@ def main(argv: list[str] | None = None) -> None:
         overlap=params.overlap,
     )
     images = ImageArchive(args.prepared / "images.zip")
-    partial = args.probabilities.with_name(args.probabilities.name + ".partial")
-    for folder in (partial, args.probabilities):
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
+    with new_folder(args.probabilities) as folder:
         for split, names in _names(args).items():
             maps = _maps(predict, images, names, device, split)
-            write_archive(partial / f"{split}.zip", zip(names, maps, strict=True))
+            write_archive(folder / f"{split}.zip", zip(names, maps, strict=True))
             print(f"{len(names)} {split} maps -> {args.probabilities / split}.zip")
-        partial.rename(args.probabilities)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _names(args) -> dict[str, list[str]]:

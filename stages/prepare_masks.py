@@ -13,7 +13,6 @@ Writes images.zip     <name>.png or .jpg  the image files as they are
 import argparse
 import csv
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from src.archive import write_archive
 from src.coco_dataset import CocoDataset, prepare_image, read_dataset, write_truth
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.photos import as_png_or_jpeg
 
@@ -63,17 +63,8 @@ def main(argv: list[str] | None = None) -> None:
 
     _check_output(args.prepared)
     dataset = read_dataset(args.root, dataset_params.category_id)
-    prepared = args.prepared.resolve()
-    partial = prepared.with_name(prepared.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
-    try:
-        counts = _write_all(dataset, args.root, partial, params)
-        if prepared.exists():
-            shutil.rmtree(prepared)
-        partial.rename(prepared)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_folder(args.prepared) as folder:
+        counts = _write_all(dataset, args.root, folder, params)
     print(f"{args.prepared}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 

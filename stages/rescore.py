@@ -9,7 +9,6 @@ Writes predictions/{oof,val,test}.json  COCO results: image_id, category_id, seg
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.scores import best_of_each, object_scores
 
@@ -38,22 +38,15 @@ def main(argv: list[str] | None = None) -> None:
     image_ids = pd.read_csv(args.prepared / "images.csv").set_index("name")["image_id"]
     truth = json.loads((args.prepared / "truth_train.json").read_text())
     category_id = truth["categories"][0]["id"]
-    partial = args.predictions.with_name(args.predictions.name + ".partial")
-    for folder in (partial, args.predictions):
-        shutil.rmtree(folder, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with new_folder(args.predictions) as folder:
         for split in ("oof", "val", "test"):
             path = args.candidates / f"{split}.parquet"
             if not path.is_file():
                 raise InputError(f"{path}: no such file; run the postprocess stage")
             candidates = pd.read_parquet(path)
             results = _results(candidates, image_ids, category_id, params)
-            (partial / f"{split}.json").write_text(json.dumps(results))
+            (folder / f"{split}.json").write_text(json.dumps(results))
             print(f"{len(results)} of {len(candidates)} {split} candidates kept")
-        partial.rename(args.predictions)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _results(candidates: pd.DataFrame, image_ids, category_id: int, params: RescoreParams):

@@ -33,6 +33,7 @@ from src.holdout import hold_out_groups
 from src.labels import IGNORED
 from src.losses import segmentation_loss
 from src.model import build_model, normalise, save_model, stride
+from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.pixel_weights import pixel_weights
 from src.schedules import phase_optimiser
@@ -333,13 +334,9 @@ def _write_events(writer: SummaryWriter | None, row: dict) -> None:
 
 
 def _write(folder: Path, model, curve: list[dict], description: dict) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    for path in (partial, folder):
-        shutil.rmtree(path, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_model(partial, model, description)
-    pd.DataFrame(curve).to_csv(partial / "curve.csv", index=False, float_format="%.6g")
-    partial.rename(folder)
+    with new_folder(folder) as partial:
+        save_model(partial, model, description)
+        pd.DataFrame(curve).to_csv(partial / "curve.csv", index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -71,11 +71,13 @@ def test_images_and_splits_without_objects_give_no_rows_of_the_right_type(tmp_pa
         assert table.dtypes.astype(str).to_dict()["mean_probability"] == "float64"
 
 
-def test_a_missing_archive_leaves_nothing_behind(tmp_path, probability):
+def test_a_missing_archive_leaves_nothing_half_written(tmp_path, probability):
     run(tmp_path, [("val/a", probability)])
+    (tmp_path / "out").rename(tmp_path / "former")
     (tmp_path / "in/test.zip").unlink()
     arguments = ["in", "out", "--params", "params.yaml"]
     arguments = [a if a.startswith("--") else str(tmp_path / a) for a in arguments]
     with pytest.raises(InputError, match="test.zip: no such archive"):
         postprocess.main(arguments)
     assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("*.partial"))

@@ -1,0 +1,35 @@
+"""An output folder that is there whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the name `path` when the block ends without error.
+
+    Only then is what `path` held before removed: after an error it is as it was.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to write; parents are made.
+
+    Yields
+    ------
+    folder : Path
+        An empty folder beside it, `path` with `.partial` behind its name.
+    """
+    path = Path(path).absolute()  # "." and ".." have no name to extend
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
