@@ -22,7 +22,7 @@ SMALL = {
     "predict": {"views": "hflip", "precision": "float32"},
     "report": {"overlays": 1},
 }
-PHASE = {"epochs": 40, "lr": 0.01}
+PHASE = {"epochs": 80, "lr": 0.01}
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "postprocess", "rescore", "evaluate", "ablation_report"}
