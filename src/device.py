@@ -14,7 +14,9 @@ def choose_device(precision: str) -> tuple[torch.device, bool]:
     ----------
     precision : {"auto", "float32", "bf16"}
         "auto" takes bfloat16 where the hardware multiplies matrices of it: on a GPU, and on a CPU
-        with AMX, where it halves the time; elsewhere the CPU would emulate it slowly.
+        with AMX, where it halves the time; elsewhere the CPU would emulate it slowly. On a CPU
+        bfloat16 convolutions of maps a pixel or two wide were seen to answer NaN now and then
+        (torch 2.12.1); training and prediction stop at the first NaN.
 
     Raises
     ------

@@ -96,7 +96,13 @@ def _names(args) -> dict[str, list[str]]:
 def _maps(predict, images: ImageArchive, names: list[str], device: torch.device, split: str):
     for name in tqdm(names, desc=f"predict {split}", unit="image"):
         image = torch.from_numpy(images.read(name, PHOTO).transpose(2, 0, 1).copy()).to(device)
-        yield encode_probability(predict(image).cpu().numpy())
+        probability = predict(image)
+        if not probability.isfinite().all():
+            raise InputError(
+                f"{name}: the network answers with no number; set predict.precision to float32, "
+                "and if that does not help train again with a lower lr"
+            )
+        yield encode_probability(probability.cpu().numpy())
 
 
 if __name__ == "__main__":

@@ -188,7 +188,8 @@ def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: s
                     if not math.isfinite(loss):
                         raise InputError(
                             f"params.yaml: train.phases.{number}: the loss became {loss} in epoch "
-                            f"{epoch}; lower lr {phase.lr} or set train.gradient_clip"
+                            f"{epoch}; lower lr {phase.lr}, set train.gradient_clip, or compute in "
+                            "train.precision float32"
                         )
                     schedule.step()
                     if train.ema_decay:

@@ -6,7 +6,7 @@ from ruamel.yaml import YAML
 
 from src.archive import ImageArchive, write_archive
 from src.errors import InputError
-from src.model import build_model, save_model
+from src.model import build_model, load_model, save_model
 from stages import predict
 
 PARAMS = {"views": "d4", "merge": "mean", "max_size": 64, "overlap": 16, "precision": "float32"}
@@ -27,7 +27,7 @@ def data(tmp_path):
     description = {
         "architecture": "Linknet",
         "encoder": "tu-test_resnet",
-        "encoder_depth": 5,
+        "encoder_depth": 3,
         "channels": 1,
     }
     network = build_model(**description, encoder_weights=None)
@@ -94,6 +94,18 @@ def test_what_else_is_predicted_changes_nothing(data):
 def test_mistakes_are_one_sentence_and_leave_nothing_behind(data, changes, message):
     with pytest.raises(InputError, match=message):
         run(data, **changes)
+    assert not (data / "out").exists()
+
+
+def test_a_network_that_answers_with_no_number_is_refused(data):
+    network, description = load_model(data / "model")
+    with torch.no_grad():
+        network.segmentation_head[0].bias.fill_(torch.nan)
+    save_model(data / "model", network, description)
+    with pytest.raises(
+        InputError, match="train/b: the network answers with no number; set predict"
+    ):
+        run(data)
     assert not (data / "out").exists()
 
 

@@ -25,7 +25,7 @@ PARAMS = {
     "model": {
         "architecture": "Linknet",
         "encoder": "tu-test_resnet",  # timm's smallest
-        "encoder_depth": 5,
+        "encoder_depth": 3,
         "encoder_weights": "none",
         "resize": 1.0,
         "mean": [0.5, 0.5, 0.5],
@@ -183,7 +183,7 @@ def test_a_frozen_encoder_stays_as_it_started(run):
     start = build_model(
         architecture="Linknet",
         encoder="tu-test_resnet",
-        encoder_depth=5,
+        encoder_depth=3,
         encoder_weights=None,
         channels=1,
     ).state_dict()
@@ -238,7 +238,7 @@ def test_events_for_tensorboard_are_written_anew(run, tmp_path):
     ("changes", "message"),
     [
         ({"fold": 7}, r"folds.csv: fold 7 is not one of several; it has \[0, 1\]"),
-        ({"train__crop_size": 40}, "train.crop_size 40 must be a multiple of 32"),
+        ({"train__crop_size": 36}, "train.crop_size 36 must be a multiple of 8"),
         ({"train__holdout": 0.99}, "train.holdout 0.99 leaves nothing to learn from"),
         ({"model__encoder": "resnet19"}, "model.encoder 'resnet19'"),
         ({"loss__distance": "d3"}, "loss.distance.*'d3'"),
