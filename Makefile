@@ -33,8 +33,8 @@ lint: $(INSTALLED)  ## check style and format
 	ruff format --check .
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
-	@dvc exp show --only-changed --hide-workspace --hide-failed --drop '(/|\.py$$|\.json)' \
-		--sort-by oof.ap50 --sort-order desc --no-pager
+	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \
+		--drop '.*(/|\.py$$|\.json|\.ap$$|ar50|_small|_large|precision|recall|images$$|objects$$|detections$$|Created)'
 
 report: $(INSTALLED)  ## draw the report again
 	dvc repro ablation_report
