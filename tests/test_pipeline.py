@@ -145,7 +145,7 @@ def test_a_second_run_does_nothing(repository):
         ("members.main.loss", {"sigma": 9.0}, TRAINING | {"ensemble", "ablation_report"}),
         ("predict.views", "d4", PREDICTION),
         ("ensemble.merge", "gmean", {"ensemble"}),
-        ("postprocess.threshold", 0.4, {"postprocess"}),
+        ("postprocess.threshold", 0.6, {"postprocess"}),
         ("rescore.score", "constant", {"rescore"}),
         ("evaluate.max_detections", 10, {"evaluate"}),
         ("report.scale", 1, {"ablation_report"}),
