@@ -1,5 +1,6 @@
-"""An output folder that is there whole or not at all."""
+"""An output folder or text file that is there whole or not at all."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and give it its own when it is complete.
+
+    After an error the file is as it was before.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists; parents are made.
+    text : str
+        Stored in UTF-8, its line ends as they are.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

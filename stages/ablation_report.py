@@ -15,9 +15,6 @@ Writes index.html           self-contained: needs neither network nor other file
 
 import argparse
 import base64
-import json
-import os
-import shutil
 from pathlib import Path
 
 import jinja2
@@ -28,6 +25,8 @@ from pydantic import ConfigDict, Field
 from src.archive import PHOTO, ImageArchive
 from src.errors import InputError
 from src.figures import learning_curves, precision_recall, score_histograms
+from src.json_files import read_json
+from src.new_folder import new_folder, write_text
 from src.overlays import (
     COLOURS,
     colour_bar,
@@ -88,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 
     images = _read_csv(args.prepared / "images.csv", IMAGE_COLUMNS)
     photos = ImageArchive(args.prepared / "images.zip")
-    splits, headline = headline_rows(_read_json(args.metrics))
+    splits, headline = headline_rows(read_json(args.metrics))
     columns, ablation = _read_ablation(args.ablation)
     curves = {member: _read_curves(args.models / member, folds) for member in members}
     judged = [split for split in splits if split in TRUTH]
@@ -169,8 +168,8 @@ def _draw_overlays(
     columns = {"name", "image_id", "tp", "fp", "fn", "f1_50", "dice"}
     table = _read_csv(args.evaluation / f"images_{split}.csv", columns)
     picked = pick_images(table.to_dict("records"), params.overlays)
-    truth = _read_json(args.prepared / TRUTH[split])["annotations"]
-    predictions = _read_json(args.predictions / f"{split}.json")
+    truth = read_json(args.prepared / TRUTH[split])["annotations"]
+    predictions = read_json(args.predictions / f"{split}.json")
     matches = _read_parquet(args.evaluation / f"detections_{split}.parquet")
     shown, pictures = {}, {}
     for kind, rows in picked.items():
@@ -222,15 +221,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _read_json(path: Path):
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that writes it")
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; run the stage that writes it again") from None
-
-
 def _render(**context) -> str:
     loader = jinja2.FileSystemLoader(TEMPLATE.parent)
     environment = jinja2.Environment(
@@ -240,17 +230,11 @@ def _render(**context) -> str:
 
 
 def _write(reports: Path, pictures: dict[str, bytes], texts: dict[str, str]) -> None:
-    figures, partial = reports / "figures", reports / "figures.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, png in pictures.items():
-        (partial / name).write_bytes(png)
-    shutil.rmtree(figures, ignore_errors=True)
-    os.replace(partial, figures)
+    with new_folder(reports / "figures") as folder:
+        for name, png in pictures.items():
+            (folder / name).write_bytes(png)
     for name, text in texts.items():
-        partial = reports / f"{name}.partial"
-        partial.write_text(text)
-        os.replace(partial, reports / name)
+        write_text(reports / name, text)
 
 
 if __name__ == "__main__":

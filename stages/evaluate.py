@@ -14,7 +14,6 @@ Writes metrics.json                     {"<split>.<metric>": number, or null whe
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,8 @@ from pydantic import Field
 
 from src.coco_evaluation import check_predictions, evaluate_detections
 from src.errors import InputError
-from src.new_folder import new_folder
+from src.json_files import read_json
+from src.new_folder import new_folder, write_text
 from src.object_metrics import IMAGE_COLUMNS, score_images, score_together
 from src.params import Params, load_params
 
@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     max_detections = load_params(args.params, "evaluate", EvaluateParams).max_detections
 
     truth = {
-        "oof": _read_json(args.prepared / "truth_train.json"),
-        "val": _read_json(args.prepared / "truth_val.json"),
+        "oof": read_json(args.prepared / "truth_train.json"),
+        "val": read_json(args.prepared / "truth_val.json"),
     }
     trained = _names_of(args.folds, folds)
     truth["oof"]["images"] = [i for i in truth["oof"]["images"] if i["name"] in trained]
@@ -66,10 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         for key, value in scores.items():
             metrics[f"{split}.{key}"] = round(value, 6) if isinstance(value, float) else value
     _write_tables(args.evaluation, tables)
-    args.metrics.parent.mkdir(parents=True, exist_ok=True)
-    partial = args.metrics.with_name(args.metrics.name + ".partial")
-    partial.write_text(json.dumps(metrics, indent=2) + "\n")
-    os.replace(partial, args.metrics)
+    write_text(args.metrics, json.dumps(metrics, indent=2) + "\n")
     print(", ".join(f"{key} {metrics[key]}" for key in metrics if key.endswith(".ap50")))
 
 
@@ -78,7 +75,7 @@ def _evaluate_split(truth: dict, origin: Path, max_detections: int) -> tuple[dic
     images, curve, metrics = [], [], {}
     found = pd.DataFrame(columns=DETECTION_COLUMNS)
     if truth["images"]:
-        predictions = _read_json(origin)
+        predictions = read_json(origin)
         check_predictions(predictions, truth["images"], truth["categories"], str(origin))
         result = evaluate_detections(
             truth["images"], truth["annotations"], truth["categories"], predictions, max_detections
@@ -103,15 +100,6 @@ def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]]) -> N
             for name in ("images", "precision_recall"):
                 path = partial / f"{name}_{split}.csv"
                 of_split[name].round(6).to_csv(path, index=False, lineterminator="\n")
-
-
-def _read_json(path: Path):
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that writes it")
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise InputError(f"{path}: not valid JSON; run the stage that writes it again") from None
 
 
 def _names_of(path: Path, folds: list[int]) -> set[str]:

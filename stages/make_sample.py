@@ -11,8 +11,6 @@ Writes data/sample/{train,val}/images/<id>.jpg  uint8 RGB (tile_size, tile_size)
 import argparse
 import json
 import math
-import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -24,6 +22,7 @@ from tqdm import tqdm
 from src.aerial_tiles import Tile, coco_records, draw_tiles, turn_tile
 from src.aerial_zones import ZONES
 from src.errors import InputError
+from src.new_folder import new_folder
 from src.params import Params, load_params
 
 CATEGORY = {"id": 100, "name": "building", "supercategory": "building"}
@@ -55,13 +54,8 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"{args.sample}: exists already; remove it to draw the sample anew")
     sizes = {"train": params.train, "val": params.val, "test": params.test}
     splits = _draw_splits(params, sizes)
-    partial = args.sample.with_name(args.sample.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _write(partial, splits, params.jpeg_quality)
-        os.replace(partial, args.sample)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_folder(args.sample) as folder:
+        _write(folder, splits, params.jpeg_quality)
     buildings = sum(len(tile.footprints) for name in ("train", "val") for tile in splits[name])
     print(f"{sum(sizes.values())} tiles, {buildings} annotated buildings -> {args.sample}")
 

@@ -3,9 +3,11 @@
     python -m stages.prepare_masks data/sample data/prepared --params params.yaml
 
 Reads  train/, val/, test_images/  images and COCO annotations, laid out as docs/data.md says
+       metadata.csv                numbers per image, where dataset.metadata names columns of it
 Writes images.zip     <name>.png or .jpg  the image files as they are
        instances.zip  <name>.png          uint16 (H, W), 0 = background, 65535 = ignore
-       images.csv     one row per image: size, objects, ignored regions, coverage, group
+       images.csv     one row per image: size, objects, ignored regions, coverage, group,
+                      and its numbers in the columns of dataset.metadata
        truth_train.json, truth_val.json   COCO, every annotated object whole, as compressed RLE
        rejected.csv   file,reason
 """
@@ -21,12 +23,13 @@ from tempfile import TemporaryFile
 from typing import Literal, TextIO
 
 from joblib import Parallel, delayed
-from pydantic import Field
+from pydantic import Field, field_validator
 from tqdm import tqdm
 
 from src.archive import write_archive
 from src.coco_dataset import CocoDataset, prepare_image, read_dataset, write_truth
 from src.errors import InputError
+from src.metadata import read_metadata
 from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.photos import as_png_or_jpeg
@@ -41,6 +44,17 @@ class DatasetParams(Params):
     root: str  # this stage gets it as an argument, from the same key
     layout: Literal["coco"]
     category_id: int = Field(ge=0)
+    metadata: list[str]  # columns of metadata.csv
+
+    @field_validator("metadata")
+    @classmethod
+    def _name_new_columns_once(cls, metadata: list[str]) -> list[str]:
+        taken = [column for column in metadata if column in COLUMNS]
+        if taken:
+            raise ValueError(f"images.csv has a column '{taken[0]}' of its own, rename yours")
+        if len(set(metadata)) < len(metadata):
+            raise ValueError("name each column once")
+        return metadata
 
 
 class PrepareMasksParams(Params):
@@ -63,8 +77,12 @@ def main(argv: list[str] | None = None) -> None:
 
     _check_output(args.prepared)
     dataset = read_dataset(args.root, dataset_params.category_id)
+    names = [record.name for record in dataset.records]
+    metadata = read_metadata(args.root / "metadata.csv", dataset_params.metadata, names)
     with new_folder(args.prepared) as folder:
-        counts = _write_all(dataset, args.root, folder, params)
+        counts, rows = _write_all(dataset, args.root, folder, params)
+        rows = [row | metadata[row["name"]] for row in rows]
+        _write_table(folder / "images.csv", COLUMNS + dataset_params.metadata, rows)
     print(f"{args.prepared}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
@@ -80,8 +98,10 @@ def _check_output(folder: Path) -> None:
         )
 
 
-def _write_all(dataset: CocoDataset, root: Path, folder: Path, params: PrepareMasksParams) -> dict:
-    """Write every output into the folder, image by image; return the counts to tell."""
+def _write_all(
+    dataset: CocoDataset, root: Path, folder: Path, params: PrepareMasksParams
+) -> tuple[dict, list[dict]]:
+    """Write all but images.csv into the folder; return the counts to tell and that table's rows."""
     painting = params.model_dump(exclude={"max_rejected"})
     results = Parallel(n_jobs=-1, return_as="generator")(
         delayed(prepare_image)(record, dataset.category["id"], **painting)
@@ -99,11 +119,10 @@ def _write_all(dataset: CocoDataset, root: Path, folder: Path, params: PrepareMa
             annotations.seek(0)
             of_split = [row for row in rows if row["split"] == split]
             write_truth(folder / TRUTH[split], of_split, dataset.category, annotations)
-    _write_table(folder / "images.csv", COLUMNS, rows)
     _write_table(folder / "rejected.csv", ["file", "reason"], rejected)
     files = ((row["name"], as_png_or_jpeg(row["path"].read_bytes())) for row in rows)
     write_archive(folder / "images.zip", tqdm(files, total=len(rows), desc="images", unit="image"))
-    return {
+    counts = {
         **Counter(f"{row['split']} images" for row in rows),
         "objects": sum(row["objects"] or 0 for row in rows),
         "ignored": sum(row["ignored"] or 0 for row in rows),
@@ -111,6 +130,7 @@ def _write_all(dataset: CocoDataset, root: Path, folder: Path, params: PrepareMa
         "images rejected": len(rejected),
         "files not listed": dataset.unlisted,
     }
+    return counts, rows
 
 
 def _label_maps(

@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import Field
 
 from src.errors import InputError
+from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.scores import best_of_each, object_scores
@@ -35,9 +36,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "rescore", RescoreParams)
 
-    image_ids = pd.read_csv(args.prepared / "images.csv").set_index("name")["image_id"]
-    truth = json.loads((args.prepared / "truth_train.json").read_text())
-    category_id = truth["categories"][0]["id"]
+    images = args.prepared / "images.csv"
+    if not images.is_file():
+        raise InputError(f"{images}: no such file; run prepare_masks")
+    image_ids = pd.read_csv(images).set_index("name")["image_id"]
+    category_id = read_json(args.prepared / "truth_train.json")["categories"][0]["id"]
     with new_folder(args.predictions) as folder:
         for split in ("oof", "val", "test"):
             path = args.candidates / f"{split}.parquet"

@@ -11,7 +11,7 @@ says which of the folds are trained; it is checked here and changes nothing in f
 
 import argparse
 import csv
-import os
+import io
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from src.errors import InputError
 from src.folds import assign_folds
+from src.new_folder import write_text
 from src.params import Params, load_params
 
 
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
             f"group(s), which are never split; lower split_folds.k or add images of other groups"
         )
     folds = assign_folds(np.array(coverage), np.array(groups), params.k, params.seed)
-    _write_folds(args.folds, names, folds)
+    write_text(args.folds, _folds_table(names, folds))
     sizes = ", ".join(str(size) for size in np.bincount(folds))
     print(f"{len(names)} train images of {group_count} groups in folds of {sizes} -> {args.folds}")
 
@@ -72,14 +73,12 @@ def _read_train_images(path: Path) -> tuple[list[str], list[float], list[str]]:
     return [row["name"] for row in rows], coverage, [row["group"] for row in rows]
 
 
-def _write_folds(path: Path, names: list[str], folds: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["name", "fold"])
-        writer.writerows(zip(names, folds.tolist(), strict=True))
-    os.replace(partial, path)
+def _folds_table(names: list[str], folds: np.ndarray) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "fold"])
+    writer.writerows(zip(names, folds.tolist(), strict=True))
+    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import pytest
 
-from src.new_folder import new_folder
+from src.new_folder import new_folder, write_text
 
 
 def test_the_folder_appears_when_it_is_complete(tmp_path):
@@ -39,3 +39,19 @@ def test_what_was_there_before_is_gone(tmp_path):
         with new_folder(tmp_path / "out") as folder:
             (folder / name).write_text("x")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["second"]
+
+
+def test_a_text_file_is_written_as_it_is_and_its_folders_made(tmp_path):
+    path = tmp_path / "a" / "b.csv"
+    write_text(path, "name\r\nMünster\n")
+    assert path.read_bytes() == "name\r\nMünster\n".encode()
+    write_text(path, "again\n")
+    assert path.read_bytes() == b"again\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_former_text_as_it_was(tmp_path):
+    write_text(tmp_path / "b.csv", "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "b.csv", "new" * 10_000 + "\ud800")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old\n"]

@@ -23,6 +23,7 @@ dataset:
   root: data/sample
   layout: coco
   category_id: 100
+  metadata: []
 prepare_masks:
   edge_objects: ignore
   edge_width: 2
@@ -106,6 +107,34 @@ def test_every_image_is_kept_as_it_is_and_listed(root, prepare):
         "objects", "ignored", "coverage", "group",
     ]  # fmt: skip
     assert (prepared / "rejected.csv").read_text() == "file,reason\n"
+
+
+def test_the_chosen_metadata_come_behind_the_columns_of_images_csv(root, prepare):
+    before = contents(prepare(root))
+    names = ["val/b", "train/a", "train/b", "train/c", "test/y", "test/z", "train/of_another_set"]
+    lines = [f"{name},{i},-{i}.5,{i}\n" for i, name in enumerate(names)]
+    (root / "metadata.csv").write_text("name,age,depth,path\n" + "".join(lines))
+    assert contents(prepare(root, "without")) == before
+    after = contents(prepare(root, "with", metadata="[depth, path]"))
+    header, *rows = before.pop("images.csv").decode().splitlines()
+    assert after.pop("images.csv").decode().splitlines() == [
+        header + ",depth,path",
+        rows[0] + ",-4.5,4.0",
+        rows[1] + ",-5.5,5.0",
+        rows[2] + ",-1.5,1.0",
+        rows[3] + ",-2.5,2.0",
+        rows[4] + ",-3.5,3.0",
+        rows[5] + ",-0.5,0.0",
+    ]
+    assert after == before
+
+
+def test_an_image_of_any_split_without_metadata_stops_the_stage(root, prepare, tmp_path):
+    names = ["val/b", "train/a", "train/b", "train/c", "test/y"]
+    (root / "metadata.csv").write_text("name,depth\n" + "".join(f"{name},1\n" for name in names))
+    with pytest.raises(InputError, match=r"set/metadata.csv: no row for 'test/z' \(1 of 6 images"):
+        prepare(root, metadata="[depth]")
+    assert not (tmp_path / "prepared").exists()
 
 
 @pytest.mark.parametrize(("mode", "edge"), [("ignore", IGNORE), ("drop", 0), ("keep", 2)])
@@ -299,6 +328,9 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
     [
         ("layout", "voc", "dataset.layout: .*'coco'"),
         ("category_id", "'100'", "dataset.category_id: .*valid integer"),
+        ("metadata", "[depth, 3]", "dataset.metadata.1: .*valid string"),
+        ("metadata", "[group]", "dataset.metadata: .*has a column 'group' of its own"),
+        ("metadata", "[depth, depth]", "dataset.metadata: .*name each column once"),
         ("edge_objects", "crop", "prepare_masks.edge_objects: .*'ignore', 'drop' or 'keep'"),
         ("edge_width", -1, "prepare_masks.edge_width: .*greater than or equal to 0"),
         ("erode", 1.5, "prepare_masks.erode: .*valid integer"),

@@ -71,6 +71,20 @@ def test_only_the_best_of_each_image_are_kept(data):
     assert [r["score"] for r in run(data, max_detections=1)] == [0.95, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("images.csv", "images.csv: no such file; run prepare_masks"),
+        ("truth_train.json", "truth_train.json: no such file; run the stage that writes it"),
+    ],
+)
+def test_a_missing_file_is_named(data, name, words):
+    (data / "prepared" / name).unlink()
+    with pytest.raises(InputError, match=words):
+        run(data)
+    assert not (data / "predictions").exists()
+
+
 def test_a_missing_table_leaves_nothing_behind(data):
     (data / "candidates/test.parquet").unlink()
     with pytest.raises(InputError, match="test.parquet: no such file; run the postprocess stage"):
