@@ -157,7 +157,7 @@ def decode_image(encoded: bytes, flags: int, origin: str) -> np.ndarray:
         raise InputError(f"{origin}: not a readable image")
     if array.ndim == 2:
         return array
-    return np.ascontiguousarray(array[..., [2, 1, 0, 3][: array.shape[2]]])  # BGR(A) to RGB(A)
+    return cv2.cvtColor(array, cv2.COLOR_BGRA2RGBA if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def suffix_of(encoded: bytes, origin: str) -> str:

@@ -1,5 +1,6 @@
-"""Images with their target and weight maps, cut to one size for training."""
+"""Images with their target and the maps that losses need, cut to one size for training."""
 
+import math
 import random
 
 import cv2
@@ -8,7 +9,13 @@ import torch
 from torch.utils.data import Dataset
 
 from src.archive import PHOTO, ImageArchive
+from src.contrast import equalise
+from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.inside_distances import inside_distances
 from src.labels import IGNORE, IGNORED
+from src.mixing import mosaic, paste_objects
+
+BORDERS = {"replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 
 
 class TrainingCrops(Dataset):
@@ -22,12 +29,30 @@ class TrainingCrops(Dataset):
         uint8 RGB (H, W, 3), uint16 (H, W), uint8 (H, W, 3) under the same names.
     names : list of str
         The images to use.
+    numbers : ndarray of float32, shape (N, 2)
+        Depth and weight of each image. A mixed image keeps those of the one it is drawn for.
+    heads : list of str
+        Of the network; they decide which planes there are, see `plane_names`.
     resize : float
         Factor on height and width before cropping; positive.
     crop_size : int
-        Smaller images are padded: the image repeats its edge, the target is "ignored" there.
+        Smaller images are padded; all planes are 255 there, so the target is "ignored".
+    padding : {"replicate", "reflect"}
+        Of such images.
+    clahe : float
+        Clip limit of local contrast equalisation of the images as stored; 0 is off.
+    mosaic, copy_paste : float in [0, 1]
+        Probabilities that the image becomes a mosaic with three others, and that objects of
+        another are pasted in, both before resizing and `transform`.
+    max_distance : int
+        Where the distances to objects are clipped, which a mixed image needs anew; in pixels.
     transform : albumentations.Compose
         Takes `image` and `mask`, returns them `crop_size` high and wide.
+
+    Raises
+    ------
+    ValueError
+        If `padding` is unknown.
     """
 
     def __init__(
@@ -37,33 +62,99 @@ class TrainingCrops(Dataset):
         weight_maps: ImageArchive,
         names: list[str],
         *,
+        numbers: np.ndarray,
+        heads: list[str],
         resize: float,
         crop_size: int,
+        padding: str,
+        clahe: float,
+        mosaic: float,
+        copy_paste: float,
+        max_distance: int,
         transform,
     ):
+        if padding not in BORDERS:
+            raise ValueError(f"padding '{padding}' is unknown; known: {', '.join(BORDERS)}")
         self.images, self.instances, self.weight_maps = images, instances, weight_maps
-        self.names, self.resize, self.crop_size = names, resize, crop_size
+        self.names, self.planes = names, plane_names(heads)
+        self.numbers = torch.from_numpy(np.asarray(numbers, np.float32))
+        self.resize, self.crop_size, self.padding, self.clahe = resize, crop_size, padding, clahe
+        self.mosaic, self.copy_paste, self.max_distance = mosaic, copy_paste, max_distance
         self.transform = transform
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, draw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image uint8 (3, S, S) and planes uint8 (4, S, S): target, d1, d2, sqrt(area)."""
+    def __getitem__(self, draw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return image uint8 (3, S, S), planes uint8 (P, S, S) and numbers float32 (2,)."""
         index, seed = draw
-        name = self.names[index]
-        image = self.images.read(name, PHOTO)
-        target = training_target(self.instances.read(name))
-        planes = np.dstack([target, self.weight_maps.read(name)])
+        image, instances, weights = self._mixed(index, seed)
+        planes = cv2.merge([training_target(instances), weights, *self._head_planes(instances)])
         image, planes = resized(image, planes, self.resize)
-        image, planes = padded(image, planes, self.crop_size)
+        image, planes = padded(image, planes, self.crop_size, self.padding)
         # One generator for all steps: set_random_seed would seed each alike and couple their draws.
         self.transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         crop = self.transform(image=image, mask=planes)
-        image, planes = (
-            np.ascontiguousarray(crop[k].transpose(2, 0, 1)) for k in ("image", "mask")
-        )
-        return torch.from_numpy(image), torch.from_numpy(planes)
+        return _channels_first(crop["image"]), _channels_first(crop["mask"]), self.numbers[index]
+
+    def _mixed(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return image, instances and weight planes (H, W, 3), of several images if drawn so."""
+        image, instances = self._read(index)
+        is_mosaic = is_pasted = False
+        if self.mosaic or self.copy_paste:
+            rng = np.random.default_rng([seed, 1])  # not the transform's: its draws stay
+            is_mosaic, is_pasted = rng.random(2) < (self.mosaic, self.copy_paste)
+        if not is_mosaic and not is_pasted:
+            return image, instances, self.weight_maps.read(self.names[index])
+        *quarters, other = self._partners(index, rng)
+        if is_mosaic:
+            parts = [(image, instances), *map(self._read, quarters)]
+            image, instances = mosaic(parts, max(2, math.ceil(self.crop_size / self.resize)), rng)
+        if is_pasted:
+            image, instances = paste_objects(image, instances, *self._read(other), rng)
+        return image, instances, weight_planes(instances, self.max_distance)
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image = self.images.read(self.names[index], PHOTO)
+        image = equalise(image, self.clahe) if self.clahe else image
+        return image, self.instances.read(self.names[index])
+
+    def _partners(self, index: int, rng: np.random.Generator) -> list[int]:
+        """Draw four other images, different ones if there are as many; alone, the image itself."""
+        others = len(self.names) - 1
+        steps = rng.choice(others, 4, replace=others < 4) + 1 if others else np.zeros(4, int)
+        return ((index + steps) % len(self.names)).tolist()
+
+    def _head_planes(self, instances: np.ndarray) -> list[np.ndarray]:
+        planes = []
+        if "inside" in self.planes:
+            planes += list(inside_distances(instances))
+        if "id_low" in self.planes:
+            planes += [(instances & 255).astype(np.uint8), (instances >> 8).astype(np.uint8)]
+        return planes
+
+
+def plane_names(heads: list[str]) -> tuple[str, ...]:
+    """Name the uint8 planes of a training crop, in their order.
+
+    Parameters
+    ----------
+    heads : list of str
+        Of the network: mask, border, contact, boundary_distance, embedding, empty.
+
+    Returns
+    -------
+    names : tuple of str
+        target: 0 background, 1 object, 255 ignored. d1, d2: distances to the two nearest objects
+        in quarter pixels. sqrt_area: of the object, in pixels. Where a head needs them, inside and
+        inside_relative: see `src.inside_distances`; id_low, id_high: bytes of the instance label.
+    """
+    names = ["target", "d1", "d2", "sqrt_area"]
+    if "border" in heads or "boundary_distance" in heads:
+        names += ["inside", "inside_relative"]
+    if "embedding" in heads:
+        names += ["id_low", "id_high"]
+    return tuple(names)
 
 
 def training_target(instances: np.ndarray) -> np.ndarray:
@@ -71,6 +162,13 @@ def training_target(instances: np.ndarray) -> np.ndarray:
     target = (instances > 0).astype(np.uint8)
     target[instances == IGNORE] = IGNORED
     return target
+
+
+def weight_planes(instances: np.ndarray, max_distance: int) -> np.ndarray:
+    """Measure d1, d2 and sqrt_area of instances, uint16 (H, W), as uint8 (H, W, 3)."""
+    objects = np.where(instances == IGNORE, np.uint16(0), instances)
+    distances = encode_distances(two_nearest_distances(objects, max_distance))
+    return cv2.merge([*distances, sqrt_area(objects)])
 
 
 def resized(image: np.ndarray, planes: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -86,12 +184,23 @@ def resized(image: np.ndarray, planes: np.ndarray, factor: float) -> tuple[np.nd
     return scaled, cv2.resize(planes, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def padded(image: np.ndarray, planes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pad both to at least `size` x `size`, centred: edge repeated, planes 255 (ignored)."""
+def padded(
+    image: np.ndarray, planes: np.ndarray, size: int, padding: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pad both to at least `size` x `size`, centred: edge repeated or mirrored, planes 255."""
     height, width = image.shape[:2]
     down, right = max(0, size - height), max(0, size - width)
     if not down and not right:
         return image, planes
-    sides = (down // 2, down - down // 2, right // 2, right - right // 2)
-    image = cv2.copyMakeBorder(image, *sides, cv2.BORDER_REPLICATE)
-    return image, cv2.copyMakeBorder(planes, *sides, cv2.BORDER_CONSTANT, value=(IGNORED,) * 4)
+    top, left = down // 2, right // 2
+    image = cv2.copyMakeBorder(image, top, down - top, left, right - left, BORDERS[padding])
+    framed = np.full((*image.shape[:2], planes.shape[2]), IGNORED, np.uint8)
+    framed[top : top + height, left : left + width] = planes
+    return image, framed
+
+
+def _channels_first(array: np.ndarray) -> torch.Tensor:
+    """Turn (H, W, C) into a tensor (C, H, W); faster than a transposed copy."""
+    planes = np.empty((array.shape[2], *array.shape[:2]), array.dtype)
+    cv2.split(array, list(planes))
+    return torch.from_numpy(planes)

@@ -1,35 +1,63 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from src.archive import ImageArchive, write_archive
-from src.augmentation import centre_crop, training_transform
-from src.training_data import TrainingCrops, padded, resized, training_target
+from src.augmentation import SETS, centre_crop, training_transform
+from src.contrast import equalise
+from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.inside_distances import inside_distances
+from src.labels import IGNORE
+from src.training_data import (
+    TrainingCrops,
+    padded,
+    plane_names,
+    resized,
+    training_target,
+    weight_planes,
+)
 
-VIEWS = {
-    "views": "d4",
-    "shift": 0.1,
-    "scale": 0.1,
-    "rotate": 15.0,
-    "brightness": 0.2,
-    "contrast": 0.2,
-    "hue": 10,
-    "saturation": 10,
+ALL_HEADS = ["mask", "border", "contact", "boundary_distance", "embedding", "empty"]
+PLAIN = {
+    "heads": ["mask"],
+    "resize": 1.0,
+    "crop_size": 16,
+    "padding": "replicate",
+    "clahe": 0.0,
+    "mosaic": 0.0,
+    "copy_paste": 0.0,
+    "max_distance": 20,
 }
 
 
 @pytest.fixture
 def archives(tmp_path):
     rng = np.random.default_rng(0)
-    names = [f"train/{i}" for i in range(3)]
-    content = {
-        "images": [rng.integers(0, 256, (40, 30, 3), dtype=np.uint8) for _ in names],
-        "instances": [rng.integers(0, 3, (40, 30)).astype(np.uint16) for _ in names],
-        "weights": [rng.integers(0, 256, (40, 30, 3), dtype=np.uint8) for _ in names],
-    }
+    names = [f"train/{i}" for i in range(6)]
+    content = {"images": [], "instances": [], "weights": []}
+    for _ in names:
+        instances = np.kron(rng.integers(0, 4, (8, 6)), np.ones((5, 5), int)).astype(np.uint16)
+        instances[:2] = IGNORE
+        content["images"].append(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
+        content["instances"].append(instances)
+        content["weights"].append(weight_planes(instances, 20))
     for kind, arrays in content.items():
         write_archive(tmp_path / kind, zip(names, arrays, strict=True))
     return names, content, [ImageArchive(tmp_path / kind) for kind in content]
+
+
+def crops(archives, transform=None, **changes):
+    names, _, parts = archives
+    numbers = np.arange(2 * len(names), dtype=np.float32).reshape(-1, 2)
+    options = PLAIN | changes
+    transform = transform or centre_crop(options["crop_size"])
+    return TrainingCrops(*parts, names, numbers=numbers, transform=transform, **options)
+
+
+def heavy(size):
+    values = SETS["heavy"] | {"grid": 0.5, "elastic": 0.5, "noise": 0.5}
+    return training_transform(**values, set="custom", allowed="d4", crop_size=size)
 
 
 def test_target_is_background_object_or_ignored():
@@ -37,49 +65,191 @@ def test_target_is_background_object_or_ignored():
     assert training_target(instances).tolist() == [[0, 1, 1, 255]]
 
 
-def test_a_crop_is_the_image_with_its_target_and_weight_planes(archives):
-    names, content, parts = archives
-    crops = TrainingCrops(*parts, names, resize=1.0, crop_size=8, transform=centre_crop(8))
-    image, planes = crops[1, 0]
+@pytest.mark.parametrize(
+    ("heads", "more"),
+    [
+        (["mask", "contact", "empty"], ()),
+        (["mask", "border"], ("inside", "inside_relative")),
+        (["mask", "boundary_distance"], ("inside", "inside_relative")),
+        (["mask", "embedding"], ("id_low", "id_high")),
+        (ALL_HEADS, ("inside", "inside_relative", "id_low", "id_high")),
+    ],
+)
+def test_the_heads_decide_which_planes_there_are(heads, more):
+    assert plane_names(heads) == ("target", "d1", "d2", "sqrt_area", *more)
+
+
+def test_a_crop_is_the_image_with_its_target_weight_planes_and_numbers(archives):
+    _, content, _ = archives
+    image, planes, numbers = crops(archives, crop_size=8)[1, 0]
     middle = (slice(16, 24), slice(11, 19))
     np.testing.assert_array_equal(image.permute(1, 2, 0), content["images"][1][middle])
     np.testing.assert_array_equal(planes[0], content["instances"][1][middle] > 0)
     np.testing.assert_array_equal(planes[1:].permute(1, 2, 0), content["weights"][1][middle])
+    assert image.dtype == planes.dtype == torch.uint8
+    assert numbers.dtype == torch.float32
+    assert numbers.tolist() == [2, 3]
 
 
-def test_a_crop_depends_on_its_seed_alone(archives):
-    names, _, parts = archives
+def test_the_planes_of_the_heads_are_those_of_the_whole_instance_map(archives):
+    _, content, _ = archives
+    planes = crops(archives, heads=ALL_HEADS, crop_size=30)[2, 0][1].numpy()
+    instances = content["instances"][2]
+    middle = slice(5, 35)
+    np.testing.assert_array_equal(planes[4:6], inside_distances(instances)[:, middle])
+    labels = planes[6].astype(int) + 256 * planes[7].astype(int)
+    np.testing.assert_array_equal(labels, instances[middle])
 
-    def crops(order):
-        transform = training_transform(**VIEWS, crop_size=16)
-        data = TrainingCrops(*parts, names, resize=1.5, crop_size=16, transform=transform)
+
+@pytest.mark.parametrize("heads", [["mask"], ["mask", "border"], ALL_HEADS])
+@pytest.mark.parametrize("resize", [1.0, 1.5])
+def test_all_planes_come_through_every_transform_together(archives, heads, resize):
+    _, content, _ = archives
+    data = crops(archives, heavy(48), heads=heads, crop_size=48, resize=resize)
+    everything = np.dstack(
+        [
+            training_target(content["instances"][0]),
+            content["weights"][0],
+            *inside_distances(content["instances"][0]),
+            content["instances"][0] & 255,
+            content["instances"][0] >> 8,
+        ]
+    )
+    names = plane_names(heads)
+    used = [plane_names(ALL_HEADS).index(name) for name in names]
+    known = set(map(tuple, everything[..., used].reshape(-1, len(used)).tolist()))
+    for seed in range(10):
+        planes = data[0, seed][1].flatten(1).T
+        assert planes.shape[1] == len(names)
+        kept = planes[planes[:, 0] != 255]
+        assert len(kept) > 100
+        assert set(map(tuple, kept.tolist())) <= known
+
+
+def test_a_crop_depends_on_its_index_and_seed_alone(archives):
+    def drawn(order):
+        data = crops(archives, heavy(16), resize=1.5, mosaic=0.5, copy_paste=0.5, heads=ALL_HEADS)
         return {draw: data[draw] for draw in order}
 
-    draws = [(0, 5), (1, 6), (2, 5), (0, 6)]
-    forward, backward = crops(draws), crops(draws[::-1])
+    draws = [(index, seed) for index in range(3) for seed in range(5, 11)]
+    forward, backward = drawn(draws), drawn(draws[::-1])
     for draw in draws:
         assert all(map(torch.equal, forward[draw], backward[draw]))
-    assert not torch.equal(forward[0, 5][0], forward[0, 6][0])
+    assert len({forward[draw][0].numpy().tobytes() for draw in draws}) == len(draws)
+
+
+def test_loader_processes_give_the_crops_of_one_process(archives):
+    data = crops(archives, heavy(16), mosaic=0.5, copy_paste=0.5)
+    draws = [(index, seed) for index in range(6) for seed in (1, 2)]
+    alone, shared = (
+        list(DataLoader(data, 4, sampler=draws, num_workers=workers)) for workers in (0, 2)
+    )
+    for first, second in zip(alone, shared, strict=True):
+        assert all(map(torch.equal, first, second))
+
+
+def test_contrast_is_equalised_on_the_image_as_stored(archives):
+    _, content, _ = archives
+    image = crops(archives, crop_size=30, clahe=2.0)[3, 0][0]
+    expected = equalise(content["images"][3], 2.0)[5:35]
+    np.testing.assert_array_equal(image.permute(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("mix", [{"mosaic": 1.0}, {"copy_paste": 1.0}])
+def test_the_planes_of_a_mixed_image_are_measured_on_it(archives, mix):
+    size = 30
+    data = crops(archives, heads=ALL_HEADS, crop_size=size, **mix)
+    changed = ignored = 0
+    for seed in range(12):
+        planes = data[0, seed][1].numpy()
+        instances, rows = data._mixed(0, seed)[1], slice(0, size)
+        if "copy_paste" in mix:
+            rows = slice(5, 35)  # the centre of 40 rows
+        objects = np.where(instances == IGNORE, 0, instances).astype(np.uint16)
+        expected = [
+            training_target(instances),
+            *encode_distances(two_nearest_distances(objects, 20)),
+            sqrt_area(objects),
+            *inside_distances(instances),
+        ]
+        np.testing.assert_array_equal(planes[:6], np.stack(expected)[:, rows])
+        labels = planes[6].astype(int) + 256 * planes[7].astype(int)
+        np.testing.assert_array_equal(labels, instances[rows])
+        ignored += (planes[0] == 255).any()
+        np.testing.assert_array_equal(planes[0] == 255, labels == IGNORE)
+        changed += not np.array_equal(
+            planes, crops(archives, heads=ALL_HEADS, crop_size=size)[0, 0][1]
+        )
+    assert changed >= 8  # all objects may be left out
+    assert ignored or "copy_paste" in mix
+
+
+def test_mixing_brings_in_all_the_other_images_and_not_the_image_itself(archives):
+    names, content, _ = archives
+    data = crops(archives, crop_size=40, mosaic=1.0)
+    partners = {
+        partner for seed in range(30) for partner in data._partners(2, np.random.default_rng(seed))
+    }
+    assert partners == {0, 1, 3, 4, 5}
+    assert all(len(set(data._partners(2, np.random.default_rng(seed)))) == 4 for seed in range(30))
+
+
+@pytest.mark.parametrize("mix", ["mosaic", "copy_paste"])
+def test_images_are_mixed_with_their_probability(archives, mix):
+    plain, data = crops(archives), crops(archives, **{mix: 0.3})
+    still = plain[0, 0]
+    mixed = sum(not torch.equal(data[0, seed][1], still[1]) for seed in range(200))
+    assert mixed == pytest.approx(60, abs=30)
+
+
+def test_a_single_image_is_mixed_with_itself(archives):
+    names, _, parts = archives
+    options = PLAIN | {"mosaic": 1.0, "copy_paste": 1.0}
+    data = TrainingCrops(
+        *parts, names[:1], numbers=np.zeros((1, 2)), transform=centre_crop(16), **options
+    )
+    assert data[0, 3][0].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("resize", [0.4, 0.7, 1.0, 1.3, 3.0])
+def test_a_mosaic_fills_the_crop_at_any_scale(archives, resize):
+    _, planes, _ = crops(archives, mosaic=1.0, resize=resize, crop_size=17)[0, 1]
+    assert planes.shape == (4, 17, 17)
 
 
 def test_small_images_are_padded_with_their_edge_and_ignored_there():
-    image, planes = np.array([[[10] * 3, [20] * 3]], np.uint8), np.ones((1, 2, 4), np.uint8)
-    image, planes = padded(image, planes, 4)
+    image, planes = np.array([[[10] * 3, [20] * 3]], np.uint8), np.ones((1, 2, 8), np.uint8)
+    image, planes = padded(image, planes, 4, "replicate")
     assert image[..., 0].tolist() == [[10, 10, 20, 20]] * 4
     expected = np.full((4, 4), 255)
     expected[1, 1:3] = 1
-    np.testing.assert_array_equal(planes[..., 0], expected)
+    for plane in range(8):
+        np.testing.assert_array_equal(planes[..., plane], expected)
+
+
+def test_small_images_are_mirrored_where_asked():
+    image = np.repeat(np.array([[10, 20, 30]], np.uint8)[..., None], 3, axis=2)
+    image, planes = padded(image, np.ones((1, 3, 4), np.uint8), 7, "reflect")
+    assert image[0, :, 0].tolist() == [30, 20, 10, 20, 30, 20, 10]
+    assert planes[3, :, 0].tolist() == [255, 255, 1, 1, 1, 255, 255]
 
 
 def test_large_images_are_not_padded():
     image, planes = np.zeros((5, 9, 3), np.uint8), np.zeros((5, 9, 4), np.uint8)
-    assert padded(image, planes, 5)[0] is image
+    assert padded(image, planes, 5, "replicate")[0] is image
+
+
+def test_unknown_padding_is_answered_with_the_known_ones(archives):
+    with pytest.raises(ValueError, match="'wrap' is unknown; known: replicate, reflect"):
+        crops(archives, padding="wrap")
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0, 1.3])
-def test_resizing_invents_no_value_in_the_planes(factor):
+@pytest.mark.parametrize("count", [4, 6, 8])
+def test_resizing_invents_no_value_in_the_planes(factor, count):
     rng = np.random.default_rng(0)
-    planes = rng.choice(np.array([0, 7, 200], np.uint8), (20, 10, 4))
+    planes = rng.choice(np.array([0, 7, 200], np.uint8), (20, 10, count))
     image, scaled = resized(planes[..., :3].copy(), planes, factor)
     assert image.shape[:2] == scaled.shape[:2] == (round(20 * factor), round(10 * factor))
-    assert set(np.unique(scaled)) <= {0, 7, 200}
+    known = set(map(tuple, planes.reshape(-1, count).tolist()))
+    assert set(map(tuple, scaled.reshape(-1, count).tolist())) <= known
