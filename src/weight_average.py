@@ -1,7 +1,12 @@
-"""Exponential moving average of a network's weights."""
+"""Averages of a network's weights: over its steps, over its snapshots, over networks."""
+
+import math
+from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 
 @torch.no_grad()
@@ -10,7 +15,7 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: 
 
     `average = d average + (1 - d) model` with d = min(decay, (1 + step) / (10 + step)): the first
     steps forget the random start quickly. Batch-norm statistics are averaged alike; counters are
-    copied.
+    copied. All tensors move in one call: on a GPU a few kernels do what took one for each.
 
     Parameters
     ----------
@@ -23,8 +28,92 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: 
     """
     keep = min(decay, (1 + step) / (10 + step))
     current = model.state_dict()
+    weights, counters = ([], []), ([], [])
     for key, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[key], 1 - keep)
-        else:
-            value.copy_(current[key])
+        olds, news = weights if value.is_floating_point() else counters
+        olds.append(value)
+        news.append(current[key])
+    torch._foreach_lerp_(*weights, 1 - keep)
+    if counters[0]:
+        torch._foreach_copy_(*counters)
+
+
+def snapshot_weights(count: int, decay: float) -> list[float]:
+    """Weigh snapshots, the best first: each `decay` times the one before, their sum 1.
+
+    Parameters
+    ----------
+    count : int
+        Snapshots; 0 gives an empty list.
+    decay : float
+        In (0, 1]; 1 weighs all alike.
+    """
+    powers = [decay**place for place in range(count)]
+    return [power / math.fsum(powers) for power in powers]
+
+
+def average_states(
+    states: list[dict[str, torch.Tensor]], weights: list[float]
+) -> dict[str, torch.Tensor]:
+    """Average the states of networks of one architecture, computed in float64.
+
+    Wortsman et al. 2022 (model soups) for networks, Izmailov et al. 2018 for snapshots. Refresh
+    the batch norms afterwards: an average of statistics is not the statistics of the average.
+
+    Parameters
+    ----------
+    states : list of dict of str to Tensor
+        Of `state_dict()`; at least one. Not changed.
+    weights : list of float
+        One for each state; their sum is 1.
+
+    Returns
+    -------
+    state : dict of str to Tensor
+        Of the dtypes of the first; whole numbers (the counters of batch norms) are the first's.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not sum to 1, or the states differ in names or shapes.
+    """
+    if not math.isclose(math.fsum(weights), 1, abs_tol=1e-6):
+        raise ValueError(f"the weights sum to {math.fsum(weights)}, not to 1")
+    shapes = [{key: value.shape for key, value in state.items()} for state in states]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError("the states differ in names or shapes: not of one architecture")
+    result = {}
+    for key, first in states[0].items():
+        if not first.is_floating_point():
+            result[key] = first.clone()
+            continue
+        total = torch.zeros_like(first, dtype=torch.float64)
+        for state, weight in zip(states, weights, strict=True):
+            total.add_(state[key].double(), alpha=weight)
+        result[key] = total.to(first.dtype)
+    return result
+
+
+def refresh_batch_norm(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+    """Measure the statistics of all batch norms anew, in place.
+
+    Each becomes the mean over the batches of the mean and the variance (unbiased) of its input.
+    Without batch norms nothing happens. The mode of the network is kept.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its forward pass runs in training mode.
+    batches : iterable of Tensor
+        Inputs of the network on its device, augmented as in training, of one size; at least one.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch.
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("no batch to measure the statistics of batch norms on")
+    update_bn(chain([first], batches), model)
