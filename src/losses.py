@@ -1,56 +1,199 @@
-"""The training loss: weighted binary cross entropy, soft Dice and soft Jaccard."""
+"""The training loss of the mask: cross entropy, focal loss, overlap indices, Lovasz hinge."""
+
+import math
 
 import torch
-from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from src.labels import IGNORED
+from src.lovasz import lovasz_hinge
+
+PER = ("batch", "image")
 
 
-def segmentation_loss(
+def mask_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
     *,
     bce_weight: float,
+    focal_weight: float,
+    focal_gamma: float,
+    focal_threshold: float,
+    ohem: float,
+    label_smoothing: float,
     dice_weight: float,
     jaccard_weight: float,
+    tversky_weight: float,
+    tversky_alpha: float,
+    tversky_beta: float,
+    overlap_log: bool,
+    overlap_per: str,
+    overlap_weighted: bool,
+    lovasz_weight: float,
+    lovasz_error: str,
+    lovasz_symmetric: bool,
+    lovasz_per: str,
 ) -> torch.Tensor:
-    """Sum the weighted terms, each over the pixels that are not ignored.
+    """Sum `weight * term` over the terms whose weight is not 0, ignored pixels left out.
 
-    `bce_weight * mean(w * BCE) + dice_weight * (1 - Dice) + jaccard_weight * (1 - Jaccard)`; Dice
-    and Jaccard are soft, over the whole batch, with 1 added above and below the fraction.
+    For the terms and options see `pixel_loss`, `overlap_loss` and `src.lovasz.lovasz_hinge`.
 
     Parameters
     ----------
-    logits : Tensor, shape (B, H, W)
-        Any float type; computed in float32.
+    logits : Tensor of any float type, shape (B, H, W)
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
-    weights : Tensor of float32, shape (B, H, W)
-        Pixel weights of the cross entropy.
-    bce_weight, dice_weight, jaccard_weight : float
-        Not negative; 0 leaves the term out.
+    weights : Tensor of float32, shape (B, H, W), not negative
 
     Returns
     -------
     loss : Tensor
-        A float32 scalar; 0 if every pixel is ignored. A batch without a single object pixel has no
-        Dice or Jaccard term: there is no overlap to measure, the cross entropy does the work.
+        A float32 scalar, not negative; 0 with a zero gradient if every pixel is ignored.
     """
-    valid = target != IGNORED
-    truth = (target == 1).float()
     logits = logits.float()
-    loss = logits.sum() * 0  # keeps the graph where every term is off or every pixel ignored
-    if bce_weight:
-        bce = binary_cross_entropy_with_logits(logits, truth, weights * valid, reduction="sum")
-        loss = loss + bce_weight * bce / valid.sum().clamp(min=1)
-    if dice_weight or jaccard_weight:
-        probability = logits.sigmoid() * valid
-        # The library halves numerator and denominator of Dice: its 0.5 is the 1 of the formula.
-        terms = ((DiceLoss, 0.5, dice_weight), (JaccardLoss, 1.0, jaccard_weight))
-        for term, smooth, weight in terms:
-            if weight:
-                measure = term("binary", from_logits=False, smooth=smooth)
-                loss = loss + weight * measure(probability, truth)
+    loss = logits.sum() * 0  # keeps the graph where every term is off
+    if bce_weight or focal_weight:
+        focal = {"focal_weight": focal_weight, "gamma": focal_gamma, "threshold": focal_threshold}
+        options = {"bce_weight": bce_weight, "ohem": ohem, "smoothing": label_smoothing}
+        loss = loss + pixel_loss(logits, target, weights, **focal, **options)
+    indices = (  # weight, cost of false positives, of false negatives, smoothing of the index
+        (dice_weight, 0.5, 0.5, 0.5),
+        (jaccard_weight, 1.0, 1.0, 1.0),
+        (tversky_weight, tversky_alpha, tversky_beta, 1.0),
+    )
+    if indices := [index for index in indices if index[0]]:
+        importance = weights**2 if overlap_weighted else torch.ones_like(weights)
+        options = {"indices": indices, "log": overlap_log, "per": overlap_per}
+        loss = loss + overlap_loss(logits, target, importance, **options)
+    if lovasz_weight:
+        options = {"error": lovasz_error, "symmetric": lovasz_symmetric, "per": lovasz_per}
+        loss = loss + lovasz_weight * lovasz_hinge(logits, target, **options)
     return loss
+
+
+def pixel_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    bce_weight: float,
+    focal_weight: float,
+    gamma: float,
+    threshold: float,
+    ohem: float,
+    smoothing: float,
+) -> torch.Tensor:
+    """Average weighted cross entropy and focal loss over the hardest pixels of the batch.
+
+    A pixel costs `w * (bce_weight * CE + focal_weight * f(p_t) * CE)`, where `CE = -log p_t` and
+    p_t is the probability of the truth. The factor f is `(1 - p_t)^gamma` (Lin et al. 2017, eq. 4)
+    or, with a threshold th, 1 while p_t < th and `((1 - p_t) / th)^gamma` from there on (reduced
+    focal loss, Sergievskiy and Ponamarev 2019); that one is continuous for th = 0.5 only.
+
+    Parameters
+    ----------
+    logits, weights : Tensor of float32, shape (B, H, W), weights not negative
+    target : Tensor of uint8, shape (B, H, W)
+        0 background, 1 object, 255 ignored.
+    bce_weight, focal_weight : float
+        Not negative; 0 leaves the term out.
+    gamma : float, not negative
+        0 makes the focal loss the cross entropy.
+    threshold : float
+        Of the reduced focal loss, in [0, 1); 0 is the plain focal loss.
+    ohem : float
+        Share of the valid pixels, those that cost most, that the sum is averaged over, in (0, 1];
+        rounded to whole pixels, at least one.
+    smoothing : float
+        e in [0, 0.5): the truth counts for 1 - e and its contrary for e, in both terms.
+
+    Returns
+    -------
+    loss : Tensor
+        A float32 scalar; 0 with a zero gradient if every pixel is ignored.
+    """
+    valid, truth = target != IGNORED, (target == 1).float()
+    costs = torch.zeros_like(logits)
+    if bce_weight:
+        smoothed = truth * (1 - 2 * smoothing) + smoothing
+        entropy = binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
+        costs = costs + bce_weight * entropy
+    if focal_weight:
+        margin = torch.where(truth > 0, logits, -logits)  # the logit of p_t
+        focal = _focal(margin, gamma, threshold)
+        if smoothing:
+            focal = (1 - smoothing) * focal + smoothing * _focal(-margin, gamma, threshold)
+        costs = costs + focal_weight * focal
+    costs, pixels = (costs * (weights * valid)).flatten(), valid.sum()
+    if ohem < 1:
+        pixels = (ohem * pixels).round().clamp(min=1)
+        costs = costs.sort(descending=True).values  # ignored pixels cost 0: last
+        costs = costs * (torch.arange(costs.numel(), device=costs.device) < pixels)
+    return costs.sum() / pixels.clamp(min=1)
+
+
+def overlap_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    importance: torch.Tensor,
+    *,
+    indices: list[tuple[float, float, float, float]],
+    log: bool,
+    per: str,
+) -> torch.Tensor:
+    """Sum `weight * (1 - index)` over soft overlap indices, or `-weight * log index`.
+
+    `index = (TP + s) / (TP + a FP + b FN + s)`, where TP = sum(v p t), FP = sum(v p (1 - t)) and
+    FN = sum(v (1 - p) t) for the importance v, probability p and truth t of the valid pixels
+    (Salehi, Erdogmus and Gholipour 2017). a = b = 0.5 is Dice and s = 0.5 adds 1 above and below
+    its usual form; a = b = 1 is Jaccard.
+
+    Parameters
+    ----------
+    logits, importance : Tensor of float32, shape (B, H, W)
+    target : Tensor of uint8, shape (B, H, W)
+        0 background, 1 object, 255 ignored.
+    indices : list of (weight, a, b, s)
+        s is positive, the others not negative.
+    log : bool
+        Whether the logarithm is taken.
+    per : {"batch", "image"}
+        Whether the sums run over the batch or over each image.
+
+    Returns
+    -------
+    loss : Tensor
+        A float32 scalar, the mean over the images (or the batch) with object pixels; 0 with a zero
+        gradient if there are none: there is no overlap to measure.
+
+    Raises
+    ------
+    ValueError
+        If `per` is unknown.
+    """
+    if per not in PER:
+        raise ValueError(f"'{per}' is unknown; known: {', '.join(PER)}")
+    dims = (1, 2) if per == "image" else (0, 1, 2)
+    truth, probability = target == 1, logits.sigmoid()
+    inside, outside = importance * truth, importance * (target == 0)
+    hit = (inside * probability).sum(dims)
+    false = (outside * probability).sum(dims)
+    missed = (inside * (1 - probability)).sum(dims)
+    has_object = truth.any(-1).any(-1) if per == "image" else truth.any()
+    loss = torch.zeros_like(hit)
+    for weight, false_cost, missed_cost, smooth in indices:
+        top = hit + smooth
+        index = top / (top + false_cost * false + missed_cost * missed)
+        loss = loss + weight * (-index.log() if log else 1 - index)
+    return (loss * has_object).sum() / has_object.sum().clamp(min=1)
+
+
+def _focal(margin: torch.Tensor, gamma: float, threshold: float) -> torch.Tensor:
+    """Return the focal loss of pixels whose truth has the logit `margin`."""
+    log_truth, log_rest = logsigmoid(margin), logsigmoid(-margin)  # log p_t, log (1 - p_t)
+    if not threshold:
+        return -torch.exp(gamma * log_rest) * log_truth
+    log_threshold = math.log(threshold)
+    factor = torch.exp(gamma * (log_rest - log_threshold))
+    return -torch.where(log_truth < log_threshold, 1.0, factor) * log_truth
