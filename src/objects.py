@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from src.errors import InputError
+
 
 def label_objects(
     probability: np.ndarray,
@@ -40,8 +42,10 @@ def label_objects(
 
     Raises
     ------
+    InputError
+        If there are more than 65,534 objects, which the labels cannot tell apart.
     ValueError
-        If there are more than 65,534 objects, or `connectivity` is neither 4 nor 8.
+        If `connectivity` is neither 4 nor 8.
     """
     if connectivity not in (4, 8):
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
@@ -53,7 +57,10 @@ def label_objects(
     keep = areas >= min_area
     keep[0] = False  # the background
     if keep.sum() > 65534:
-        raise ValueError(f"{keep.sum()} objects in one image, more than 65534; raise min_area")
+        raise InputError(
+            f"params.yaml: postprocess.min_area {min_area}: leaves {keep.sum()} objects in one "
+            "image, more than 65534; raise it"
+        )
     renumber = np.where(keep, np.cumsum(keep), 0).astype(np.uint16)
     instances = renumber[labels]
     return _grow(instances, dilate) if dilate else instances

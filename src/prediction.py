@@ -1,13 +1,17 @@
-"""Probability map of one image of any size, over mirrored and turned views and over windows."""
+"""Predictions for one image of any size, over views, scales and windows."""
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
-from src.views import VIEWS, merge_views, undo_view, view
+from src.views import VIEWS, merge_scales, merge_views, undo_view, view
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
+Forward = Callable[[torch.Tensor], dict[str, torch.Tensor]]
+PADDINGS = {"replicate": "edge", "reflect": "reflect"}  # as NumPy calls them
+NUMBERS = ("empty",)  # heads that answer with one number per image, not with a map
+LINEAR = ("boundary_distance",)  # heads that answer with a value, not with a logit
 
 
 def predict_image(
@@ -15,12 +19,14 @@ def predict_image(
     image: torch.Tensor,
     *,
     views: str,
+    scales: list[float],
     merge: str,
+    padding: str,
     stride: int,
     resize: float,
     max_size: int,
     overlap: int,
-) -> torch.Tensor:
+) -> dict[str, torch.Tensor | float]:
     """Predict one image.
 
     Every image is predicted by itself, its views making up the batch: what else is predicted, and
@@ -29,54 +35,69 @@ def predict_image(
     Parameters
     ----------
     forward : callable
-        Maps uint8 RGB (B, 3, h, w), h and w multiples of `stride`, to logits (B, 1, h, w).
+        Maps uint8 RGB (B, 3, h, w), h and w multiples of `stride`, to logits by the name of their
+        head: maps (B, h, w), "boundary_distance" among them holding values and not logits, and
+        "empty" (B,).
     image : Tensor of uint8, shape (3, H, W)
         On the device of the model; any H and W from 1.
     views : {"none", "hflip", "d2", "d4"}
         The test-time augmentation: 1, 2, 4 or 8 views.
-    merge : {"mean", "gmean", "logit_mean"}
-        How their predictions become one.
+    scales : list of float
+        Factors on height and width on top of `resize`, one or more; each scale is brought back
+        to the size of the image before they are merged.
+    merge : {"mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"}
+        How the predictions of views and scales become one; see `src.views`. The values of
+        "boundary_distance" are averaged always.
+    padding : {"replicate", "reflect"}
+        How the image is padded to multiples of `stride`, half of it above and left, as in
+        training (the odd pixel lies below or right).
     stride : int
-        The image is padded below and to the right to multiples of it, repeating its edge.
     resize : float
         Factor on height and width before the network, undone after it.
     max_size : int
-        Longest side, after `resize`, that goes through the network at once, in pixels; larger
-        images are cut into windows of that size.
+        Longest side, after `resize` and scale, that goes through the network at once, in pixels;
+        larger images are cut into windows of that size.
     overlap : int
         Least overlap of neighbouring windows in pixels, in [0, max_size).
 
     Returns
     -------
-    probability : Tensor of float32, shape (H, W)
-        In [0, 1].
+    prediction : dict
+        By head: float32 maps of shape (H, W) in [0, 1]; for "empty" a float in [0, 1], that of the
+        window that is least empty, for an image is empty only if all its windows are.
 
     Raises
     ------
     ValueError
-        If `views` or `merge` is unknown.
+        If `views`, `merge` or `padding` is unknown.
     """
     if views not in VIEWS:
         raise ValueError(f"views '{views}' is unknown; known: {', '.join(VIEWS)}")
-    height, width = image.shape[-2:]
-    if resize != 1:
-        size = [max(1, round(side * resize)) for side in (height, width)]
-        image = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
-        image = image.round().to(torch.uint8)
-    rows, columns = image.shape[-2:]
-    total = torch.zeros(rows, columns, device=image.device)
-    weight = torch.zeros_like(total)
-    for top in window_starts(rows, max_size, overlap):
-        for left in window_starts(columns, max_size, overlap):
-            place = (slice(top, top + max_size), slice(left, left + max_size))
-            window = _predict_window(forward, image[(..., *place)], views, merge, stride)
-            kernel = _blend(window.shape[0]).outer(_blend(window.shape[1])).to(total.device)
-            total[place] += kernel * window
-            weight[place] += kernel
-    probability = total / weight
-    if resize != 1:
-        probability = interpolate(probability[None, None], (height, width), mode="bilinear")[0, 0]
-    return probability.clamp(0, 1)
+    if padding not in PADDINGS:
+        raise ValueError(f"padding '{padding}' is unknown; known: {', '.join(PADDINGS)}")
+
+    def predict_window(window):
+        return _predict_window(forward, window, views, merge, padding, stride)
+
+    at_scales = [
+        _predict_scaled(predict_window, image, resize * scale, max_size, overlap)
+        for scale in scales
+    ]
+    prediction = {}
+    for head in at_scales[0]:
+        of_head = torch.stack([one[head] for one in at_scales])
+        merged = merge_scales(of_head, "mean" if head in LINEAR else merge).clamp(0, 1)
+        prediction[head] = merged.item() if head in NUMBERS else merged
+    return prediction
+
+
+def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """Resize uint8 (3, H, W) by a factor on both sides, to 1 pixel at least; 1 changes nothing."""
+    if factor == 1:
+        return image
+    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+    image = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
+    return image.round().to(torch.uint8)
 
 
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
@@ -90,21 +111,71 @@ def window_starts(length: int, window: int, overlap: int) -> list[int]:
     return [round(i * (length - window) / (count - 1)) for i in range(count)]
 
 
-def _predict_window(forward: Forward, image, views: str, merge: str, stride: int) -> torch.Tensor:
-    height, width = image.shape[-2:]
-    image = pad(
-        image[None].float(), (0, -width % stride, 0, -height % stride), mode="replicate"
-    ).to(torch.uint8)
+def _predict_scaled(
+    predict_window: Forward, image: torch.Tensor, factor: float, max_size: int, overlap: int
+) -> dict[str, torch.Tensor]:
+    """Predict at one size, window by window; the maps come back at the size of the image."""
+    size = image.shape[-2:]
+    image = resized(image, factor)
+    rows, columns = image.shape[-2:]
+    totals, numbers = {}, {head: [] for head in NUMBERS}
+    weight = torch.zeros(rows, columns, device=image.device)
+    for top in window_starts(rows, max_size, overlap):
+        for left in window_starts(columns, max_size, overlap):
+            place = (slice(top, top + max_size), slice(left, left + max_size))
+            answers = predict_window(image[(..., *place)])
+            kernel = _blend(weight[place].shape[0]).outer(_blend(weight[place].shape[1]))
+            kernel = kernel.to(image.device)
+            weight[place] += kernel
+            for head, answer in answers.items():
+                if head in NUMBERS:
+                    numbers[head].append(answer)
+                else:
+                    total = totals.setdefault(head, torch.zeros_like(weight))
+                    total[place] += kernel * answer
+    maps = {head: total / weight for head, total in totals.items()}
+    if factor != 1:
+        maps = {head: _enlarged(one, size) for head, one in maps.items()}
+    return maps | {head: torch.stack(found).amin(0) for head, found in numbers.items() if found}
+
+
+def _enlarged(probability: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return interpolate(probability[None, None], size, mode="bilinear")[0, 0]
+
+
+def _predict_window(
+    forward: Forward, image: torch.Tensor, views: str, merge: str, padding: str, stride: int
+) -> dict[str, torch.Tensor]:
+    """Predict one window of any size in all views; merge each head's answers."""
+    (rows, inner_rows), (columns, inner_columns) = (
+        _padded(side, stride, padding) for side in image.shape[-2:]
+    )
+    image = image[:, rows[:, None].to(image.device), columns.to(image.device)][None]
     # Views that turn by a quarter have the sides swapped: one batch for each shape.
     upright = [v for v in VIEWS[views] if v[0] % 2 == 0]
     turned = [v for v in VIEWS[views] if v[0] % 2 == 1]
     square = image.shape[-2] == image.shape[-1]
     batches = [upright + turned] if square else [upright, turned]
-    logits = []
+    answers = {}
     for batch in filter(None, batches):
-        answers = forward(torch.cat([view(image, *v) for v in batch]))[:, 0]
-        logits += [undo_view(answer, *v) for answer, v in zip(answers, batch, strict=True)]
-    return merge_views(torch.stack(logits), merge)[:height, :width]
+        for head, found in forward(torch.cat([view(image, *v) for v in batch])).items():
+            if head not in NUMBERS:
+                found = [undo_view(one, *v) for one, v in zip(found, batch, strict=True)]
+            answers.setdefault(head, []).extend(found)
+    merged = {}
+    for head, found in answers.items():
+        found = torch.stack(found)
+        one = found.float().mean(0) if head in LINEAR else merge_views(found, merge)
+        merged[head] = one if head in NUMBERS else one[inner_rows, inner_columns]
+    return merged
+
+
+def _padded(length: int, stride: int, padding: str) -> tuple[torch.Tensor, slice]:
+    """Return the indices that pad a side to a multiple of `stride`, and where it lies then."""
+    before = -length % stride // 2
+    after = -length % stride - before
+    indices = np.pad(np.arange(length), (before, after), mode=PADDINGS[padding])
+    return torch.from_numpy(indices), slice(before, before + length)
 
 
 def _blend(length: int) -> torch.Tensor:

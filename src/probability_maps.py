@@ -1,8 +1,10 @@
-"""Probability maps as stored: one byte a pixel, exact at 0 and 1; and the mean of several."""
+"""Probability maps as stored: one byte a pixel, exact at 0 and 1; and several merged into one."""
+
+from typing import Literal, get_args
 
 import numpy as np
 
-MERGES = ("mean", "gmean", "logit_mean")
+Merge = Literal["mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"]
 LOGIT_LIMIT = 1 / 1024  # below half a step, so that all-0 and all-1 stay exact
 
 
@@ -24,37 +26,85 @@ def decode_probability(encoded: np.ndarray) -> np.ndarray:
     return encoded.astype(np.float32) / 255
 
 
-def merge_maps(maps: list[np.ndarray], merge: str) -> np.ndarray:
+def merge_maps(
+    maps: list[np.ndarray], merge: str, weights: list[float] | None = None
+) -> np.ndarray:
     """Merge stored maps of one image into one.
 
     Parameters
     ----------
     maps : list of ndarray of uint8, shape (H, W)
-        At least one; a single map comes back unchanged, whatever the merge.
-    merge : {"mean", "gmean", "logit_mean"}
-        Arithmetic or geometric mean of the probabilities, or the probability of the mean logit
-        (logits limited to those of 1/1024 and 1023/1024).
+        At least one.
+    merge, weights
+        As for `merge_probabilities`.
 
     Returns
     -------
     merged : ndarray of uint8, shape (H, W)
+        A single map comes back unchanged, whatever the merge but "tsharpen".
 
     Raises
     ------
     ValueError
-        If there is no map, the shapes differ, or `merge` is unknown.
+        If there is no map, the shapes differ, or as `merge_probabilities` raises.
     """
     if not maps or len({one.shape for one in maps}) > 1:
         raise ValueError(f"need maps of one shape, got {[one.shape for one in maps]}")
-    probability = np.stack([decode_probability(one) for one in maps]).astype(np.float64)
+    probability = np.stack([decode_probability(one) for one in maps])
+    merged = merge_probabilities(probability, merge, weights)
+    return encode_probability(merged.clip(0, 1))  # rounding may have passed 1
+
+
+def merge_probabilities(
+    probability: np.ndarray, merge: str, weights: list[float] | None = None
+) -> np.ndarray:
+    """Merge N arrays of probabilities into one.
+
+    Parameters
+    ----------
+    probability : ndarray of float, shape (N, ...)
+        In [0, 1]; N at least 1.
+    merge : {"mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"}
+        Arithmetic, geometric or harmonic mean (the last two are 0 where one of the arrays is);
+        the probability of the mean logit (logits limited to those of 1/1024 and 1023/1024); the
+        mean of the square roots, which draws all upwards (named as in the library ttach; it is
+        not squared again); the largest.
+    weights : list of float, shape (N,), optional
+        Not negative, not all 0; a weight of 2 is the array given twice, a weight of 0 leaves it
+        out. Only their ratios count; "max" only sees which are 0. All alike by default.
+
+    Returns
+    -------
+    merged : ndarray of float64, shape (...)
+        In [0, 1] but for rounding.
+
+    Raises
+    ------
+    ValueError
+        If the weights are another number, negative or all 0, or `merge` is unknown.
+    """
+    weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
+    if weights.shape != (len(probability),) or not (weights >= 0).all() or not weights.any():
+        raise ValueError(
+            f"need {len(probability)} weights, none negative and not all 0, got {weights.tolist()}"
+        )
+    probability = probability[weights > 0].astype(np.float64)
+    weights = weights[weights > 0]
     if merge == "mean":
-        merged = probability.mean(axis=0)
-    elif merge == "gmean":
-        merged = probability.prod(axis=0) ** (1 / len(maps))
-    elif merge == "logit_mean":
+        return np.average(probability, axis=0, weights=weights)
+    if merge == "gmean":
+        shares = weights / weights.sum()
+        powers = (one**share for one, share in zip(probability, shares, strict=True))
+        return np.prod(list(powers), axis=0)
+    if merge == "hmean":
+        with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and 1 / infinite is 0
+            return 1 / np.average(1 / probability, axis=0, weights=weights)
+    if merge == "logit_mean":
         limited = probability.clip(LOGIT_LIMIT, 1 - LOGIT_LIMIT)
-        mean = np.log(limited / (1 - limited)).mean(axis=0)
-        merged = 1 / (1 + np.exp(-mean))
-    else:
-        raise ValueError(f"merge '{merge}' is unknown; known: {', '.join(MERGES)}")
-    return encode_probability(merged)
+        mean = np.average(np.log(limited / (1 - limited)), axis=0, weights=weights)
+        return 1 / (1 + np.exp(-mean))
+    if merge == "tsharpen":
+        return np.average(np.sqrt(probability), axis=0, weights=weights)
+    if merge == "max":
+        return probability.max(axis=0)
+    raise ValueError(f"merge '{merge}' is unknown; known: {', '.join(get_args(Merge))}")

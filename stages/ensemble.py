@@ -1,36 +1,58 @@
-"""Merge the probability maps of all members and folds into one map per image.
+"""Merge the probability maps of all members, soups and folds into one map per image.
 
     python -m stages.ensemble data/folds.csv data/probabilities data/ensemble
 
-A training image has one map per member, from the fold that left it out; an image of val or test
-has one per member and fold.
+A training image has one map per member or soup, from the fold that left it out; an image of val or
+test has one per fold of each. A head is merged over the networks that have it.
 
-Reads  folds.csv, probabilities/<member>/fold<k>/{oof,val,test}.zip   uint8 (H, W)
-Writes oof.zip, val.zip, test.zip                                     uint8 (H, W)
+Reads  folds.csv, probabilities/<member or soup>/fold<k>/  as predict writes it
+Writes oof.zip, val.zip, test.zip   uint8 (H, W), and where a network has these heads
+       <split>_<head>.zip, <split>_empty.csv, maps.json  as predict does
 """
 
 import argparse
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, NamedTuple
 
+import numpy as np
 import pandas as pd
+from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
 from src.archive import ImageArchive, write_archive
 from src.errors import InputError
+from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_keys, load_params
-from src.probability_maps import merge_maps
+from src.probability_maps import Merge, merge_maps, merge_probabilities
+
+HEADS = ("mask", "border", "contact", "boundary_distance", "empty")
 
 
 class EnsembleParams(Params):
-    merge: Literal["mean", "gmean", "logit_mean"]
+    merge: Merge
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
 class FoldParams(Params):
     k: int
     folds: list[int]
     seed: int
+
+
+class SoupsParams(Params):
+    model_config = ConfigDict(extra="allow")  # names are free
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^\w+$")], list[str]]
+
+
+class Network(NamedTuple):
+    """What one network predicted."""
+
+    folder: Path
+    fold: int  # that it left out
+    weight: float
+    heads: list[str]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,32 +62,96 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("ensemble", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
-    merge = load_params(args.params, "ensemble", EnsembleParams).merge
+    params = load_params(args.params, "ensemble", EnsembleParams)
     folds = load_params(args.params, "split_folds", FoldParams).folds
     members = load_keys(args.params, "members")
+    soups = load_params(args.params, "soups", SoupsParams).model_extra
+    weights = _weights(args.params, [*members, *soups], params.weights)
 
-    fold_of = pd.read_csv(args.folds).set_index("name")["fold"]
+    if not args.folds.is_file():
+        raise InputError(f"{args.folds}: no such file; run split_folds")
+    fold_of = pd.read_csv(args.folds).sort_values("name").set_index("name")["fold"]
+    fold_of = fold_of[fold_of.isin(folds)].to_dict()
+    networks = [
+        _network(args.probabilities / name / f"fold{fold}", fold, weight)
+        for name, weight in weights.items()
+        for fold in folds
+    ]
+    heads = [head for head in HEADS if any(head in network.heads for network in networks)]
     with new_folder(args.ensemble) as folder:
-        for split in ("oof", "val", "test"):
-            archives = {
-                (member, fold): ImageArchive(
-                    args.probabilities / member / f"fold{fold}" / f"{split}.zip"
-                )
-                for member in members
-                for fold in folds
-            }
-            if split == "oof":
-                names = sorted(fold_of.index[fold_of.isin(folds)])
-                sources = {n: [archives[m, fold_of[n]] for m in members] for n in names}
-            else:
-                names = archives[members[0], folds[0]].names
-                sources = {name: list(archives.values()) for name in names}
-            merged = (
-                (name, merge_maps([source.read(name) for source in sources[name]], merge))
-                for name in tqdm(names, desc=f"ensemble {split}", unit="image")
-            )
-            write_archive(folder / f"{split}.zip", merged)
-    print(f"{len(members)} members x {len(folds)} folds -> {args.ensemble}")
+        for head in heads:
+            merge = "mean" if head == "boundary_distance" else params.merge  # no probability
+            of_head = [network for network in networks if head in network.heads]
+            for split in ("oof", "val", "test"):
+                left_out = fold_of if split == "oof" else None
+                if head == "empty":
+                    table = _merged_numbers(of_head, f"{split}_empty.csv", left_out, merge)
+                    table.to_csv(folder / f"{split}_empty.csv", index=False, float_format="%.6f")
+                else:
+                    file = f"{split}.zip" if head == "mask" else f"{split}_{head}.zip"
+                    write_archive(folder / file, _merged_maps(of_head, file, left_out, merge))
+        (folder / "maps.json").write_text(json.dumps({"heads": heads}) + "\n")
+    print(f"{', '.join(weights)} x {len(folds)} folds -> {args.ensemble}")
+
+
+def _weights(path: Path, names: list[str], given: dict[str, float]) -> dict[str, float]:
+    """Return the weights, above 0, of what takes part, by name."""
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: soups.{name}: there is a member '{name}'; rename the soup")
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise InputError(
+            f"{path}: ensemble.weights.{unknown[0]}: no such member or soup; known: "
+            f"{', '.join(names)}"
+        )
+    weights = {name: given.get(name, 1.0) for name in names}
+    if not any(weights.values()):
+        raise InputError(
+            f"{path}: ensemble.weights {given} leaves nothing to merge; give one of them a weight "
+            "above 0"
+        )
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _network(folder: Path, fold: int, weight: float) -> Network:
+    return Network(folder, fold, weight, read_json(folder / "maps.json")["heads"])
+
+
+def _merged_maps(networks: list[Network], file: str, fold_of: dict | None, merge: str):
+    """Yield name and merged map; `fold_of` gives each image's fold if only that counts."""
+    archives = [ImageArchive(network.folder / file) for network in networks]
+    names = archives[0].names if fold_of is None else list(fold_of)
+
+    for name in tqdm(names, f"ensemble {file}", unit="image"):
+        used = _used(networks, name, fold_of)
+        maps = [archives[index].read(name) for index in used]
+        yield name, merge_maps(maps, merge, [networks[index].weight for index in used])
+
+
+def _merged_numbers(
+    networks: list[Network], file: str, fold_of: dict | None, merge: str
+) -> pd.DataFrame:
+    """Return name and merged probability of every image."""
+    tables = [_read_numbers(network.folder / file) for network in networks]
+    merged = {}
+    for name in tables[0] if fold_of is None else fold_of:
+        used = _used(networks, name, fold_of)
+        numbers = np.array([tables[index][name] for index in used])
+        merged[name] = merge_probabilities(numbers, merge, [networks[i].weight for i in used])
+    return pd.DataFrame({"name": list(merged), "probability": np.array(list(merged.values()))})
+
+
+def _read_numbers(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run predict")
+    return pd.read_csv(path).set_index("name")["probability"].to_dict()
+
+
+def _used(networks: list[Network], name: str, fold_of: dict | None) -> list[int]:
+    """Return the indices of the networks that count for an image."""
+    every = enumerate(networks)
+    return [i for i, network in every if fold_of is None or network.fold == fold_of[name]]
 
 
 if __name__ == "__main__":

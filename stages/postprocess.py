@@ -2,6 +2,8 @@
 
     python -m stages.postprocess data/ensemble data/candidates
 
+Hulls of uncertain regions (hull_*) change what is an object, not the probabilities it is given.
+
 Reads  ensemble/{oof,val,test}.zip        uint8 (H, W): probability * 255
 Writes candidates/{oof,val,test}.parquet  one row per object: name, height, width, counts (RLE),
                                           area, bbox_{x,y,width,height} in pixels,
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from pydantic import Field
@@ -20,6 +23,7 @@ from tqdm import tqdm
 
 from src.archive import ImageArchive, decode_image
 from src.errors import InputError
+from src.hulls import hull_uncertain
 from src.new_folder import new_folder
 from src.objects import label_objects, object_probabilities
 from src.params import Params, load_params
@@ -46,6 +50,10 @@ class PostprocessParams(Params):
     max_hole: int = Field(ge=0)
     min_area: int = Field(ge=0)
     dilate: int = Field(ge=0)
+    hull_low: float = Field(ge=0, le=1)
+    hull_high: float = Field(ge=0, le=1)
+    hull_rows: float = Field(ge=0, le=1)
+    hull_min_area: float = Field(ge=0)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,6 +63,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "postprocess", PostprocessParams)
+
+    if params.hull_high and params.hull_low > params.hull_high:
+        raise InputError(
+            f"{args.params}: postprocess.hull_low {params.hull_low} is above postprocess.hull_high "
+            f"{params.hull_high}; give a range, or set hull_high to 0 to switch the rule off"
+        )
 
     with new_folder(args.candidates) as folder:
         for split in ("oof", "val", "test"):
@@ -71,13 +85,32 @@ def main(argv: list[str] | None = None) -> None:
 
 def _candidates(name: str, encoded: bytes, params: PostprocessParams) -> pd.DataFrame:
     probability = decode_image(encoded, cv2.IMREAD_UNCHANGED, name)
-    instances = label_objects(probability, **params.model_dump())
+    instances = label_objects(
+        _with_hulls(probability, params),
+        threshold=params.threshold,
+        connectivity=params.connectivity,
+        max_hole=params.max_hole,
+        min_area=params.min_area,
+        dilate=params.dilate,
+    )
     objects = encode_instances(instances)
     mean, largest = object_probabilities(probability, instances, len(objects.rles))
     height, width = probability.shape
     columns = [[name] * len(objects.rles), height, width, [rle["counts"] for rle in objects.rles]]
     columns += [objects.areas, *objects.boxes.T, mean, largest]
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def _with_hulls(probability: np.ndarray, params: PostprocessParams) -> np.ndarray:
+    if not params.hull_high:
+        return probability
+    return hull_uncertain(
+        probability,
+        low=params.hull_low,
+        high=params.hull_high,
+        rows=params.hull_rows,
+        min_area=params.hull_min_area,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.errors import InputError
 from src.objects import label_objects, object_probabilities
 
 PLAIN = {"threshold": 0.5, "connectivity": 4, "max_hole": 0, "min_area": 0, "dilate": 0}
@@ -74,8 +75,8 @@ def test_many_objects_fit_until_the_labels_run_out():
     checkers = np.zeros((512, 512), np.uint8)
     checkers[::2, ::2] = 255
     assert label_objects(checkers[:510], **PLAIN).max() == 255 * 256
-    with pytest.raises(ValueError, match="65536 objects in one image"):
-        label_objects(checkers, **PLAIN)
+    with pytest.raises(InputError, match="postprocess.min_area 1: leaves 65536 objects in one"):
+        label_objects(checkers, **PLAIN | {"min_area": 1})
 
 
 def test_another_connectivity_is_refused():

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from src.probability_maps import decode_probability, encode_probability, merge_maps
+from src.probability_maps import (
+    decode_probability,
+    encode_probability,
+    merge_maps,
+    merge_probabilities,
+)
+
+MERGES = ["mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"]
 
 
 def test_every_stored_value_survives_a_round_trip():
@@ -20,22 +27,61 @@ def test_what_is_no_probability_is_refused(bad):
         encode_probability(np.array([0.5, bad]))
 
 
-@pytest.mark.parametrize("merge", ["mean", "gmean", "logit_mean"])
-def test_a_single_map_comes_back_unchanged(merge):
+@pytest.mark.parametrize("merge", MERGES)
+def test_a_single_map_comes_back_unchanged_unless_it_is_sharpened(merge):
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    np.testing.assert_array_equal(merge_maps([stored], merge), stored)
-    np.testing.assert_array_equal(merge_maps([stored, stored], merge), stored)
+    wanted = stored if merge != "tsharpen" else np.rint((stored / 255.0) ** 0.5 * 255)
+    np.testing.assert_array_equal(merge_maps([stored], merge), wanted)
+    np.testing.assert_array_equal(merge_maps([stored, stored], merge, [0.3, 7.1]), wanted)
+    np.testing.assert_array_equal(merge_maps([stored] * 3, merge, [0.1] * 3), wanted)
+
+
+def merged(values, merge, weights=None):
+    maps = [np.full((1, 1), value, np.uint8) for value in values]
+    return merge_maps(maps, merge, weights).item()
 
 
 def test_merges_by_hand():
-    def merged(a, b, merge):
-        return merge_maps([np.full((1, 1), value, np.uint8) for value in (a, b)], merge).item()
-
-    assert merged(16, 240, "mean") == 128
-    assert merged(16, 255, "gmean") == 64  # sqrt(16 * 255) = 63.9
+    assert merged([16, 240], "mean") == 128
+    assert merged([16, 255], "gmean") == 64  # sqrt(16 * 255) = 63.9
+    assert merged([60, 180], "hmean") == 90  # 2 / (1 / 60 + 1 / 180)
     odds = (51 / 204 * 250 / 5) ** 0.5  # the geometric mean of the two odds
-    assert merged(51, 250, "logit_mean") == round(255 * odds / (1 + odds)) == 199
-    assert merged(0, 255, "logit_mean") == 128  # undecided, not a division by zero
+    assert merged([51, 250], "logit_mean") == round(255 * odds / (1 + odds)) == 199
+    assert merged([20, 180], "tsharpen") == 143  # (sqrt(20) + sqrt(180)) / 2 * sqrt(255) = 142.8
+    assert merged([60, 180], "max") == 180
+
+
+def test_weighted_merges_by_hand():
+    assert merged([100, 200], "mean", [3, 1]) == 125
+    assert merged([16, 128], "gmean", [2, 1]) == 32  # (16 * 16 * 128) ** (1 / 3)
+    assert merged([50, 200], "hmean", [0.5, 2]) == 125  # 2.5 / (0.5 / 50 + 2 / 200)
+    odds = (51 / 204) ** 0.75 * (204 / 51) ** 0.25  # = 1 / 2
+    assert merged([51, 204], "logit_mean", [3, 1]) == round(255 * odds / (1 + odds)) == 85
+    assert merged([0, 255], "tsharpen", [1, 4]) == 204
+    assert merged([60, 180], "max", [5, 0.1]) == 180
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_a_weight_of_two_is_the_map_given_twice_and_of_zero_leaves_it_out(merge):
+    maps = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8))
+    repeated = merge_maps([maps[0], maps[0], maps[2]], merge)
+    np.testing.assert_array_equal(merge_maps(maps, merge, [2, 0, 1]), repeated)
+    assert (repeated != merge_maps(maps, merge)).any()
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_certain_maps_that_disagree_stay_a_probability(merge):
+    certain = {"gmean": 0, "hmean": 0, "max": 255, "logit_mean": 128, "mean": 128, "tsharpen": 128}
+    assert merged([0, 255], merge) == certain[merge]
+    assert merged([255, 255, 255], merge, [0.1, 0.2, 0.3]) == 255
+    assert merged([0, 0], merge) == 0
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_numbers_are_merged_as_maps_are(merge):
+    numbers = merge_probabilities(np.array([0.2, 0.8]), merge, [1, 3])
+    maps = merge_maps([np.array([[51]], np.uint8), np.array([[204]], np.uint8)], merge, [1, 3])
+    assert round(255 * float(numbers)) == maps.item()
 
 
 def test_maps_of_unlike_shape_are_refused():
@@ -45,6 +91,12 @@ def test_maps_of_unlike_shape_are_refused():
         merge_maps([], "mean")
 
 
+@pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [1, np.nan]])
+def test_weights_that_are_none_are_refused(weights):
+    with pytest.raises(ValueError, match="need 2 weights, none negative and not all 0"):
+        merged([1, 2], "mean", weights)
+
+
 def test_an_unknown_merge_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'max' is unknown; known: mean, gmean, logit_mean"):
-        merge_maps([np.zeros((1, 1), np.uint8)], "max")
+    with pytest.raises(ValueError, match="'median' is unknown; known: mean, gmean, hmean, logit"):
+        merge_maps([np.zeros((1, 1), np.uint8)], "median")

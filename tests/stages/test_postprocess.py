@@ -8,7 +8,17 @@ from src.errors import InputError
 from src.rle import decode
 from stages import postprocess
 
-PARAMS = {"threshold": 0.5, "connectivity": 4, "max_hole": 0, "min_area": 3, "dilate": 0}
+PARAMS = {
+    "threshold": 0.5,
+    "connectivity": 4,
+    "max_hole": 0,
+    "min_area": 3,
+    "dilate": 0,
+    "hull_low": 0.1,
+    "hull_high": 0.0,
+    "hull_rows": 1.0,
+    "hull_min_area": 1.0,
+}
 
 
 def run(root, maps, **changes):
@@ -61,6 +71,41 @@ def test_each_object_is_a_row_with_its_mask_and_measures(tmp_path, probability):
 def test_every_knob_does_what_it_says(tmp_path, probability, knob, areas):
     table = run(tmp_path, [("val/a", probability)], **knob)["val"]
     assert table["area"].tolist() == areas
+
+
+def cup():
+    """An uncertain U below the threshold, 5 px wide and 4 px high, in the upper half."""
+    picture = np.zeros((10, 9), np.uint8)
+    picture[1:5, [2, 6]] = picture[4, 2:7] = 100
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("knob", "areas"),
+    [
+        ({}, []),
+        ({"hull_high": 0.5}, [20]),
+        ({"hull_high": 0.5, "hull_rows": 0.5}, [20]),
+        ({"hull_high": 0.5, "hull_rows": 0.1}, []),
+        ({"hull_high": 0.5, "hull_min_area": 12.0}, []),
+        ({"hull_high": 0.5, "hull_low": 0.4}, []),
+        ({"hull_high": 0.3}, []),
+    ],
+)
+def test_the_hull_of_an_uncertain_region_is_an_object_if_asked_for(tmp_path, knob, areas):
+    assert run(tmp_path, [("val/a", cup())], **knob)["val"]["area"].tolist() == areas
+
+
+def test_hulls_do_not_change_the_probabilities(tmp_path):
+    table = run(tmp_path, [("val/a", cup())], hull_high=0.5)["val"]
+    np.testing.assert_allclose(table["mean_probability"], 11 * 100 / 20 / 255)
+    np.testing.assert_allclose(table["max_probability"], 100 / 255)
+
+
+def test_a_range_of_hulls_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="hull_low 0.6 is above postprocess.hull_high 0.5; give"):
+        run(tmp_path, [("val/a", cup())], hull_low=0.6, hull_high=0.5)
+    assert len(run(tmp_path, [("val/a", cup())], hull_low=0.6)["val"]) == 0  # switched off
 
 
 def test_images_and_splits_without_objects_give_no_rows_of_the_right_type(tmp_path):

@@ -1,0 +1,144 @@
+"""Average the networks of several members into one: the soup of one fold.
+
+    python -m stages.average_models data/prepared data/folds.csv data/models \
+        data/soups/mix/fold0 --soup mix --fold 0
+
+The weights are averaged, then the statistics of batch norms are measured anew on the images of the
+other folds, which the networks were trained on; never on the fold they left out. They are taken as
+crops of their centre. Where all networks have the same statistics (one network, or batch norms
+frozen in training) these are kept.
+
+Reads  prepared/images.zip, prepared/images.csv, folds.csv, models/<member>/fold<k>/
+Writes model.safetensors, model.json   as train does; model.json is that of the members
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ConfigDict, Field
+from tqdm import tqdm
+
+from src.archive import PHOTO, ImageArchive
+from src.contrast import equalise
+from src.device import choose_device
+from src.errors import InputError
+from src.image_numbers import image_numbers, relative_depths
+from src.model import load_model, save_model, stride
+from src.network_input import network_input
+from src.new_folder import new_folder
+from src.params import Params, load_keys, load_params
+from src.prediction import resized
+from src.weight_average import average_states, refresh_batch_norm
+
+CROP = 128  # px, raised to a multiple of the network's stride
+BATCH = 8  # images
+
+
+class SoupsParams(Params):
+    model_config = ConfigDict(extra="allow")  # names are free
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^\w+$")], list[str]]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("folds", type=Path)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("soup_model", type=Path, help="folder to write")
+    parser.add_argument("--soup", required=True)
+    parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    soups = load_params(args.params, "soups", SoupsParams).model_extra
+    members = _members(args, soups, load_keys(args.params, "members"))
+
+    networks = [load_model(args.models / member / f"fold{args.fold}") for member in members]
+    network, description = networks[0]
+    for member, (_, other) in zip(members[1:], networks[1:], strict=True):
+        for key in sorted(description.keys() | other.keys()):
+            if description.get(key) != other.get(key):
+                raise InputError(
+                    f"{args.params}: soups.{args.soup}: {members[0]} and {member} differ in {key} "
+                    f"({description.get(key)} and {other.get(key)}); average networks that are "
+                    "built and fed alike"
+                )
+    states = [one.state_dict() for one, _ in networks]
+    average = average_states(states, [1 / len(states)] * len(states))
+    refresh = _statistics_differ(states)
+    network.load_state_dict(average)
+    if refresh:
+        device, _ = choose_device("float32")
+        network = network.to(device, memory_format=torch.channels_last)
+        refresh_batch_norm(network, _batches(args, description, stride(network), device))
+    with new_folder(args.soup_model) as folder:
+        save_model(folder, network.eval(), description)
+    print(f"{', '.join(members)} -> {args.soup_model}")
+
+
+def _members(args, soups: dict[str, list[str]], known: list[str]) -> list[str]:
+    """Return the members of the soup, each of them known."""
+    if args.soup not in soups:
+        raise InputError(f"{args.params}: no soup '{args.soup}'; known: {', '.join(soups)}")
+    members, key = soups[args.soup], f"{args.params}: soups.{args.soup}"
+    if args.soup in known:
+        raise InputError(f"{key}: there is a member '{args.soup}'; rename the soup")
+    if not members:
+        raise InputError(f"{key}: is empty; list members: {', '.join(known)}")
+    for member in members:
+        if member not in known:
+            raise InputError(f"{key}: no member '{member}'; known: {', '.join(known)}")
+    return members
+
+
+def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
+    keys = [key for key in states[0] if key.endswith(("running_mean", "running_var"))]
+    return any(not torch.equal(states[0][key], state[key]) for state in states for key in keys)
+
+
+def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
+    """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
+    for path in (args.folds, args.prepared / "images.csv"):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; run the stage that writes it")
+    folds = pd.read_csv(args.folds)
+    left_out = folds["fold"] == args.fold
+    if not left_out.any() or left_out.all():
+        raise InputError(f"{args.folds}: fold {args.fold} is not one of several")
+    names, depths = sorted(folds.loc[~left_out, "name"]), np.zeros(len(folds), np.float32)
+    if "depth" in description["extra_channels"]:
+        table = pd.read_csv(args.prepared / "images.csv", keep_default_na=False, na_values=[""])
+        table = table[table["name"].isin(names)].sort_values("name")
+        depths = image_numbers(table, description["depth_column"], "model.depth_column")
+        depths = relative_depths(depths, description["depth_range"])
+    images = ImageArchive(args.prepared / "images.zip")
+    inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
+    for start in tqdm(range(0, len(names), BATCH), "refresh batch norms", unit="batch"):
+        batch = names[start : start + BATCH]
+        crops = [_crop(images.read(name, PHOTO), description, multiple) for name in batch]
+        depth = torch.from_numpy(depths[start : start + len(batch)])
+        yield network_input(torch.stack(crops).to(device), depth.to(device), **inputs)
+
+
+def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
+    """Return the centre of an image as the network is fed with it, its edge repeated if small."""
+    if description["clahe"]:
+        image = equalise(image, description["clahe"])
+    image = resized(torch.from_numpy(image.transpose(2, 0, 1).copy()), description["resize"])
+    side = -(-CROP // multiple) * multiple
+    rows, columns = (
+        (torch.arange(side) - (side - length) // 2).clamp(0, length - 1)
+        for length in image.shape[-2:]
+    )
+    return image[:, rows[:, None], columns]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
