@@ -10,35 +10,38 @@ Writes model.safetensors, model.json   the network and what prediction needs to 
 """
 
 import argparse
-import copy
 import math
+import os
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
-from torch.utils.data import DataLoader
+from pydantic import Field, ValidationError
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from src.archive import ImageArchive
 from src.augmentation import centre_crop, training_transform
+from src.batch_loss import batch_loss
 from src.device import Precision, choose_device
-from src.epoch_draws import epoch_draws
 from src.errors import InputError
 from src.holdout import hold_out_groups
-from src.labels import IGNORED
-from src.losses import segmentation_loss
-from src.model import build_model, normalise, save_model, stride
+from src.image_numbers import image_numbers, relative_depths
+from src.image_sampling import sampling_weights
+from src.model import build_model, save_model, stride
+from src.network_input import input_channels, network_input
 from src.new_folder import new_folder
 from src.params import Params, load_params
-from src.pixel_weights import pixel_weights
-from src.schedules import phase_optimiser
-from src.training_data import TrainingCrops
-from src.weight_average import update_average
+from src.training_data import TrainingCrops, plane_names
+from src.training_loop import fit, loader_of
+from src.weight_average import refresh_batch_norm
+
+# Heads beside the mask, each there if its weight in the section `loss` is not 0.
+HEADS = ("border", "contact", "boundary_distance", "embedding", "empty")
 
 
 class ModelParams(Params):
@@ -46,6 +49,16 @@ class ModelParams(Params):
     encoder: str
     encoder_depth: int = Field(ge=3, le=5)
     encoder_weights: str
+    encoder_attention: Literal["none", "scse"]
+    stem_stride: Literal[1, 2]
+    decoder_width: int = Field(gt=0)
+    decoder_attention: Literal["none", "scse"]
+    hypercolumn: bool
+    embedding_size: int = Field(gt=0)
+    image_channels: Literal["rgb", "grey"]
+    extra_channels: list[Literal["depth", "coordinates", "row_gradient"]]
+    depth_column: str
+    clahe: float = Field(ge=0)
     resize: float = Field(gt=0, le=8)
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
@@ -53,57 +66,112 @@ class ModelParams(Params):
 
 class LossParams(Params):
     bce_weight: float = Field(ge=0)
+    focal_weight: float = Field(ge=0)
+    focal_gamma: float = Field(ge=0)
+    focal_threshold: float = Field(ge=0, lt=1)
+    ohem: float = Field(gt=0, le=1)
+    label_smoothing: float = Field(ge=0, lt=0.5)
     dice_weight: float = Field(ge=0)
     jaccard_weight: float = Field(ge=0)
+    tversky_weight: float = Field(ge=0)
+    tversky_alpha: float = Field(ge=0)
+    tversky_beta: float = Field(ge=0)
+    overlap_log: bool
+    overlap_per: Literal["batch", "image"]
+    overlap_weighted: bool
+    lovasz_weight: float = Field(ge=0)
+    lovasz_error: Literal["relu", "elu"]
+    lovasz_symmetric: bool
+    lovasz_per: Literal["image", "batch"]
     distance: Literal["none", "d1", "d1_d2"]
     w0: float = Field(ge=0)
     sigma: float = Field(gt=0)
     size_weight: float = Field(ge=0)
+    boundary_weight: float = Field(ge=0)
+    boundary_kernel: int = Field(ge=3)
+    max_weight: float = Field(ge=0)
+    normalise_weights: bool
+    image_weight: str
+    border_weight: float = Field(ge=0)
+    border_width: float = Field(gt=0)
+    contact_weight: float = Field(ge=0)
+    contact_width: float = Field(gt=0)
+    boundary_distance_weight: float = Field(ge=0)
+    boundary_distance_loss: Literal["smooth_l1", "wing", "mse"]
+    empty_weight: float = Field(ge=0)
+    embedding_weight: float = Field(ge=0)
+    embedding_loss: Literal[
+        "discriminative", "contrastive", "triplet", "centre", "arcface", "cosface"
+    ]
 
 
 class AugmentParams(Params):
+    set: Literal["custom", "none", "light", "heavy"]
     views: Literal["none", "hflip", "d2", "d4"]
     shift: float = Field(ge=0, lt=1)
     scale: float = Field(ge=0, lt=1)
     rotate: float = Field(ge=0, le=180)
     brightness: float = Field(ge=0, le=1)
     contrast: float = Field(ge=0, le=1)
+    gamma: float = Field(ge=0, lt=1)
     hue: int = Field(ge=0, le=180)
     saturation: int = Field(ge=0, le=255)
+    grey: float = Field(ge=0, le=1)
+    blur: float = Field(ge=0, le=1)
+    noise: float = Field(ge=0, le=1)
+    clahe: float = Field(ge=0, le=1)
+    grid: float = Field(ge=0, le=1)
+    elastic: float = Field(ge=0, le=1)
+    mosaic: float = Field(ge=0, le=1)
+    copy_paste: float = Field(ge=0, le=1)
+    transforms: list[dict]
 
 
 class Phase(Params):
     epochs: int = Field(gt=0)
     lr: float = Field(gt=0)
+    encoder_lr: float = Field(ge=0)
+    min_lr: float = Field(ge=0, lt=1)
     fraction: float = Field(gt=0, le=1)
-    freeze_encoder: bool
-    optimiser: Literal["adam", "adamw", "sgd"]
-    schedule: Literal["constant", "cosine", "one_cycle"]
+    freeze: Literal["none", "encoder", "gradual"]
+    optimiser: Literal["adam", "adamw", "sgd", "rmsprop"]
+    schedule: Literal["constant", "step", "cosine", "one_cycle", "triangular2", "warm_restarts"]
+    cycle_epochs: int = Field(gt=0)
+    step_factor: float = Field(gt=0, le=1)
     dice_scale: float = Field(ge=0)
+    loss: dict
 
 
 class TrainParams(Params):
     seed: int = Field(ge=0)
+    deterministic: bool
     crop_size: int = Field(gt=0)
+    padding: Literal["replicate", "reflect"]
     batch_size: int = Field(gt=0)
+    accumulate: int = Field(gt=0)
     workers: int = Field(ge=0)
     precision: Precision
     weight_decay: float = Field(ge=0)
     gradient_clip: float = Field(ge=0)
+    freeze_batch_norm: bool
     ema_decay: float = Field(ge=0, lt=1)
+    snapshots: int = Field(ge=0)
+    snapshot_decay: float = Field(gt=0, le=1)
+    sampling: Literal["uniform", "size", "rarity"]
+    replay: int = Field(ge=0)
     holdout: float = Field(ge=0, lt=1)
+    early_stopping: int = Field(ge=0)
     evaluate_every: int = Field(ge=0)
+    repeat: int = Field(gt=0)
     phases: list[Phase] = Field(min_length=1)
 
 
-class Setting(NamedTuple):
-    """What the steps of the loop share."""
+class WeightMapParams(Params):
+    max_distance: int = Field(ge=1, le=63)
 
-    model: ModelParams
-    loss: LossParams
-    train: TrainParams
-    device: torch.device
-    bf16: bool
+
+class ViewsParams(Params):
+    allowed: Literal["none", "hflip", "d2", "d4"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -121,223 +189,186 @@ def main(argv: list[str] | None = None) -> None:
     loss_params = load_params(args.params, "loss", LossParams, member=args.member)
     augment = load_params(args.params, "augment", AugmentParams, member=args.member)
     train = load_params(args.params, "train", TrainParams, member=args.member)
+    allowed = load_params(args.params, "views", ViewsParams).allowed
+    max_distance = load_params(args.params, "weight_maps", WeightMapParams).max_distance
 
-    setting = Setting(model_params, loss_params, train, *choose_device(train.precision))
-    torch.manual_seed(train.seed + args.fold)
-    archives = [
-        ImageArchive(path)
-        for path in (
-            args.prepared / "images.zip",
-            args.prepared / "instances.zip",
-            args.weight_maps,
-        )
-    ]
-
-    def crops(names, transform):
-        return TrainingCrops(
-            *archives,
-            names,
-            resize=model_params.resize,
-            crop_size=train.crop_size,
-            transform=transform,
-        )
-
-    learn, hold, fold = _split(args, train)
-    learnt = crops(learn, training_transform(**augment.model_dump(), crop_size=train.crop_size))
-    watched = {
-        "fold": crops(fold, centre_crop(train.crop_size)),
-        "holdout": crops(hold, centre_crop(train.crop_size)),
-    }
-    writer = _event_writer(args.tensorboard)
-    best, curve, description = fit(setting, learnt, watched, writer, f"{args.member} {args.fold}")
-    _write(args.model, best, curve, description)
-    print(f"trained on {len(learn)} images, {len(curve)} epochs -> {args.model}")
-
-
-def fit(setting: Setting, learnt: TrainingCrops, watched: dict, writer, title: str):
-    """Run all phases; return the network to keep, the curve, and how to rebuild the network."""
-    train = setting.train
-    model, description = _network(setting)
-    average = copy.deepcopy(model).eval() if train.ema_decay else model
-    best, best_dice, curve, steps = average, -1.0, [], 0
-    epochs = sum(phase.epochs for phase in train.phases)
-    images = sum(phase.epochs * len(_draws(learnt, phase, train, 0)) for phase in train.phases)
-    with tqdm(total=images, desc=f"train {title}", unit="image", smoothing=0.05) as bar:
-        for number, phase in enumerate(train.phases):
-            model.encoder.requires_grad_(not phase.freeze_encoder)
-            learning = [p for p in model.parameters() if p.requires_grad]
-            used = len(_draws(learnt, phase, train, 0))
-            optimiser, schedule = phase_optimiser(
-                learning,
-                optimiser=phase.optimiser,
-                schedule=phase.schedule,
-                lr=phase.lr,
-                weight_decay=train.weight_decay,
-                steps=phase.epochs * math.ceil(used / train.batch_size),
-            )
-            for _ in range(phase.epochs):
-                epoch = len(curve) + 1
-                row = {"epoch": epoch, "phase": number, "lr": optimiser.param_groups[0]["lr"]}
-                loader = _loader(learnt, _draws(learnt, phase, train, epoch), train)
-                model.train()
-                if phase.freeze_encoder:
-                    model.encoder.eval()  # else its batch-norm statistics would move
-                total = 0.0
-                for batch in loader:
-                    loss = _step(model, batch, setting, phase.dice_scale, optimiser, learning)
-                    if not math.isfinite(loss):
-                        raise InputError(
-                            f"params.yaml: train.phases.{number}: the loss became {loss} in epoch "
-                            f"{epoch}; lower lr {phase.lr}, set train.gradient_clip, or compute in "
-                            "train.precision float32"
-                        )
-                    schedule.step()
-                    if train.ema_decay:
-                        update_average(average, model, decay=train.ema_decay, step=steps)
-                    steps += 1
-                    total += loss * len(batch[0])
-                    bar.set_postfix(epoch=f"{epoch}/{epochs}", loss=f"{loss:.3f}", refresh=False)
-                    bar.update(len(batch[0]))
-                row["train_loss"] = total / used
-                for kind in ("fold", "holdout"):
-                    row |= _watch(average, watched[kind], setting, kind, epoch, epochs)
-                curve.append(row)
-                _write_events(writer, row)
-                if row["holdout_dice"] > best_dice:  # never true without a hold-out
-                    best_dice, best = row["holdout_dice"], copy.deepcopy(average)
-    description |= setting.model.model_dump(include={"resize", "mean", "std"})
-    return best.eval(), curve, description
-
-
-def _network(setting: Setting) -> tuple[torch.nn.Module, dict]:
-    """Build the network on its device; return it with the arguments that build it again."""
-    params = setting.model
-    description = {
-        "architecture": params.architecture,
-        "encoder": params.encoder,
-        "encoder_depth": params.encoder_depth,
-        "channels": 1,
-    }
-    weights = None if params.encoder_weights == "none" else params.encoder_weights
-    model = build_model(**description, encoder_weights=weights)
-    if setting.train.crop_size % stride(model):
+    losses = [_phase_loss(loss_params, phase, i) for i, phase in enumerate(train.phases)]
+    heads = ["mask", *(h for h in HEADS if any(loss[f"{h}_weight"] for loss in losses))]
+    if "contact" in heads and loss_params.contact_width >= max_distance:
         raise InputError(
-            f"params.yaml: train.crop_size {setting.train.crop_size} must be a multiple of "
-            f"{stride(model)}, the stride of {params.encoder}"
+            f"params.yaml: loss.contact_width {loss_params.contact_width} must be below "
+            f"weight_maps.max_distance {max_distance}, beyond which distances are not measured"
         )
-    return model.to(setting.device, memory_format=torch.channels_last), description
+    device, bf16 = choose_device(train.precision)
+    _be_deterministic(train.deterministic)
+    torch.manual_seed(train.seed + args.fold)
+    model, description = _network(model_params, heads, train.crop_size)
+    model = model.to(device, memory_format=torch.channels_last)
+    table, description["depth_range"] = _split(args, train, model_params, loss_params)
+    inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
 
-
-def _step(model, batch, setting: Setting, dice_scale: float, optimiser, learning) -> float:
-    """Learn from one batch; return its loss."""
-    loss = _batch_loss(model, batch, setting, dice_scale)[0]
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    if setting.train.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(learning, setting.train.gradient_clip)
-    optimiser.step()
-    return loss.item()
-
-
-def _batch_loss(model, batch, setting: Setting, dice_scale: float):
-    """Return the loss, the logits (B, H, W) and the target (B, H, W) of one batch."""
-    images, planes = (part.to(setting.device, non_blocking=True) for part in batch)
-    params = setting.loss
-    weights = pixel_weights(
-        planes[:, 1:],
-        distance=params.distance,
-        w0=params.w0,
-        sigma=params.sigma,
-        size_weight=params.size_weight,
+    archives = [args.prepared / "images.zip", args.prepared / "instances.zip", args.weight_maps]
+    crops = partial(
+        _crops,
+        [ImageArchive(path) for path in archives],
+        table,
+        heads=heads,
+        resize=model_params.resize,
+        clahe=model_params.clahe,
+        crop_size=train.crop_size,
+        padding=train.padding,
+        max_distance=max_distance,
     )
-    with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.bf16):
-        logits = model(normalise(images, setting.model.mean, setting.model.std))[:, 0]
-    loss = segmentation_loss(
-        logits,
-        planes[:, 0],
-        weights,
-        bce_weight=params.bce_weight,
-        dice_weight=params.dice_weight * dice_scale,
-        jaccard_weight=params.jaccard_weight,
+    changes = augment.model_dump(exclude={"mosaic", "copy_paste"})
+    transform = training_transform(**changes, allowed=allowed, crop_size=train.crop_size)
+    learnt = crops("learn", transform, mosaic=augment.mosaic, copy_paste=augment.copy_paste)
+    still = centre_crop(train.crop_size)
+    watched = {use: crops(use, still, mosaic=0.0, copy_paste=0.0) for use in ("fold", "holdout")}
+    loss_of = partial(
+        batch_loss,
+        heads=heads,
+        plane_names=plane_names(heads),
+        embedding_size=model_params.embedding_size,
+        inputs=inputs,
+        bf16=bf16,
     )
-    return loss, logits, planes[:, 0]
+    trained = fit(
+        model,
+        loss_of,
+        learnt,
+        watched,
+        regime=train.model_dump(),
+        losses=losses,
+        sampling=_sampling(table, train.sampling),
+        device=device,
+        title=f"{args.member} {args.fold}",
+        on_epoch=_event_writer(args.tensorboard),
+    )
+    model.load_state_dict(trained.state)
+    if trained.averaged > 1 and not train.freeze_batch_norm:
+        draws = [(index, 0) for index in range(len(learnt))]
+        batches = loader_of(learnt, draws, train.model_dump())
+        given = (network_input(b[0].to(device), b[2][:, 0].to(device), **inputs) for b in batches)
+        refresh_batch_norm(model, given)
+    with new_folder(args.model) as folder:
+        save_model(folder, model.eval(), description)
+        curve = pd.DataFrame(trained.curve)
+        curve.to_csv(folder / "curve.csv", index=False, float_format="%.6g")
+    print(f"trained on {len(learnt)} images, {len(trained.curve)} epochs -> {args.model}")
 
 
-@torch.inference_mode()
-def _watch(model, crops: TrainingCrops, setting: Setting, kind: str, epoch: int, epochs: int):
-    """Return loss and mean Dice on images that are not trained on, NaN where not due."""
-    every = setting.train.evaluate_every
-    due = crops.names and every and (epoch % every == 0 or epoch == epochs)
-    if not due:
-        return {f"{kind}_loss": math.nan, f"{kind}_dice": math.nan}
-    model.eval()
-    total, dices = 0.0, []
-    for batch in _loader(crops, [(i, 0) for i in range(len(crops))], setting.train):
-        loss, logits, target = _batch_loss(model, batch, setting, 1.0)
-        total += loss.item() * len(logits)
-        found, truth = (logits > 0) & (target != IGNORED), target == 1
-        both, either = (found & truth).sum((1, 2)), found.sum((1, 2)) + truth.sum((1, 2))
-        dices += torch.where(either > 0, 2 * both / either.clamp(min=1), 1.0).tolist()
-    return {f"{kind}_loss": total / len(crops), f"{kind}_dice": float(np.mean(dices))}
+def _phase_loss(loss: LossParams, phase: Phase, number: int) -> dict:
+    """Return the section `loss` as the phase has it."""
+    try:
+        of_phase = LossParams.model_validate(loss.model_dump() | phase.loss)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"params.yaml: train.phases.{number}.loss.{first['loc'][0]}: {first['msg']}, got "
+            f"{first['input']!r}; it takes the keys of the section loss"
+        ) from None
+    scaled = of_phase.model_dump()
+    scaled["dice_weight"] *= phase.dice_scale
+    return scaled
 
 
-def _split(args, train: TrainParams) -> tuple[list[str], list[str], list[str]]:
-    """Return the names to learn from, to choose the epoch by, and of the fold left out."""
+def _be_deterministic(deterministic: bool) -> None:
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic  # crops have one size
+
+
+def _network(params: ModelParams, heads: list[str], crop_size: int) -> tuple[nn.Module, dict]:
+    """Build the network; return it with what rebuilds it and what prediction must know."""
+    if "depth" in params.extra_channels and params.depth_column == "none":
+        raise InputError(
+            "params.yaml: model.extra_channels has depth but model.depth_column is none; name the "
+            "column of dataset.metadata that holds it"
+        )
+    known = params.model_dump(exclude={"encoder_weights"})
+    fed = ("depth_column", "image_channels", "extra_channels", "clahe", "resize", "mean", "std")
+    network = {key: value for key, value in known.items() if key not in fed}
+    network |= {"in_channels": input_channels(params.image_channels, params.extra_channels)}
+    network |= {"heads": heads}
+    weights = None if params.encoder_weights == "none" else params.encoder_weights
+    model = build_model(**network, encoder_weights=weights)
+    if crop_size % stride(model):
+        raise InputError(
+            f"params.yaml: train.crop_size {crop_size} must be a multiple of {stride(model)}, the "
+            f"stride of {params.encoder}"
+        )
+    return model, network | {key: known[key] for key in fed}
+
+
+def _split(
+    args, train: TrainParams, model: ModelParams, loss: LossParams
+) -> tuple[pd.DataFrame, list[float] | None]:
+    """Return the training images with their use (learn, holdout, fold), depth and weight.
+
+    Also the range of depths that the relative depth refers to, None where there is none.
+    """
     images = args.prepared / "images.csv"
     for path, stage in ((args.folds, "split_folds"), (images, "prepare_masks")):
         if not path.is_file():
             raise InputError(f"{path}: no such file; run the {stage} stage")
-    groups = pd.read_csv(images, dtype={"group": str}, keep_default_na=False)[["name", "group"]]
-    table = pd.read_csv(args.folds).merge(groups, on="name")
-    left_out = table["fold"] == args.fold
+    known = pd.read_csv(images, dtype={"group": str}, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(args.folds).merge(known, on="name")
+    left_out = (table["fold"] == args.fold).to_numpy()
     if not left_out.any() or left_out.all():
-        known = sorted(table["fold"].unique().tolist())
-        raise InputError(f"{args.folds}: fold {args.fold} is not one of several; it has {known}")
-    rest = table[~left_out].reset_index(drop=True)
-    held = hold_out_groups(rest["group"].tolist(), fraction=train.holdout, seed=train.seed)
+        folds = sorted(table["fold"].unique().tolist())
+        raise InputError(f"{args.folds}: fold {args.fold} is not one of several; it has {folds}")
+    rest = table["group"][~left_out].tolist()
+    held = hold_out_groups(rest, fraction=train.holdout, seed=train.seed)
     if held.all():
         raise InputError(f"params.yaml: train.holdout {train.holdout} leaves nothing to learn from")
-    names = rest["name"]
-    return names[~held].tolist(), names[held].tolist(), table.loc[left_out, "name"].tolist()
+    table["use"] = "fold"
+    table.loc[~left_out, "use"] = np.where(held, "holdout", "learn")
+    depths, weights, depth_range = 0.0, 1.0, None
+    if "depth" in model.extra_channels:
+        depths = image_numbers(table, model.depth_column, "model.depth_column")
+        learnt = depths[table["use"] == "learn"]
+        depth_range = [float(learnt.min()), float(learnt.max())]
+        depths = relative_depths(depths, depth_range)
+    if loss.image_weight != "none":
+        weights = image_numbers(table, loss.image_weight, "loss.image_weight")
+    table = table.assign(relative_depth=depths, image_weight=weights)
+    return table, depth_range
 
 
-def _draws(crops: TrainingCrops, phase: Phase, train: TrainParams, epoch: int):
-    return epoch_draws(
-        len(crops),
-        fraction=phase.fraction,
-        batch_size=train.batch_size,
-        seed=train.seed,
-        epoch=epoch,
-    )
+def _crops(archives: list[ImageArchive], table: pd.DataFrame, use: str, transform, **options):
+    rows = table[table["use"] == use]
+    numbers = rows[["relative_depth", "image_weight"]].to_numpy(np.float32)
+    names = rows["name"].tolist()
+    return TrainingCrops(*archives, names, numbers=numbers, transform=transform, **options)
 
 
-def _loader(crops: TrainingCrops, draws: list, train: TrainParams) -> DataLoader:
-    return DataLoader(
-        crops,
-        train.batch_size,
-        sampler=draws,
-        num_workers=train.workers,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _event_writer(folder: Path | None) -> SummaryWriter | None:
-    if folder is None:
+def _sampling(table: pd.DataFrame, sampling: str) -> np.ndarray | None:
+    rows = table[table["use"] == "learn"]
+    if sampling == "uniform":
         return None
+    return sampling_weights(
+        sampling,
+        objects=rows["objects"].to_numpy(float),
+        coverage=rows["coverage"].to_numpy(float),
+        pixels=(rows["height"] * rows["width"]).to_numpy(float),
+    )
+
+
+def _event_writer(folder: Path | None):
+    """Return what writes a row of the curve as TensorBoard events, or does nothing."""
+    if folder is None:
+        return lambda row: None
     shutil.rmtree(folder, ignore_errors=True)  # else two runs are drawn over each other
-    return SummaryWriter(folder)
+    writer = SummaryWriter(folder)
 
+    def write(row: dict) -> None:
+        for key in row.keys() - {"epoch"}:
+            if not math.isnan(row[key]):
+                writer.add_scalar(key, row[key], row["epoch"])
+        writer.flush()
 
-def _write_events(writer: SummaryWriter | None, row: dict) -> None:
-    for key in row.keys() - {"epoch"} if writer is not None else ():
-        if not math.isnan(row[key]):
-            writer.add_scalar(key, row[key], row["epoch"])
-
-
-def _write(folder: Path, model, curve: list[dict], description: dict) -> None:
-    with new_folder(folder) as partial:
-        save_model(partial, model, description)
-        pd.DataFrame(curve).to_csv(partial / "curve.csv", index=False, float_format="%.6g")
+    return write
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
 MODELS = {
     "sample": "make_sample.SampleParams",
     "dataset": "prepare_masks.DatasetParams",
+    "views": "train.ViewsParams",
     "prepare_masks": "prepare_masks.PrepareMasksParams",
     "split_folds": "split_folds.SplitFoldsParams",
     "weight_maps": "compute_weight_maps.WeightMapParams",
@@ -41,7 +42,7 @@ def test_the_default_of_every_section_is_accepted(section):
 
 
 def test_every_section_belongs_to_a_stage():
-    assert set(PARAMS) == set(MODELS) | {"members"}
+    assert set(PARAMS) == set(MODELS) | {"members", "soups"}
 
 
 @pytest.mark.parametrize("member", PARAMS["members"])
@@ -66,7 +67,8 @@ def test_no_knob_has_a_default_in_code(section):
 
 def test_every_params_model_of_the_stages_is_listed_or_a_part_of_one():
     named = {model_of(section) for section in MODELS}
-    parts = {"FoldParams", "SplitFoldsParams", "MembersParams", "Phase"}
+    parts = {"FoldParams", "SplitFoldsParams", "MembersParams", "SoupsParams", "Phase"}
+    parts |= {"ViewsParams", "WeightMapParams"}  # of stages that read them beside their owner
     for script in (ROOT / "stages").glob("*.py"):
         module = importlib.import_module(f"stages.{script.stem}")
         for name, value in inspect.getmembers(module, inspect.isclass):

@@ -1,4 +1,7 @@
 import copy
+import json
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,75 +18,45 @@ from stages import train
 PHASE = {
     "epochs": 1,
     "lr": 0.002,
+    "encoder_lr": 1.0,
+    "min_lr": 0.0,
     "fraction": 1.0,
-    "freeze_encoder": False,
+    "freeze": "none",
     "optimiser": "adamw",
     "schedule": "constant",
+    "cycle_epochs": 1,
+    "step_factor": 0.5,
     "dice_scale": 1.0,
+    "loss": {},
 }
-PARAMS = {
-    "model": {
-        "architecture": "Linknet",
-        "encoder": "tu-test_resnet",  # timm's smallest
-        "encoder_depth": 3,
-        "encoder_weights": "none",
-        "resize": 1.0,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
-    },
-    "loss": {
-        "bce_weight": 1.0,
-        "dice_weight": 1.0,
-        "jaccard_weight": 0.0,
-        "distance": "none",
-        "w0": 5.0,
-        "sigma": 5.0,
-        "size_weight": 0.0,
-    },
-    "augment": {
-        "views": "d4",
-        "shift": 0.0,
-        "scale": 0.0,
-        "rotate": 0.0,
-        "brightness": 0.0,
-        "contrast": 0.0,
-        "hue": 0,
-        "saturation": 0,
-    },
-    "train": {
-        "seed": 0,
-        "crop_size": 32,
-        "batch_size": 4,
-        "workers": 0,
-        "precision": "float32",
-        "weight_decay": 0.01,
-        "gradient_clip": 1.0,
-        "ema_decay": 0.9,
-        "holdout": 0.0,
-        "evaluate_every": 1,
-        "phases": [PHASE],
-    },
-    "members": {"main": {}},
-}
+ROOT = Path(__file__).parents[2]
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())  # then made small
+PARAMS["model"] |= {"architecture": "Linknet", "encoder": "tu-test_resnet", "encoder_depth": 3}
+PARAMS["model"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+PARAMS["loss"] |= {"distance": "none", "size_weight": 0.0}
+PARAMS["augment"] |= {"shift": 0.0, "scale": 0.0, "rotate": 0.0, "hue": 0, "saturation": 0}
+PARAMS["augment"] |= {"brightness": 0.0, "contrast": 0.0}
+PARAMS["train"] |= {"crop_size": 32, "batch_size": 4, "precision": "float32", "ema_decay": 0.9}
+PARAMS["train"] |= {"evaluate_every": 1, "phases": [PHASE]}
 
 
 @pytest.fixture
 def run(tmp_path):
     """Function that trains on bright squares and returns the model's folder."""
     write_squares(tmp_path)
+    return partial(train_on, tmp_path)
 
-    def run(out="model", fold=0, member="main", **changes):
-        params = copy.deepcopy(PARAMS)
-        for key, value in changes.items():
-            section, _, name = key.partition("__")
-            params[section] = value if not name else params[section] | {name: value}
-        YAML().dump(params, tmp_path / "params.yaml")
-        paths = [tmp_path / name for name in ("prepared", "folds.csv", "weights.zip", out)]
-        options = ["--member", member, "--fold", str(fold)]
-        train.main([*map(str, paths), *options, "--params", str(tmp_path / "params.yaml")])
-        return tmp_path / out
 
-    return run
+def train_on(root, out="model", fold=0, member="main", **changes):
+    params = copy.deepcopy(PARAMS)
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        params[section] = value if not name else params[section] | {name: value}
+    YAML().dump(params, root / "params.yaml")
+    paths = [root / name for name in ("prepared", "folds.csv", "weights.zip", out)]
+    options = ["--member", member, "--fold", str(fold)]
+    train.main([*map(str, paths), *options, "--params", str(root / "params.yaml")])
+    return root / out
 
 
 def write_squares(root, noise_in_fold=None):
@@ -105,6 +78,9 @@ def write_squares(root, noise_in_fold=None):
     planes = [p.astype(np.uint8) for p in planes]
     write_archive(root / "weights.zip", zip(names, planes, strict=True))
     groups = pd.DataFrame({"name": names, "group": [f"g{i // 2}" for i in range(8)]})
+    groups["height"], groups["width"], groups["objects"] = 32, 32, 1
+    groups["coverage"] = [0.14, 0.3, 0.14, 0.1, 0.5, 0.05, 0.14, 0.14]
+    groups["depth"], groups["trust"] = [10.0, 20, 40, 15, 5, 0, 30, 25], [1.0, 2, 3, 4, 1, 2, 3, 4]
     groups.to_csv(root / "prepared" / "images.csv", index=False)
     folds = pd.DataFrame({"name": names, "fold": [i % 2 for i in range(8)]})
     folds.to_csv(root / "folds.csv", index=False)
@@ -139,34 +115,132 @@ def test_the_left_out_fold_never_reaches_the_network(run, tmp_path):
     assert (clean / "curve.csv").read_bytes() != (noisy / "curve.csv").read_bytes()
 
 
+TWO_EPOCHS = [PHASE | {"epochs": 2}]
+SMALL_BATCHES = {"train__batch_size": 2}
+WEIGHED = {"loss__distance": "d1"}
+CYCLES = {"train__batch_size": 1, "train__phases": [PHASE | {"epochs": 2, "schedule": "step"}]}
+HEADS = {"loss__border_weight": 1.0, "loss__contact_weight": 1.0, "loss__empty_weight": 1.0}
+HEADS |= {"loss__boundary_distance_weight": 1.0, "loss__embedding_weight": 1.0}
+RESNET = {"model__encoder": "resnet18"}
+SURE = {"loss__lovasz_weight": 1.0, "train__phases": [PHASE | {"epochs": 8, "lr": 0.05}]}
+UNET = RESNET | {"model__architecture": "Unet"}
+
+
+def phase(**changes):
+    return {"train__phases": [PHASE | changes]}
+
+
+@pytest.fixture(scope="module")
+def knobs(tmp_path_factory):
+    """Folder with the data, and the weights of settings already trained."""
+    root = tmp_path_factory.mktemp("knobs")
+    write_squares(root)
+    return root, {}
+
+
 @pytest.mark.parametrize(
-    "knob",
+    ("base", "knob"),
     [
-        {"train__seed": 1},
-        {"train__ema_decay": 0.0},
-        {"train__gradient_clip": 0.0},
-        {"train__weight_decay": 0.5},
-        {"train__precision": "bf16"},
-        {"train__phases": [PHASE | {"dice_scale": 9.0}]},
-        {"train__phases": [PHASE | {"lr": 0.001}]},
-        {"train__phases": [PHASE | {"schedule": "cosine", "epochs": 2}]},
-        {"train__phases": [PHASE | {"optimiser": "sgd"}]},
-        {"loss__bce_weight": 3.0},
-        {"loss__dice_weight": 3.0},
-        {"loss__jaccard_weight": 1.0},
-        {"loss__distance": "d1"},
-        {"loss__size_weight": 1.0},
-        {"augment__views": "none"},
-        {"augment__rotate": 20.0},
-        {"augment__brightness": 0.3},
-        {"model__mean": [0.1, 0.5, 0.5]},
-        {"model__resize": 1.5},
-        {"model__encoder_depth": 4},
-        {"members": {"main": {"loss": {"dice_weight": 3.0}}}},
+        ({}, {"train__seed": 1}),
+        ({}, {"train__ema_decay": 0.0}),
+        ({}, {"train__gradient_clip": 0.0}),
+        ({}, {"train__weight_decay": 0.5}),
+        ({}, {"train__precision": "bf16"}),
+        ({}, {"train__freeze_batch_norm": True}),
+        ({}, {"train__repeat": 2}),
+        ({}, {"train__sampling": "rarity"}),
+        ({"train__crop_size": 48}, {"train__padding": "reflect"}),
+        (SMALL_BATCHES, {"train__accumulate": 2}),
+        (SMALL_BATCHES, {"train__replay": 2}),
+        ({"train__phases": TWO_EPOCHS}, {"train__snapshots": 2}),
+        ({"train__phases": TWO_EPOCHS, "train__snapshots": 2}, {"train__snapshot_decay": 0.1}),
+        ({}, phase(dice_scale=9.0)),
+        ({}, phase(lr=0.001)),
+        ({}, phase(encoder_lr=0.1)),
+        ({}, phase(fraction=0.5)),
+        ({}, phase(freeze="encoder")),
+        ({}, phase(freeze="gradual")),
+        ({}, phase(loss={"bce_weight": 3.0})),
+        ({}, phase(optimiser="sgd")),
+        ({}, phase(optimiser="rmsprop")),
+        (CYCLES, phase(epochs=2, schedule="cosine")),
+        (CYCLES, phase(epochs=2, schedule="triangular2")),
+        (CYCLES, phase(epochs=2, schedule="step", step_factor=0.1)),
+        (CYCLES, phase(epochs=2, schedule="step", cycle_epochs=2)),
+        (
+            CYCLES | phase(epochs=2, schedule="cosine"),
+            phase(epochs=2, schedule="cosine", min_lr=0.5),
+        ),
+        ({}, {"loss__bce_weight": 3.0}),
+        ({}, {"loss__dice_weight": 3.0}),
+        ({}, {"loss__jaccard_weight": 1.0}),
+        ({}, {"loss__tversky_weight": 1.0}),
+        ({"loss__tversky_weight": 1.0}, {"loss__tversky_alpha": 0.9}),
+        ({"loss__tversky_weight": 1.0}, {"loss__tversky_beta": 0.1}),
+        ({}, {"loss__focal_weight": 1.0}),
+        ({"loss__focal_weight": 1.0}, {"loss__focal_gamma": 1.0}),
+        ({"loss__focal_weight": 1.0}, {"loss__focal_threshold": 0.5}),
+        ({}, {"loss__ohem": 0.3}),
+        ({}, {"loss__label_smoothing": 0.1}),
+        ({}, {"loss__overlap_log": True}),
+        ({}, {"loss__overlap_per": "image"}),
+        (WEIGHED, {"loss__overlap_weighted": True}),
+        ({}, {"loss__lovasz_weight": 1.0}),
+        (SURE, {"loss__lovasz_error": "elu"}),
+        ({"loss__lovasz_weight": 1.0}, {"loss__lovasz_symmetric": True}),
+        ({"loss__lovasz_weight": 1.0}, {"loss__lovasz_per": "batch"}),
+        ({}, WEIGHED),
+        (WEIGHED, {"loss__distance": "d1_d2"}),
+        (WEIGHED, {"loss__w0": 2.0}),
+        (WEIGHED, {"loss__sigma": 2.0}),
+        (WEIGHED, {"loss__max_weight": 2.0}),
+        (WEIGHED, {"loss__normalise_weights": True}),
+        ({}, {"loss__size_weight": 1.0}),
+        ({}, {"loss__boundary_weight": 2.0}),
+        ({"loss__boundary_weight": 2.0}, {"loss__boundary_kernel": 3}),
+        ({}, {"loss__image_weight": "trust"}),
+        ({}, {"loss__border_weight": 1.0}),
+        ({}, {"loss__contact_weight": 1.0}),
+        ({}, {"loss__boundary_distance_weight": 1.0}),
+        ({}, {"loss__empty_weight": 1.0}),
+        ({}, {"loss__embedding_weight": 1.0}),
+        (HEADS, {"loss__border_width": 4.0}),
+        (HEADS, {"loss__contact_width": 60.0}),
+        (HEADS, {"loss__boundary_distance_loss": "mse"}),
+        (HEADS, {"loss__embedding_loss": "centre"}),
+        ({}, {"augment__views": "none"}),
+        ({}, {"augment__rotate": 20.0}),
+        ({}, {"augment__brightness": 0.3}),
+        ({}, {"augment__noise": 1.0}),
+        ({}, {"augment__mosaic": 1.0}),
+        ({}, {"augment__copy_paste": 1.0}),
+        ({}, {"augment__transforms": [{"name": "InvertImg", "p": 1.0}]}),
+        ({}, {"augment__set": "heavy"}),
+        ({}, {"views__allowed": "hflip"}),
+        ({}, {"model__mean": [0.1, 0.5, 0.5]}),
+        ({}, {"model__resize": 1.5}),
+        ({}, {"model__encoder_depth": 4}),
+        ({}, {"model__clahe": 2.0}),
+        ({}, {"model__image_channels": "grey"}),
+        ({}, {"model__extra_channels": ["coordinates"]}),
+        ({}, {"model__extra_channels": ["row_gradient"]}),
+        ({}, {"model__extra_channels": ["depth"], "model__depth_column": "depth"}),
+        ({"loss__embedding_weight": 1.0}, {"model__embedding_size": 4}),
+        (RESNET, {"model__encoder_attention": "scse"}),
+        (UNET, {"model__stem_stride": 1}),
+        (UNET, {"model__decoder_attention": "scse"}),
+        (UNET, {"model__decoder_width": 8}),
+        (UNET, {"model__hypercolumn": True}),
+        ({}, {"members": {"main": {"loss": {"dice_weight": 3.0}}}}),
+        ({"augment__mosaic": 1.0, "loss__distance": "d1_d2"}, {"weight_maps__max_distance": 1}),
     ],
 )
-def test_every_knob_changes_the_network(run, knob):
-    assert differ(weights(run("plain")), weights(run("changed", **knob)))
+def test_every_knob_changes_the_network(knobs, base, knob):
+    root, trained = knobs
+    for setting in (base, base | knob):
+        if repr(setting) not in trained:
+            trained[repr(setting)] = weights(train_on(root, **setting))
+    assert differ(trained[repr(base)], trained[repr(base | knob)])
 
 
 def test_a_member_is_the_defaults_with_its_overrides(run):
@@ -177,19 +251,104 @@ def test_a_member_is_the_defaults_with_its_overrides(run):
 
 
 def test_a_frozen_encoder_stays_as_it_started(run):
-    frozen = [PHASE | {"freeze_encoder": True, "epochs": 2}]
+    frozen = [PHASE | {"freeze": "encoder", "epochs": 2}]
     learnt = weights(run(train__phases=frozen, train__ema_decay=0.0))
+    start = start_of_training()
+    encoder = [key for key in start if key.startswith("encoder.")]
+    assert all(torch.equal(start[key], learnt[key]) for key in encoder)
+    assert differ({k: v for k, v in start.items() if k not in encoder}, learnt)
+
+
+def test_frozen_batch_norm_stays_as_it_started(run):
+    learnt = weights(run(train__freeze_batch_norm=True, train__ema_decay=0.0))
+    norms = [key for key in learnt if ".bn" in key or "running_" in key]
+    start = start_of_training()
+    assert norms
+    assert all(torch.equal(start[key], learnt[key]) for key in norms)
+
+
+def start_of_training():
     torch.manual_seed(0)
-    start = build_model(
+    return build_model(
         architecture="Linknet",
         encoder="tu-test_resnet",
         encoder_depth=3,
         encoder_weights=None,
-        channels=1,
+        encoder_attention="none",
+        stem_stride=2,
+        decoder_width=16,
+        decoder_attention="none",
+        hypercolumn=False,
+        embedding_size=8,
+        in_channels=3,
+        heads=["mask"],
     ).state_dict()
-    encoder = [key for key in start if key.startswith("encoder.")]
-    assert all(torch.equal(start[key], learnt[key]) for key in encoder)
-    assert differ({k: v for k, v in start.items() if k not in encoder}, learnt)
+
+
+def test_snapshots_are_the_weighted_mean_of_the_last_epochs(run):
+    common = {"train__ema_decay": 0.0, "train__freeze_batch_norm": True}
+    common |= {"train__phases": TWO_EPOCHS}
+    both = weights(run("both", train__snapshots=2, train__snapshot_decay=0.5, **common))
+    last = weights(run("last", **common))
+    first = weights(run("first", **common | {"train__phases": [PHASE]}))
+    for key, value in both.items():
+        expected = (2 * last[key].double() + first[key].double()) / 3
+        torch.testing.assert_close(value.double(), expected)
+
+
+def test_averaged_snapshots_get_batch_norm_statistics_of_their_own(run):
+    phases = {"train__phases": TWO_EPOCHS, "train__snapshots": 2}
+    fresh = weights(run("fresh", **phases))
+    first = run("first", train__phases=[PHASE])
+    last = run("last", train__phases=TWO_EPOCHS)
+    key = next(key for key in fresh if key.endswith("running_mean"))
+    mean = (2 * weights(last)[key] + weights(first)[key]) / 3
+    assert not torch.allclose(fresh[key], mean, rtol=1e-3)
+
+
+def test_accumulation_equals_the_large_batch(run):
+    # Without batch norm that learns, on a loss that is a mean over images of one size.
+    common = {"train__freeze_batch_norm": True, "loss__dice_weight": 0.0, "train__ema_decay": 0.0}
+    large = weights(run("large", **common))
+    small = weights(run("small", train__batch_size=1, train__accumulate=4, **common))
+    for key, value in large.items():
+        torch.testing.assert_close(small[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_phases_repeat_for_cyclic_annealing(run):
+    phases = [PHASE, PHASE | {"optimiser": "sgd", "lr": 0.001}]
+    curve = pd.read_csv(run(train__phases=phases, train__repeat=2) / "curve.csv")
+    assert curve["phase"].tolist() == [0, 1, 2, 3]
+    assert curve["lr"].tolist() == [0.002, 0.001, 0.002, 0.001]
+
+
+def test_a_phase_without_gain_on_the_hold_out_ends_early(run):
+    phases = [PHASE | {"epochs": 9, "lr": 1e-12, "optimiser": "sgd"}, PHASE]
+    options = {"train__holdout": 0.25, "train__early_stopping": 3, "train__ema_decay": 0.0}
+    curve = pd.read_csv(
+        run(train__phases=phases, train__freeze_batch_norm=True, **options) / "curve.csv"
+    )
+    assert curve["phase"].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_the_deterministic_mode_is_the_one_asked_for(run):
+    run(train__deterministic=True)
+    assert torch.are_deterministic_algorithms_enabled()
+    run(train__deterministic=False)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_depth_range_is_that_of_the_images_learnt_from(run):
+    folder = run(model__extra_channels=["depth"], model__depth_column="depth", fold=0)
+    description = json.loads((folder / "model.json").read_text())
+    assert description["depth_range"] == [0.0, 25.0]  # of the images 1, 3, 5 and 7
+    assert description["in_channels"] == 4
+
+
+def test_heads_are_those_with_a_weight_in_any_phase(run):
+    phases = [PHASE | {"loss": {"border_weight": 1.0}}]
+    folder = run(train__phases=phases, loss__empty_weight=0.5)
+    assert json.loads((folder / "model.json").read_text())["heads"] == ["mask", "border", "empty"]
 
 
 def test_phases_follow_each_other(run):
@@ -245,6 +404,12 @@ def test_events_for_tensorboard_are_written_anew(run, tmp_path):
         ({"train__phases": [PHASE | {"lr": "1e-5"}]}, "train.phases.0.lr.*'1e-5'"),
         ({"train__phases": []}, "train.phases"),
         ({"loss__dice": 1.0}, "loss.dice: unknown key"),
+        (phase(loss={"dice": 1.0}), "train.phases.0.loss.dice: .* keys of the section loss"),
+        (phase(loss={"bce_weight": -1.0}), "train.phases.0.loss.bce_weight: .* got -1.0"),
+        (HEADS | {"loss__contact_width": 63.0}, "loss.contact_width 63.0 must be below weight_maps"),
+        ({"train__early_stopping": 2}, "train.early_stopping 2 has nothing to look at; set"),
+        ({"model__extra_channels": ["depth"]}, "model.depth_column is none; name the column"),
+        ({"loss__image_weight": "nowhere"}, "loss.image_weight .*'nowhere'.* dataset.metadata"),
         ({"member": "linknet"}, "no member 'linknet' under 'members'; known: main"),
     ],
 )

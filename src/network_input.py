@@ -1,0 +1,94 @@
+"""What a network sees of an image: normalised colours or grey, and planes made from them."""
+
+import torch
+
+LUMA = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
+IMAGE_CHANNELS = {"rgb": 3, "grey": 1}
+EXTRA_CHANNELS = {"depth": 1, "coordinates": 2, "row_gradient": 1}
+
+
+def input_channels(image_channels: str, extra_channels: list[str]) -> int:
+    """Return how many channels `network_input` gives.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    if image_channels not in IMAGE_CHANNELS or not set(extra_channels) <= set(EXTRA_CHANNELS):
+        raise ValueError(
+            f"input channels {image_channels}, {extra_channels} are unknown; known: "
+            f"{', '.join(IMAGE_CHANNELS)}; {', '.join(EXTRA_CHANNELS)}"
+        )
+    return IMAGE_CHANNELS[image_channels] + sum(EXTRA_CHANNELS[name] for name in extra_channels)
+
+
+def network_input(
+    images: torch.Tensor,
+    depth: torch.Tensor,
+    *,
+    image_channels: str,
+    extra_channels: list[str],
+    mean: list[float],
+    std: list[float],
+) -> torch.Tensor:
+    """Turn images into the input of a network, on their device.
+
+    Parameters
+    ----------
+    images : Tensor of uint8, shape (B, 3, H, W)
+        RGB.
+    depth : Tensor of float32, shape (B,)
+        One number per image, the plane of the channel "depth"; not looked at without it.
+    image_channels : {"rgb", "grey"}
+        Three planes (x / 255 - mean) / std, or one: the luma of the image in [0, 1] less the luma
+        of `mean`, over the luma of `std`.
+    extra_channels : list of str
+        Planes to follow, in this order. "depth": the same everywhere. "coordinates": rows, then
+        columns, from -1 at the first to 1 at the last (Liu et al. 2018, CoordConv), 0 where there
+        is only one. "row_gradient": luma in [0, 1] times the row's position, from 0 at the first to
+        1 at the last, 0.5 where there is only one.
+    mean, std : list of float
+        Of R, G and B in [0, 1].
+
+    Returns
+    -------
+    planes : Tensor of float32, shape (B, `input_channels(...)`, H, W)
+        In the memory format channels_last.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    input_channels(image_channels, extra_channels)  # refuses unknown names
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
+    scaled = images.float() / 255
+    if image_channels == "grey":
+        planes = [(_luma(scaled) - _luma(mean)) / _luma(std)]
+    else:
+        planes = [(scaled - mean) / std]
+    like = scaled[:, :1]
+    for name in extra_channels:
+        if name == "depth":
+            planes.append(depth.view(-1, 1, 1, 1).expand_as(like))
+        elif name == "coordinates":
+            planes += [_position(like, axis).expand_as(like) for axis in (2, 3)]
+        else:
+            planes.append(_luma(scaled) * (_position(like, 2) + 1) / 2)
+    return torch.cat(planes, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def _luma(colours: torch.Tensor) -> torch.Tensor:
+    """Brightness (B, 1, H, W) of RGB (B, 3, H, W)."""
+    weights = torch.tensor(LUMA, device=colours.device).view(1, 3, 1, 1)
+    return (colours * weights).sum(1, keepdim=True)
+
+
+def _position(like: torch.Tensor, axis: int) -> torch.Tensor:
+    """Evenly from -1 to 1 along an axis of (B, 1, H, W), the other sides being 1."""
+    length = like.shape[axis]
+    steps = torch.linspace(-1, 1, length) if length > 1 else torch.zeros(1)
+    shape = [1, 1, 1, 1]
+    shape[axis] = length
+    return steps.to(like.device).view(shape)
