@@ -1,0 +1,259 @@
+"""From the name of a recipe or an ablation to the params of its experiments and their overrides.
+
+A recipe (recipes/NAME.yaml) is one experiment. An ablation (ablations/NAME.yaml) is one for each of
+its variants. A data set (datasets/NAME.yaml) is what either runs on.
+"""
+
+import copy
+import math
+import re
+import shlex
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from src.errors import InputError
+
+FOLDER = Path("experiments")
+REQUIRED = {  # the keys of a file in each folder
+    "recipes": ("title", "overrides"),
+    "ablations": ("title", "question", "base", "variants"),
+    "datasets": ("overrides", "largest_crop"),
+}
+OPTIONAL = {"recipes": ("source", "reported", "remarks"), "ablations": (), "datasets": ("remarks",)}
+NAMED_FREELY = ("members", "soups", "ensemble.weights")  # maps of params.yaml without fixed keys
+BARE = re.compile(r"[A-Za-z_][\w./-]*")  # strings that DVC takes for strings without quotes ...
+NOT_BARE = {"true", "false", "null", "nan", "inf"}  # ... but for these
+
+
+class Experiment(NamedTuple):
+    """One experiment to run."""
+
+    name: str
+    params: dict  # all of params.yaml as the experiment has it
+    arguments: list[str]  # of `dvc`
+
+    @property
+    def command(self) -> str:
+        """The command line, to paste into a shell."""
+        return shlex.join(["dvc", *self.arguments])
+
+
+def plan(names: list[str], on: str, budget: Fraction, no_download: bool) -> list[Experiment]:
+    """Work out the experiments that names, data set, budget and flags ask for.
+
+    Raises
+    ------
+    InputError
+        If the budget is out of range, a name is unknown or given twice, a file has a missing,
+        unknown or mistyped key, or overrides a param that params.yaml does not have.
+    """
+    if not 0 < budget <= 1:
+        raise InputError(f"--budget {float(budget):g}: must lie above 0 and be at most 1")
+    if len(set(names)) < len(names):
+        raise InputError(f"{' '.join(names)}: give each name once")
+    base, dataset = read_yaml(Path("params.yaml")), read_file("datasets", on)
+    suffix = "" if on == "sample" else f"-{on}"
+    suffix += "" if budget == 1 else f"-{float(budget):g}"
+    suffix += "-no_download" if no_download else ""
+    experiments = []
+    for name, layers in [experiment for given in names for experiment in _expand(given)]:
+        params = base
+        for source, overrides in [(f"{FOLDER}/datasets/{on}.yaml", dataset["overrides"]), *layers]:
+            params = merge(params, overrides, source)
+        params = shorten(fit(params, dataset["largest_crop"]), budget)
+        params = without_download(params) if no_download else params
+        options = [word for path in _not_in_git(params) for word in ("-C", path)]
+        options += [word for text in override_texts(base, params) for word in ("-S", text)]
+        arguments = ["exp", "run", "--temp", "-n", name + suffix, *options]
+        experiments.append(Experiment(name + suffix, params, arguments))
+    return experiments
+
+
+def read_file(kind: str, name: str) -> dict:
+    """Read a recipe, an ablation or a data set by its name and check its keys.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or a key is missing, unknown or of the wrong type.
+    """
+    path = FOLDER / kind / f"{name}.yaml"
+    if name not in known(kind):
+        raise InputError(f"{path}: no such file; known {kind}: {', '.join(known(kind))}")
+    content = read_yaml(path)
+    keys = REQUIRED[kind] + OPTIONAL[kind]
+    missing = [key for key in REQUIRED[kind] if key not in content]
+    if missing:
+        raise InputError(f"{path}: {missing[0]}: missing; a file here has {', '.join(keys)}")
+    for key, value in content.items():
+        if key not in keys:
+            raise InputError(f"{path}: {key}: unknown key; known: {', '.join(keys)}")
+        if key in ("overrides", "base", "variants") and not isinstance(value, dict):
+            raise InputError(f"{path}: {key}: must be a map, got {value!r}; {{}} is an empty one")
+    crop = content.get("largest_crop", 32)
+    if not isinstance(crop, int) or crop < 32 or crop % 32:
+        raise InputError(f"{path}: largest_crop: must be a multiple of 32 px, got {crop!r}")
+    return content
+
+
+def known(kind: str) -> list[str]:
+    """Return the names of all recipes, ablations or data sets."""
+    return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
+
+
+def merge(params: dict, overrides: dict, source: str, prefix: str = "") -> dict:
+    """Return params with values replaced: maps key by key, all else whole.
+
+    The maps NAMED_FREELY are replaced whole too: a recipe gives its members in full.
+
+    Raises
+    ------
+    InputError
+        If a key is not in params, or a map is overridden by something else.
+    """
+    merged = dict(params)
+    for key, value in overrides.items():
+        path = prefix + str(key)
+        if key not in params:
+            raise InputError(f"{source}: {path}: unknown key; params.yaml has {', '.join(params)}")
+        if isinstance(params[key], dict) and not isinstance(value, dict):
+            raise InputError(f"{source}: {path}: must be a map, got {value!r}")
+        if isinstance(params[key], dict) and path not in NAMED_FREELY:
+            value = merge(params[key], value, source, path + ".")
+        merged[key] = value
+    return merged
+
+
+def fit(params: dict, largest_crop: int) -> dict:
+    """Limit crops to what the images fill, and input channels to what the data set brings."""
+    params = copy.deepcopy(params)
+    for train in _sections(params, "train"):
+        if "crop_size" in train:
+            train["crop_size"] = min(train["crop_size"], largest_crop)
+    for model in _sections(params, "model"):
+        column = model.get("depth_column", params["model"]["depth_column"])
+        if "extra_channels" in model and column not in params["dataset"]["metadata"]:
+            model["extra_channels"] = [name for name in model["extra_channels"] if name != "depth"]
+    return params
+
+
+def shorten(params: dict, budget: Fraction) -> dict:
+    """Bring the cost of params down to about the budget, a fraction of 1, for a quick look.
+
+    Epochs and cycles go with the budget, rounded up. Crops go with its root, to the nearest
+    multiple of 32, and not below 64 px. The number of folds and of those trained go with it too,
+    rounded up, and not below 2 (but one trained fold stays one); the first ones are trained.
+    """
+    if budget == 1:
+        return params
+    params = copy.deepcopy(params)
+    for train in _sections(params, "train"):
+        if "crop_size" in train:
+            crop = 32 * round(train["crop_size"] * math.sqrt(budget) / 32)
+            train["crop_size"] = min(train["crop_size"], max(crop, 64))
+        for phase in train.get("phases", []):
+            lengths = {key: phase[key] for key in ("epochs", "cycle_epochs") if key in phase}
+            phase.update({key: math.ceil(length * budget) for key, length in lengths.items()})
+    folds = params["split_folds"]
+    trained = len(folds["folds"])
+    folds["k"] = max(math.ceil(folds["k"] * budget), 2)
+    folds["folds"] = list(range(max(math.ceil(trained * budget), min(trained, 2))))
+    return params
+
+
+def without_download(params: dict) -> dict:
+    """Start every encoder from random weights instead of pretrained ones."""
+    params = copy.deepcopy(params)
+    for model in _sections(params, "model"):
+        if "encoder_weights" in model:
+            model["encoder_weights"] = "none"
+    return params
+
+
+def override_texts(base: dict, params: dict, prefix: str = "") -> list[str]:
+    """Return what `dvc exp run -S` needs, one text each, to turn base into params.
+
+    Only what differs is named. A map NAMED_FREELY is emptied and filled again, since `-S` merges
+    maps and refuses keys it does not know without a `+`.
+    """
+    texts = []
+    for key, value in params.items():
+        path = prefix + key
+        if value == base[key]:
+            continue
+        if path in NAMED_FREELY:
+            texts += [f"~{path}.{name}" for name in base[key]]
+            texts += [f"+{path}.{name}={_text(item)}" for name, item in value.items()]
+        elif isinstance(value, dict):
+            texts += override_texts(base[key], value, path + ".")
+        else:
+            texts.append(f"{path}={_text(value)}")
+    return texts
+
+
+def read_yaml(path: Path) -> dict:
+    """Read a YAML file that holds a map (YAML 1.2: 1e-05 is a number).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it holds anything else.
+    """
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run this in the repository's folder") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a map of keys to values")
+    return content
+
+
+def _expand(name: str) -> list[tuple[str, list[tuple[str, dict]]]]:
+    """Return the experiments behind a name: each one's name, and its overrides with their file."""
+    if name in known("recipes"):
+        path = f"{FOLDER}/recipes/{name}.yaml"
+        return [(name, [(path, read_file("recipes", name)["overrides"])])]
+    if name not in known("ablations"):
+        raise InputError(
+            f"{name}: no such recipe or ablation; recipes: {', '.join(known('recipes'))}; "
+            f"ablations: {', '.join(known('ablations'))}"
+        )
+    path, content = f"{FOLDER}/ablations/{name}.yaml", read_file("ablations", name)
+    base = (path, content["base"])
+    return [(f"{name}-{key}", [base, (path, it)]) for key, it in content["variants"].items()]
+
+
+def _sections(params: dict, section: str) -> list[dict]:
+    """Return the section and what the members override of it."""
+    members = (member or {} for member in params["members"].values())
+    return [params[section], *(member[section] for member in members if member.get(section))]
+
+
+def _text(value) -> str:
+    """Write a value in the grammar of DVC's overrides (Hydra's)."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if not isinstance(value, str):
+        return repr(value)
+    if BARE.fullmatch(value) and value.lower() not in NOT_BARE:
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _not_in_git(params: dict) -> list[str]:
+    """Return what an experiment reads that neither git nor DVC brings into its folder."""
+    weights = sorted(Path("data/encoder_weights").glob("*.safetensors"))
+    paths = [path.as_posix() for path in weights]
+    if params["dataset"]["root"].startswith("data/raw/"):
+        paths.append(params["dataset"]["root"])
+    return [path for path in paths if not Path(path + ".dvc").exists()]

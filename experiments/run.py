@@ -1,0 +1,143 @@
+"""Run recipes and ablations as experiments, and table what came of them.
+
+    python -m experiments.run carvana_linknet tta --on accra_buildings --budget 0.1
+
+Reads  params.yaml; experiments/recipes, ablations and datasets
+Writes one DVC experiment per recipe and per variant of an ablation; with --table their scores
+
+Every experiment starts from the last commit, in a temporary folder: the working tree stays as it
+is. One that exists at this commit is not run again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from experiments.plans import Experiment, plan
+from src.errors import InputError
+
+COLUMNS = {
+    "val AP50": "val.ap50",
+    "F1": "val.f1_50",
+    "Dice": "val.dice_mean",
+    "oof AP50": "oof.ap50",
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a recipe or an ablation")
+    parser.add_argument("--on", default="sample", metavar="DATASET", help="default: sample")
+    parser.add_argument(
+        "--budget",
+        type=Fraction,
+        default=Fraction(1),
+        metavar="FRACTION",
+        help="of epochs, folds and pixels of a crop, above 0 and at most 1 (default)",
+    )
+    parser.add_argument("--no-download", action="store_true", help="no pretrained encoders")
+    parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="Markdown file to write too")
+    args = parser.parse_args(argv)
+    experiments = plan(args.names, args.on, args.budget, args.no_download)
+    if args.print:
+        print("\n".join(experiment.command for experiment in experiments))
+        return
+    _refuse_changes()
+    _refuse_missing_data(experiments[0].params["dataset"]["root"])
+    rows, failed = [], None
+    for experiment in experiments:
+        seconds = ""
+        if _exists(experiment):
+            print(f"{experiment.name} exists; `dvc exp remove {experiment.name}` to run it again")
+        else:
+            print(experiment.command, flush=True)
+            start = time.monotonic()
+            if not _run(experiment):
+                failed = experiment
+                break
+            seconds = str(round(time.monotonic() - start))
+        metrics = json.loads(_git("show", f"{_reference(experiment)}:reports/metrics.json"))
+        rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
+    print("\n" + table(rows), end="")
+    if args.table:
+        partial = args.table.with_name(args.table.name + ".partial")
+        partial.write_text(table(rows), encoding="utf-8")
+        os.replace(partial, args.table)
+    if failed:
+        raise InputError(f"{failed.name} failed, see above; to repeat it: {failed.command}")
+
+
+def table(rows: list[dict]) -> str:
+    """Format experiments as a Markdown table: keys `experiment`, `seconds` and their metrics."""
+    lines = [["experiment", *COLUMNS, "seconds"], ["---"] + ["---:"] * (len(COLUMNS) + 1)]
+    for row in rows:
+        scores = [f"{row[key]:.4f}" if key in row else "" for key in COLUMNS.values()]
+        lines.append([row["experiment"], *scores, row["seconds"]])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _refuse_changes() -> None:
+    changes = _git("status", "--porcelain").splitlines()
+    if changes:
+        raise InputError(
+            f"{changes[0][3:]}: not committed; commit or stash your changes, since every "
+            "experiment starts from the last commit"
+        )
+
+
+def _refuse_missing_data(root: str) -> None:
+    if root.startswith("data/raw/") and not Path(root).is_dir():
+        raise InputError(
+            f"{root}: no such folder; put the data set there, laid out as docs/data.md says"
+        )
+
+
+def _exists(experiment: Experiment) -> bool:
+    """Tell whether the last commit has this experiment."""
+    reference = _reference(experiment)
+    if not _git("for-each-ref", reference):
+        return False
+    if YAML(typ="safe").load(_git("show", f"{reference}:params.yaml")) != experiment.params:
+        raise InputError(
+            f"{experiment.name}: an experiment of that name with other params exists at this "
+            f"commit; remove it by `dvc exp remove {experiment.name}`"
+        )
+    return True
+
+
+def _run(experiment: Experiment) -> bool:
+    """Run it with the Python that runs this; tell whether it succeeded."""
+    environment = os.environ | {
+        "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
+        "NO_ALBUMENTATIONS_UPDATE": "1",
+    }
+    command = [sys.executable, "-m", "dvc", *experiment.arguments]
+    return subprocess.run(command, env=environment).returncode == 0
+
+
+def _reference(experiment: Experiment) -> str:
+    """Return the git reference under which DVC keeps an experiment that starts from HEAD."""
+    head = _git("rev-parse", "HEAD").strip()
+    return f"refs/exps/{head[:2]}/{head[2:]}/{experiment.name}"
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    if run.returncode:
+        raise InputError(f"git {' '.join(arguments)} failed: {run.stderr.strip()}")
+    return run.stdout
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
