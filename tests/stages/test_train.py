@@ -138,6 +138,7 @@ def knobs(tmp_path_factory):
     return root, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "knob"),
     [
