@@ -60,8 +60,6 @@ READ_ONLY_WITH_ANOTHER = {
     "ensemble": {"weights"},
     "postprocess": {"hull_low", "hull_rows", "hull_min_area"},
 }
-QUICK = [("open_solution_resnet34", "main"), ("bag_of_freebies", "main"), ("best", "main")]
-QUICK += [("playing_with_mapping", "main"), ("carvana_linknet", "rmsprop")]
 SMALLER = {"resnet34": "resnet18", "resnet101": "resnet18", "resnet152": "resnet18"}
 
 
@@ -182,9 +180,10 @@ def shrunk(params, member, recipe):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "member"),
-    [pytest.param(*m, marks=[] if m in QUICK else [pytest.mark.slow]) for m in MEMBERS],
+    MEMBERS,
 )
 def test_every_recipe_learns_through_all_its_phases(name, member, tmp_path):
     write_squares(tmp_path)

@@ -407,7 +407,10 @@ def test_events_for_tensorboard_are_written_anew(run, tmp_path):
         ({"loss__dice": 1.0}, "loss.dice: unknown key"),
         (phase(loss={"dice": 1.0}), "train.phases.0.loss.dice: .* keys of the section loss"),
         (phase(loss={"bce_weight": -1.0}), "train.phases.0.loss.bce_weight: .* got -1.0"),
-        (HEADS | {"loss__contact_width": 63.0}, "loss.contact_width 63.0 must be below weight_maps"),
+        (
+            HEADS | {"loss__contact_width": 63.0},
+            "loss.contact_width 63.0 must be below weight_maps",
+        ),
         ({"train__early_stopping": 2}, "train.early_stopping 2 has nothing to look at; set"),
         ({"model__extra_channels": ["depth"]}, "model.depth_column is none; name the column"),
         ({"loss__image_weight": "nowhere"}, "loss.image_weight .*'nowhere'.* dataset.metadata"),
