@@ -409,7 +409,7 @@ def test_events_for_tensorboard_are_written_anew(run, tmp_path):
         (phase(loss={"bce_weight": -1.0}), "train.phases.0.loss.bce_weight: .* got -1.0"),
         (
             HEADS | {"loss__contact_width": 63.0},
-            "loss.contact_width 63.0 must be below weight_maps",
+            "contact_width 63.0 must be below weight_maps",
         ),
         ({"train__early_stopping": 2}, "train.early_stopping 2 has nothing to look at; set"),
         ({"model__extra_channels": ["depth"]}, "model.depth_column is none; name the column"),
