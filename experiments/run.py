@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> None:
                 failed = experiment
                 break
             seconds = str(round(time.monotonic() - start))
+            print(f"{experiment.name}: done in {seconds} s", flush=True)
         metrics = json.loads(_git("show", f"{_reference(experiment)}:reports/metrics.json"))
         rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
     print("\n" + table(rows), end="")

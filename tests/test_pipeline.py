@@ -163,7 +163,7 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/footprints.py", {"data/dvc.yaml:make_sample"}),
         ("src/segmentations.py", {"prepare_masks"}),
         ("src/folds.py", {"split_folds"}),
-        ("src/distances.py", {"compute_weight_maps"}),
+        ("src/distances.py", {"compute_weight_maps"} | TRAINING),
         ("src/losses.py", TRAINING),
         ("src/training_loop.py", TRAINING),
         ("src/network_input.py", TRAINING | PREDICTION),
@@ -203,5 +203,6 @@ def test_a_wrong_param_stops_with_one_sentence(repository, edit):
     assert run.returncode == 1
     assert run.stderr.strip() == (
         "params.yaml: postprocess.treshold: unknown key; "
-        "known: threshold, connectivity, max_hole, min_area, dilate"
+        "known: threshold, connectivity, max_hole, min_area, dilate, "
+        "hull_low, hull_high, hull_rows, hull_min_area"
     )
