@@ -74,7 +74,7 @@ def write_squares(root, noise_in_fold=None):
         content["instances"].append(instances)
     for kind, arrays in content.items():
         write_archive(root / "prepared" / f"{kind}.zip", zip(names, arrays, strict=True))
-    planes = [np.dstack([(i == 0) * 40, i * 0 + 255, i * 12]) for i in content["instances"]]
+    planes = [np.dstack([(i == 0) * 40, i * 0 + 120, i * 12]) for i in content["instances"]]
     planes = [p.astype(np.uint8) for p in planes]
     write_archive(root / "weights.zip", zip(names, planes, strict=True))
     groups = pd.DataFrame({"name": names, "group": [f"g{i // 2}" for i in range(8)]})
