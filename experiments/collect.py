@@ -11,13 +11,14 @@ commit. So is one that changed no param, since its figures would only repeat the
 
 import argparse
 import csv
+import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from src.errors import InputError
+from src.new_folder import write_text
 
 METRICS = [f"{split}.{name}" for split in ("oof", "val") for name in ("ap50", "f1_50", "dice_mean")]
 
@@ -31,12 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     if run.returncode:
         raise InputError(f"dvc exp show failed: {run.stderr.strip()}")
     rows = collect(json.loads(run.stdout))
-    partial = args.ablation.with_name(args.ablation.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ["experiment", "changes", *METRICS], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, args.ablation)
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["experiment", "changes", *METRICS], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(args.ablation, text.getvalue())
     print(f"{len(rows) - 1} experiments -> {args.ablation}; `make report` draws them")
 
 

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from experiments.plans import Experiment, plan
 from src.errors import InputError
+from src.new_folder import write_text
 
 COLUMNS = {
     "val AP50": "val.ap50",
@@ -69,9 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
     print("\n" + table(rows), end="")
     if args.table:
-        partial = args.table.with_name(args.table.name + ".partial")
-        partial.write_text(table(rows), encoding="utf-8")
-        os.replace(partial, args.table)
+        write_text(args.table, table(rows))
     if failed:
         raise InputError(f"{failed.name} failed, see above; to repeat it: {failed.command}")
 
