@@ -52,7 +52,7 @@ def mask_loss(
         A float32 scalar, not negative; 0 with a zero gradient if every pixel is ignored.
     """
     logits = logits.float()
-    loss = logits.sum() * 0  # keeps the graph where every term is off
+    loss = logits[:0].sum()  # 0, and keeps the graph where every term is off
     if bce_weight or focal_weight:
         focal = {"focal_weight": focal_weight, "gamma": focal_gamma, "threshold": focal_threshold}
         options = {"bce_weight": bce_weight, "ohem": ohem, "smoothing": label_smoothing}
@@ -114,11 +114,11 @@ def pixel_loss(
         A float32 scalar; 0 with a zero gradient if every pixel is ignored.
     """
     valid, truth = target != IGNORED, (target == 1).float()
-    costs = torch.zeros_like(logits)
+    costs = 0
     if bce_weight:
-        smoothed = truth * (1 - 2 * smoothing) + smoothing
+        smoothed = truth * (1 - 2 * smoothing) + smoothing if smoothing else truth
         entropy = binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-        costs = costs + bce_weight * entropy
+        costs = bce_weight * entropy
     if focal_weight:
         margin = torch.where(truth > 0, logits, -logits)  # the logit of p_t
         focal = _focal(margin, gamma, threshold)
@@ -179,7 +179,7 @@ def overlap_loss(
     inside, outside = importance * truth, importance * (target == 0)
     hit = (inside * probability).sum(dims)
     false = (outside * probability).sum(dims)
-    missed = (inside * (1 - probability)).sum(dims)
+    missed = inside.sum(dims) - hit
     has_object = truth.any(-1).any(-1) if per == "image" else truth.any()
     loss = torch.zeros_like(hit)
     for weight, false_cost, missed_cost, smooth in indices:

@@ -76,7 +76,8 @@ def network_input(
             planes += [_position(like, axis).expand_as(like) for axis in (2, 3)]
         else:
             planes.append(_luma(scaled) * (_position(like, 2) + 1) / 2)
-    return torch.cat(planes, dim=1).contiguous(memory_format=torch.channels_last)
+    planes = torch.cat(planes, dim=1) if len(planes) > 1 else planes[0]  # cat would copy the one
+    return planes.contiguous(memory_format=torch.channels_last)
 
 
 def _luma(colours: torch.Tensor) -> torch.Tensor:

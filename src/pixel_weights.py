@@ -7,6 +7,7 @@ from src.errors import InputError
 from src.labels import IGNORED
 
 STEPS_PER_PIXEL = 4  # weight maps hold distances in quarter pixels
+MOST_STEPS = 2 * 255  # two of their bytes
 DISTANCES = ("none", "d1", "d1_d2")
 
 
@@ -59,7 +60,7 @@ def pixel_weights(
     ValueError
         If `distance` is unknown; an InputError if a `boundary_kernel` in use is even.
     """
-    weights = 1 + _halo(planes["d1"].float(), planes["d2"].float(), distance, w0, sigma)
+    weights = 1 + _halo(planes["d1"], planes["d2"], distance, w0, sigma)
     if boundary_weight:
         weights = weights + boundary_weight * _boundary_band(planes["target"], boundary_kernel)
     if size_weight:
@@ -75,9 +76,11 @@ def _halo(d1: torch.Tensor, d2: torch.Tensor, distance: str, w0: float, sigma: f
     if distance not in DISTANCES:
         raise ValueError(f"distance '{distance}' is unknown; known: {', '.join(DISTANCES)}")
     if distance == "none":
-        return torch.zeros_like(d1)
-    pixels = (d1 if distance == "d1" else d1 + d2) / STEPS_PER_PIXEL
-    return w0 * torch.exp(-(pixels**2) / sigma**2)
+        return torch.zeros(d1.shape, device=d1.device)
+    steps = d1.int() if distance == "d1" else d1.int() + d2
+    pixels = torch.arange(MOST_STEPS + 1, device=d1.device) / STEPS_PER_PIXEL
+    halo = w0 * torch.exp(-(pixels**2) / sigma**2)  # of few values a table is faster
+    return halo.index_select(0, steps.flatten()).view(d1.shape)
 
 
 def _size_factor(sqrt_area: torch.Tensor, exponent: float) -> torch.Tensor:

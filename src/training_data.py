@@ -1,12 +1,14 @@
 """Images with their target and the maps that losses need, cut to one size for training."""
 
+import copy
 import math
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from src.archive import PHOTO, ImageArchive
 from src.contrast import equalise
@@ -15,13 +17,15 @@ from src.inside_distances import inside_distances
 from src.labels import IGNORE, IGNORED
 from src.mixing import mosaic, paste_objects
 
+Crop = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 BORDERS = {"replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 
 
 class TrainingCrops(Dataset):
     """Crops of fixed size, each a function of its (index, seed) alone.
 
-    So neither the number of loader workers nor the order of loading changes what is trained on.
+    So neither the number of loader workers or threads nor the order of loading changes what is
+    trained on.
 
     Parameters
     ----------
@@ -80,21 +84,40 @@ class TrainingCrops(Dataset):
         self.numbers = torch.from_numpy(np.asarray(numbers, np.float32))
         self.resize, self.crop_size, self.padding, self.clahe = resize, crop_size, padding, clahe
         self.mosaic, self.copy_paste, self.max_distance = mosaic, copy_paste, max_distance
-        self.transform = transform
+        self.transforms = [copy.deepcopy(transform) for _ in range(torch.get_num_threads())]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, draw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, draw: tuple[int, int]) -> Crop:
         """Return image uint8 (3, S, S), planes uint8 (P, S, S) and numbers float32 (2,)."""
+        return self._crop(draw, self.transforms[0])
+
+    def __getitems__(self, draws: list[tuple[int, int]]) -> list[Crop]:
+        """Return the crops of a batch, made by as many threads as PyTorch computes with."""
+        threads = 1 if get_worker_info() else len(self.transforms)  # workers share the cores
+        if threads == 1:
+            return [self[draw] for draw in draws]
+        with ThreadPoolExecutor(threads) as pool:  # a transform remembers its draw: one a thread
+            shares = [draws[start::threads] for start in range(threads)]
+            parts = pool.map(self._crops, shares, self.transforms)
+        crops = [None] * len(draws)
+        for start, part in enumerate(parts):
+            crops[start::threads] = part
+        return crops
+
+    def _crops(self, draws: list[tuple[int, int]], transform) -> list[Crop]:
+        return [self._crop(draw, transform) for draw in draws]
+
+    def _crop(self, draw: tuple[int, int], transform) -> Crop:
         index, seed = draw
         image, instances, weights = self._mixed(index, seed)
         planes = cv2.merge([training_target(instances), weights, *self._head_planes(instances)])
         image, planes = resized(image, planes, self.resize)
         image, planes = padded(image, planes, self.crop_size, self.padding)
         # One generator for all steps: set_random_seed would seed each alike and couple their draws.
-        self.transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        crop = self.transform(image=image, mask=planes)
+        transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        crop = transform(image=image, mask=planes)
         return _channels_first(crop["image"]), _channels_first(crop["mask"]), self.numbers[index]
 
     def _mixed(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

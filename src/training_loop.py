@@ -20,7 +20,12 @@ from src.hard_examples import with_replays
 from src.labels import IGNORED
 from src.schedules import phase_optimiser
 from src.training_data import TrainingCrops
-from src.weight_average import average_states, snapshot_weights, update_average
+from src.weight_average import (
+    average_states,
+    averaged_tensors,
+    snapshot_weights,
+    update_average,
+)
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -150,6 +155,7 @@ def _epochs(
     draws = _draw(learnt, phase, regime, sampling, 0)
     loader = loader_of(learnt, draws, regime)
     optimiser, schedule = _fresh_optimiser(model, phase, regime, len(loader))
+    averaged = averaged_tensors(average, model)
     for done in range(phase["epochs"]):
         row = {"epoch": epochs_before + done + 1, "lr": optimiser.param_groups[0]["lr"]}
         draws[:] = _draw(learnt, phase, regime, sampling, row["epoch"])  # the loader's sampler
@@ -160,7 +166,7 @@ def _epochs(
         for _ in _steps(model, batches, learn, losses, optimiser, regime):
             schedule.step()
             if regime["ema_decay"]:
-                update_average(average, model, decay=regime["ema_decay"], step=next(steps))
+                update_average(averaged, decay=regime["ema_decay"], step=next(steps))
             bar.set_postfix(epoch=row["epoch"], loss=f"{losses[-1]:.3f}", refresh=False)
         yield row | {"train_loss": float(np.mean(losses))}
 

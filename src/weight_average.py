@@ -3,14 +3,37 @@
 import math
 from collections.abc import Iterable
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
 
+class Averaged(NamedTuple):
+    """The tensors of an averaged network beside those of the network it follows."""
+
+    averages: list[torch.Tensor]
+    weights: list[torch.Tensor]
+    counter_copies: list[torch.Tensor]
+    counters: list[torch.Tensor]
+
+
+def averaged_tensors(average: nn.Module, model: nn.Module) -> Averaged:
+    """Pair the weights and batch-norm statistics, and the counters, of two equal networks.
+
+    Once for all updates: collecting them costs more than a step of the average.
+    """
+    current = model.state_dict()
+    pairs = [(value, current[key]) for key, value in average.state_dict().items()]
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+    columns = [[pair[side] for pair in kind] for kind in (floats, counts) for side in (0, 1)]
+    return Averaged(*columns)
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
+def update_average(tensors: Averaged, *, decay: float, step: int) -> None:
     """Move the averaged weights towards the current ones, in place.
 
     `average = d average + (1 - d) model` with d = min(decay, (1 + step) / (10 + step)): the first
@@ -19,23 +42,17 @@ def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: 
 
     Parameters
     ----------
-    average, model : nn.Module
-        Two networks of one architecture.
+    tensors : Averaged
+        Of `averaged_tensors`; the averages are changed.
     decay : float
         In [0, 1); 0 copies the model.
     step : int
         Updates made before this one, from 0.
     """
     keep = min(decay, (1 + step) / (10 + step))
-    current = model.state_dict()
-    weights, counters = ([], []), ([], [])
-    for key, value in average.state_dict().items():
-        olds, news = weights if value.is_floating_point() else counters
-        olds.append(value)
-        news.append(current[key])
-    torch._foreach_lerp_(*weights, 1 - keep)
-    if counters[0]:
-        torch._foreach_copy_(*counters)
+    torch._foreach_lerp_(tensors.averages, tensors.weights, 1 - keep)
+    if tensors.counters:
+        torch._foreach_copy_(tensors.counter_copies, tensors.counters)
 
 
 def snapshot_weights(count: int, decay: float) -> list[float]:

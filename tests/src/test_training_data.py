@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -253,3 +255,15 @@ def test_resizing_invents_no_value_in_the_planes(factor, count):
     assert image.shape[:2] == scaled.shape[:2] == (round(20 * factor), round(10 * factor))
     known = set(map(tuple, planes.reshape(-1, count).tolist()))
     assert set(map(tuple, scaled.reshape(-1, count).tolist())) <= known
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_batch_is_the_same_crops_in_the_same_order_with_any_number_of_threads(archives, threads):
+    data = crops(archives, heavy(16))
+    data.transforms = [copy.deepcopy(data.transforms[0]) for _ in range(threads)]
+    draws = [(index, 7 * index) for index in (4, 0, 5, 2, 1)]
+    alone = [data[draw] for draw in draws]
+    for together, crop in zip(data.__getitems__(draws), alone, strict=True):
+        for part, same in zip(together, crop, strict=True):
+            assert torch.equal(part, same)
+    assert not torch.equal(alone[0][0], alone[1][0])

@@ -8,6 +8,7 @@ from torch import nn
 
 from src.weight_average import (
     average_states,
+    averaged_tensors,
     refresh_batch_norm,
     snapshot_weights,
     update_average,
@@ -25,7 +26,7 @@ def network(value):
 
 def test_weights_and_statistics_move_by_one_minus_decay():
     average = network(0)
-    update_average(average, network(10), decay=0.9, step=10**6)
+    update_average(averaged_tensors(average, network(10)), decay=0.9, step=10**6)
     torch.testing.assert_close(average.weight.data, torch.tensor([1.0]))
     torch.testing.assert_close(average.running_mean, torch.tensor([1.0]))
     assert average.num_batches_tracked == 10
@@ -33,13 +34,13 @@ def test_weights_and_statistics_move_by_one_minus_decay():
 
 def test_the_first_steps_forget_the_random_start():
     average = network(0)
-    update_average(average, network(10), decay=0.999, step=0)
+    update_average(averaged_tensors(average, network(10)), decay=0.999, step=0)
     torch.testing.assert_close(average.weight.data, torch.tensor([9.0]))  # keeps 1 / 10
 
 
 def test_without_decay_the_average_is_the_model():
     average = network(0)
-    update_average(average, network(3), decay=0.0, step=5)
+    update_average(averaged_tensors(average, network(3)), decay=0.0, step=5)
     assert average.weight.item() == 3
 
 
@@ -54,7 +55,7 @@ def test_the_moving_average_of_a_network_follows_its_closed_form():
             for value in model.state_dict().values():
                 value.add_(torch.randn_like(value) if value.is_floating_point() else 1)
         states.append({k: v.numpy().copy() for k, v in model.state_dict().items()})
-        update_average(average, model, decay=0.5, step=step)
+        update_average(averaged_tensors(average, model), decay=0.5, step=step)
     keep = [min(0.5, (1 + step) / (10 + step)) for step in range(12)]
     shares = [np.prod(keep)]
     shares += [(1 - keep[i]) * np.prod(keep[i + 1 :]) for i in range(12)]
@@ -71,7 +72,7 @@ def test_a_network_without_counters_is_averaged():
     average, model = nn.Linear(1, 1), nn.Linear(1, 1)
     nn.init.zeros_(average.weight)
     nn.init.ones_(model.weight)
-    update_average(average, model, decay=0.75, step=10**6)
+    update_average(averaged_tensors(average, model), decay=0.75, step=10**6)
     assert average.weight.item() == 0.25
 
 
