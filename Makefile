@@ -34,7 +34,7 @@ lint: $(INSTALLED)  ## check style and format
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
 	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \
-		--drop '.*(/|\.py$$|\.json|\.ap$$|ar50|_small|_large|precision|recall|images$$|objects$$|detections$$|Created)'
+		--drop '.*(/|\.py$$|\.json|\.ap$$|ap75|ar50|_small|_large|_clean|precision|recall|accuracy|iou_mean|\.pq$$|ece|images$$|objects$$|detections$$|Created)'
 
 report: $(INSTALLED)  ## draw the report again
 	dvc repro ablation_report

@@ -3,7 +3,10 @@
     python -m experiments.collect reports/ablation.csv
 
 Reads  `dvc exp show --json`: the last commit and the experiments that start from it
-Writes ablation.csv: experiment, changes, then one column per metric; the commit comes first
+       data/evaluation of each, from the cache
+Writes ablation.csv: experiment, changes, then one column per metric, then the 95 % interval of the
+       difference to the commit, which comes first: <metric>_difference_low and _high, empty where
+       data/evaluation cannot be had
 
 An experiment that failed, is queued or still runs is left out: DVC lists it with the figures of the
 commit. So is one that changed no param, since its figures would only repeat the commit's.
@@ -17,10 +20,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from experiments.compare import differences, judge_revision
 from src.errors import InputError
 from src.new_folder import write_text
 
 METRICS = [f"{split}.{name}" for split in ("oof", "val") for name in ("ap50", "f1_50", "dice_mean")]
+COMPARED = ("ap50",)  # of oof and val
+BOUNDS = [
+    f"{split}.{name}_difference_{bound}"
+    for split in ("oof", "val")
+    for name in COMPARED
+    for bound in ("low", "high")
+]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,8 +43,13 @@ def main(argv: list[str] | None = None) -> None:
     if run.returncode:
         raise InputError(f"dvc exp show failed: {run.stderr.strip()}")
     rows = collect(json.loads(run.stdout))
+    bounds, problems = intervals([row["experiment"] for row in rows[1:]])
+    rows = [row | bounds.get(row["experiment"], {}) for row in rows]
+    if problems:
+        print(f"no interval for {', '.join(problems)}: {next(iter(problems.values()))}")
     text = io.StringIO()
-    table = csv.DictWriter(text, ["experiment", "changes", *METRICS], lineterminator="\n")
+    columns = ["experiment", "changes", *METRICS, *BOUNDS]
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(args.ablation, text.getvalue())
@@ -76,6 +92,47 @@ def collect(shown: list[dict]) -> list[dict]:
             rows.append({"experiment": last["name"], "changes": changes, **_metrics(last)})
     first = {"experiment": "baseline", "changes": "", **_metrics(commit)}
     return [first, *sorted(rows, key=lambda row: row["experiment"])]
+
+
+def intervals(
+    experiments: list[str], base: str = "HEAD"
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Compute the intervals of the differences between experiments and the base.
+
+    Parameters
+    ----------
+    experiments : list of str
+        Names that start from the base.
+    base : str
+        A revision.
+
+    Returns
+    -------
+    bounds : dict
+        Experiment -> BOUNDS -> number, rounded to 6 decimals; what is undefined is left out.
+    problems : dict
+        Experiment -> why there are none: its tables, or those of the base, cannot be had.
+    """
+    if not experiments:
+        return {}, {}
+    try:
+        judged = judge_revision(base, metrics=COMPARED)
+    except InputError as error:
+        return {}, dict.fromkeys(experiments, str(error))
+    bounds, problems = {}, {}
+    for name in experiments:
+        try:
+            rows = differences(judged, judge_revision(name, metrics=COMPARED))
+        except InputError as error:
+            problems[name] = str(error)
+            continue
+        bounds[name] = {
+            f"{row['split']}.{row['metric']}_difference_{bound}": round(row[bound], 6)
+            for row in rows
+            for bound in ("low", "high")
+            if row[bound] is not None
+        }
+    return bounds, problems
 
 
 def _metrics(revision: dict) -> dict:

@@ -14,13 +14,21 @@ from pycocotools.cocoeval import COCOeval
 
 from src.errors import InputError
 
-ANY_AREA = [0, 1e10]  # px
-SMALL = [0, math.nextafter(14**2, 0)]  # px; COCO's bounds are inclusive: 14^2 itself is large
-LARGE = [14**2, 1e10]  # px
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
+ANY_AREA = (0, 1e10)  # px
+CHALLENGE_AREAS = {  # px; COCO's bounds are inclusive: 14^2 itself is large
+    "small": (0, math.nextafter(14**2, 0)),
+    "large": (14**2, 1e10),
+}
+COCO_AREAS = {  # px; COCO's own, so 32^2 and 96^2 are in two of them
+    "small": (0, 32**2),
+    "medium": (32**2, 96**2),
+    "large": (96**2, 1e10),
+}
 
 
 class Matches(NamedTuple):
-    """The N judged detections at IoU 0.5, in the order of the predictions."""
+    """The N judged detections, in the order of the predictions; at IoU 0.5 unless said."""
 
     detection: np.ndarray  # (N,) int64, position in the list of predictions
     image_id: np.ndarray  # (N,) int64
@@ -29,12 +37,14 @@ class Matches(NamedTuple):
     ignored: np.ndarray  # (N,) bool, matched with a crowd region: neither right nor wrong
     truth_id: np.ndarray  # (N,) int64, the matched annotation, -1 if none
     iou: np.ndarray  # (N,) float64, with the matched annotation, else the best with any object
+    tp_at: np.ndarray  # (N, 10) bool, tp at each of THRESHOLDS; a detection may match another then
+    ignored_at: np.ndarray  # (N, 10) bool, ignored at each of THRESHOLDS
 
 
 class CocoResult(NamedTuple):
     """What COCO's evaluation says of a set of images."""
 
-    metrics: dict[str, float | None]  # ap50, ar50, ap, their small and large parts; in [0, 1]
+    metrics: dict[str, float | None]  # in [0, 1]; see `evaluate_detections`
     precision: np.ndarray  # (101,) float64 at recall 0, 0.01 .. 1 and IoU 0.5; (0,) if undefined
     matches: Matches
 
@@ -57,7 +67,7 @@ def evaluate_detections(
     ----------
     images, annotations, categories : list of dict
         COCO records; annotations of other images are left out. A segmentation is an RLE or
-        polygons; `area` in px decides between small (below 14 x 14 px) and large.
+        polygons; `area` in px decides the size bins.
     predictions : list of dict
         image_id, category_id, segmentation (compressed RLE) and score; see `check_predictions`.
         A detection's area is that of its mask.
@@ -67,7 +77,10 @@ def evaluate_detections(
     Returns
     -------
     result : CocoResult
-        A metric whose truth is empty (no object, or none in the size bin) is None.
+        Its metrics: ap50, ar50, ap75 at one IoU and ap, ar as means over THRESHOLDS; ap50 and ar50
+        of the objects of each of CHALLENGE_AREAS (ap50_small, ...), ap and ar of each of
+        COCO_AREAS (ap_coco_small, ...). A metric whose truth is empty (no object, or none in the
+        size bin) is None.
 
     Raises
     ------
@@ -76,26 +89,22 @@ def evaluate_detections(
     """
     if not images or max_detections < 1:
         raise ValueError(f"nothing to judge: {len(images)} images, {max_detections} detections")
-    truth = [
-        {**annotation, "id": number, "iscrowd": annotation.get("iscrowd", 0)}
-        for number, annotation in enumerate(annotations, start=1)  # COCOeval reads id 0 as no match
-    ]
-    areas = [coco_mask.area(prediction["segmentation"]) for prediction in predictions]
-    detections = [
-        {**prediction, "id": number, "iscrowd": 0, "area": int(area)}
-        for number, (prediction, area) in enumerate(zip(predictions, areas, strict=True), start=1)
-    ]
+    truth, detections = _numbered(annotations), _numbered(predictions)
+    for detection in detections:
+        detection.update(area=int(coco_mask.area(detection["segmentation"])), iscrowd=0)
     with redirect_stdout(io.StringIO()):
-        indexes = [_index(images, records, categories) for records in (truth, detections)]
-        evaluator = COCOeval(*indexes, "segm")
+        evaluator = COCOeval(*(_index(images, r, categories) for r in (truth, detections)), "segm")
         evaluator.params.maxDets = [max_detections]
-        evaluator.params.areaRng = [ANY_AREA, SMALL, LARGE]
+        evaluator.params.areaRng = [ANY_AREA]
         evaluator.evaluate()
         evaluator.accumulate()
+        precision, judged = evaluator.eval["precision"], evaluator.evalImgs
+        metrics = _metrics(precision, evaluator.eval["recall"])
+        metrics |= _metrics_of_bins(evaluator, [*truth, *detections])
     return CocoResult(
-        metrics=_metrics(evaluator.eval["precision"], evaluator.eval["recall"]),
-        precision=_precision_curve(evaluator.eval["precision"]),
-        matches=_matches(evaluator, truth, [a["id"] for a in annotations]),
+        metrics=metrics,
+        precision=_precision_curve(precision),
+        matches=_matches(judged, evaluator.ious, truth, [a["id"] for a in annotations]),
     )
 
 
@@ -154,17 +163,56 @@ def _index(images: list[dict], annotations: list[dict], categories: list[dict]) 
     return coco
 
 
+def _numbered(records: list[dict]) -> list[dict]:
+    """Copy records; COCOeval reads an id of 0 as no match, so these count from 1."""
+    return [
+        {**record, "id": number, "iscrowd": record.get("iscrowd", 0)}
+        for number, record in enumerate(records, start=1)
+    ]
+
+
 def _metrics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float | None]:
-    """Means of COCO's arrays (IoU, recall, category, area, maxDets) and (IoU, category, ...)."""
+    """Means of COCO's arrays, whose first axis is THRESHOLDS."""
     return {
-        "ap50": _mean(precision[0, :, :, 0]),
-        "ar50": _mean(recall[0, :, 0]),
-        "ap": _mean(precision[:, :, :, 0]),
-        "ap50_small": _mean(precision[0, :, :, 1]),
-        "ar50_small": _mean(recall[0, :, 1]),
-        "ap50_large": _mean(precision[0, :, :, 2]),
-        "ar50_large": _mean(recall[0, :, 2]),
+        "ap50": _mean(precision[0]),
+        "ar50": _mean(recall[0]),
+        "ap": _mean(precision),
+        "ar": _mean(recall),
+        "ap75": _mean(precision[5]),
     }
+
+
+def _metrics_of_bins(evaluator: COCOeval, records: list[dict]) -> dict[str, float | None]:
+    """Judge the objects and detections (`records`) of each size bin, given those of any size.
+
+    An image and category of which all is in the bin has been judged already. One of which nothing
+    is in it is left out: all of it would be ignored. Only the others take COCOeval's time.
+    """
+    areas = defaultdict(list)
+    for record in records:
+        if not record["iscrowd"]:
+            areas[record["image_id"], record["category_id"]].append(record["area"])
+    judged, params = evaluator.evalImgs, evaluator.params
+    keys = [(image, category) for category in params.catIds for image in params.imgIds]
+    bins = [(f"50_{name}", area, 1) for name, area in CHALLENGE_AREAS.items()]
+    bins += [(f"_coco_{name}", area, len(THRESHOLDS)) for name, area in COCO_AREAS.items()]
+    metrics = {}
+    for name, (low, high), thresholds in bins:
+        params.iouThrs = THRESHOLDS[:thresholds]
+        evaluator.evalImgs = []
+        for key, entry in zip(keys, judged, strict=True):
+            inside = [low <= area <= high for area in areas[key]]
+            if inside and all(inside):
+                entry = entry | {k: entry[k][:thresholds] for k in ("dtMatches", "dtIgnore")}
+            elif any(inside):
+                entry = evaluator.evaluateImg(*key, (low, high), params.maxDets[0])
+            else:
+                entry = None
+            evaluator.evalImgs.append(entry)
+        evaluator.accumulate()
+        metrics[f"ap{name}"] = _mean(evaluator.eval["precision"])
+        metrics[f"ar{name}"] = _mean(evaluator.eval["recall"])
+    return metrics
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -178,19 +226,26 @@ def _precision_curve(precision: np.ndarray) -> np.ndarray:
     return curves.mean(axis=1) if curves.size else np.empty(0)
 
 
-def _matches(evaluator: COCOeval, truth: list[dict], original_ids: list[int]) -> Matches:
-    """Read what was matched at IoU 0.5 (the first threshold) among objects of any area."""
+def _matches(
+    judged: list[dict | None], ious: dict, truth: list[dict], original_ids: list[int]
+) -> Matches:
+    """Read what was matched: at IoU 0.5 (the first threshold), and whether at the others."""
     objects = defaultdict(list)
     for annotation in truth:
         objects[annotation["image_id"], annotation["category_id"]].append(annotation)
-    rows = []
-    for entry in evaluator.evalImgs:
-        if entry is not None and entry["aRng"] == ANY_AREA:
+    rows, tp_at, ignored_at = [], [np.empty((0, 10), bool)], [np.empty((0, 10), bool)]
+    for entry in judged:
+        if entry is not None:
             key = entry["image_id"], entry["category_id"]
-            rows += _rows(entry, objects[key], evaluator.ious[key], original_ids)
-    columns = zip(*sorted(rows), strict=True) if rows else [()] * len(Matches._fields)
+            rows += _rows(entry, objects[key], ious[key], original_ids)
+            ignored_at.append(entry["dtIgnore"].T)
+            tp_at.append((entry["dtMatches"].T > 0) & ~ignored_at[-1])
+    columns = zip(*rows, strict=True) if rows else [()] * 7
     types = (np.int64, np.int64, np.float64, bool, bool, np.int64, np.float64)
-    return Matches(*(np.array(c, dtype) for c, dtype in zip(columns, types, strict=True)))
+    columns = [np.array(c, dtype) for c, dtype in zip(columns, types, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    columns += [np.concatenate(tp_at), np.concatenate(ignored_at)]
+    return Matches(*(column[order] for column in columns))
 
 
 def _rows(

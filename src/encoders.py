@@ -45,10 +45,7 @@ def add_attention(encoder: nn.Module, name: str) -> None:
     """
     stages = _stages(encoder)
     if stages is None:
-        raise InputError(
-            f"params.yaml: model.encoder_attention scse: the encoder '{name}' has no stages as a "
-            "ResNet has, take another encoder or set it to none"
-        )
+        raise _no_resnet("encoder_attention scse", name, "none")
     for stage, channels in zip(stages, encoder.out_channels[2:], strict=True):
         stage.add_module("scse", SCSEModule(channels))
 
@@ -72,10 +69,7 @@ def keep_stem_size(encoder: nn.Module, name: str) -> None:
     """
     first = next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
     if _stages(encoder) is None or first.stride != (2, 2):
-        raise InputError(
-            f"params.yaml: model.stem_stride 1: the encoder '{name}' does not begin as a ResNet "
-            "does, take another encoder or set it to 2"
-        )
+        raise _no_resnet("stem_stride 1", name, "2")
     first.stride = (1, 1)
     encoder._output_stride = encoder.output_stride // 2  # there is no other way to tell it
 
@@ -148,6 +142,13 @@ def _adapted(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     holder.weight = nn.Parameter(weight)
     patch_first_conv(holder, in_channels)
     return holder.weight.detach()
+
+
+def _no_resnet(setting: str, name: str, off: str) -> InputError:
+    return InputError(
+        f"params.yaml: model.{setting}: the encoder '{name}' is not made as a ResNet is, take "
+        f"another encoder or set it to {off}"
+    )
 
 
 def _stages(encoder: nn.Module) -> list[nn.Sequential] | None:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -31,6 +32,7 @@ STYLE = {
 }
 SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"]
 RIGHT, WRONG = "#56b4e9", "#d55e00"  # as in the overlays
+FEW = 20  # below that many a rate says little
 DPI = 160
 
 
@@ -151,10 +153,181 @@ def score_histograms(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
             axes.set_title(f"Scores of the detections: {split}")
             axes.set_ylabel("detections")
             axes.grid(axis="x", visible=False)
-        panels[0].legend(loc="upper left")
+        panels[0].legend(loc="best")
         panels[-1].set_xlabel("score")
 
     return _png(draw, width=5, height=3.8)
+
+
+def error_fixes(fixes: dict[str, list[tuple[str, int, float]]]) -> bytes:
+    """Draw what share of the loss of AP50 would be regained if one kind of error were undone.
+
+    Parameters
+    ----------
+    fixes : dict
+        Split -> [(kind in plain words, errors of that kind, share regained)], the same kinds in
+        the same order in every split.
+
+    Returns
+    -------
+    png : bytes
+        Horizontal bars, the first kind at the top, a colour per split; beside each bar the share
+        and, in brackets, the number of errors.
+
+    Raises
+    ------
+    ValueError
+        If there is no split.
+    """
+    if not fixes:
+        raise ValueError("no split to draw")
+    kinds = [kind for kind, _, _ in next(iter(fixes.values()))]
+    height = 0.8 / len(fixes)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, (colour, (split, rows)) in enumerate(zip(SERIES, fixes.items(), strict=False)):
+            rises = np.arange(len(rows)) + (place - (len(fixes) - 1) / 2) * height
+            shares = [share for _, _, share in rows]
+            axes.barh(rises, shares, height * 0.9, color=colour, label=split)
+            for rise, (_, count, share) in zip(rises, rows, strict=True):
+                words = f" {share:.1%}  ({count:,})" if count else " none"
+                axes.text(max(share, 0), rise, words, va="center", fontsize=7.5, color="#444444")
+        largest = max(share for rows in fixes.values() for _, _, share in rows)
+        axes.set(xlim=(None, max(largest, 0.01) * 1.25), yticks=np.arange(len(kinds)))
+        axes.set_yticklabels(kinds)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_title("Share of the loss, 1 - AP50, that undoing one kind of error regains")
+        if len(fixes) > 1:
+            axes.legend(loc="lower right")
+
+    return _png(draw, width=9, height=0.9 + len(kinds) * 0.26 * (len(fixes) + 0.5))
+
+
+def rates_by_bin(rates: dict[str, dict[str, list[tuple[str, int, float]]]]) -> bytes:
+    """Draw rates, bin by bin, for several questions: one panel each.
+
+    Parameters
+    ----------
+    rates : dict
+        Question in plain words -> split -> [(bin, count, rate in [0, 1])], the same bins in the
+        same order in every split; the rate of an empty bin does not matter.
+
+    Returns
+    -------
+    png : bytes
+        Bars from 0 to 1, a colour per split; below each bin the count of every split. Bins that
+        are empty in all splits are left out; bars of fewer than FEW are pale.
+
+    Raises
+    ------
+    ValueError
+        If there is no question.
+    """
+    if not rates:
+        raise ValueError("no question to draw")
+    rows = -(-len(rates) // 2)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, min(len(rates), 2), sharey=True, squeeze=False).ravel()
+        for axes, (question, splits) in zip(panels, rates.items(), strict=False):
+            _bars(axes, splits)
+            axes.set_title(question)
+        for axes in panels[len(rates) :]:
+            axes.set_axis_off()
+        if max(len(splits) for splits in rates.values()) > 1:
+            names = list(dict.fromkeys(name for splits in rates.values() for name in splits))
+            handles = [Patch(color=colour) for colour in SERIES[: len(names)]]
+            figure.legend(handles, names, loc="outside upper right", ncols=len(names))
+
+    return _png(draw, width=9, height=0.4 + 2.5 * rows)
+
+
+def reliability(curves: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
+    """Draw how often detections of a score are right; a calibrated score lies on the diagonal.
+
+    Parameters
+    ----------
+    curves : dict
+        Split -> (mean score of each bin, share of it that is right, number of detections), each
+        float64 (bins,), bins without a detection left out.
+
+    Returns
+    -------
+    png : bytes
+        Points as large as their share of the detections. The legend tells the expected
+        calibration error: the mean distance from the diagonal over the detections.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle="--")
+        for colour, (split, (scores, rates, counts)) in zip(SERIES, curves.items(), strict=False):
+            error = np.average(np.abs(scores - rates), weights=counts)
+            sizes = 12 + 220 * counts / counts.sum()
+            axes.plot(scores, rates, color=colour, label=f"{split}, error {error:.4f}")
+            axes.scatter(scores, rates, sizes, color=colour, alpha=0.7, edgecolors="none")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="share that is right")
+        axes.set_title("What a score promises and what it holds")
+        if curves:
+            axes.legend(loc="upper left")
+
+    return _png(draw, width=5, height=3.8)
+
+
+def feature_importance(gains: dict[str, float]) -> bytes:
+    """Draw the share of the gain that each feature of the second level brings.
+
+    Parameters
+    ----------
+    gains : dict
+        Feature -> share in [0, 1].
+
+    Returns
+    -------
+    png : bytes
+        Horizontal bars, the largest at the top; the 15 largest of more.
+
+    Raises
+    ------
+    ValueError
+        If there is no feature.
+    """
+    if not gains:
+        raise ValueError("no feature to draw")
+    shown = sorted(gains.items(), key=lambda pair: (-pair[1], pair[0]))[:15]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        names, shares = zip(*shown, strict=True)
+        axes.barh(names, shares, 0.7, color=SERIES[0])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_title("Share of the gain that a feature brings")
+
+    return _png(draw, width=5, height=3.8)
+
+
+def _bars(axes: Axes, splits: dict[str, list[tuple[str, int, float]]]) -> None:
+    """Draw one panel of `rates_by_bin`."""
+    counts = np.array([[count for _, count, _ in rows] for rows in splits.values()])
+    shown = np.flatnonzero(counts.any(axis=0))
+    names = [name for name, _, _ in next(iter(splits.values()))]
+    places, width = np.arange(len(shown)), 0.8 / len(splits)
+    for number, (colour, (split, rows)) in enumerate(zip(SERIES, splits.items(), strict=False)):
+        rates = [rows[place][2] if counts[number, place] else 0 for place in shown]
+        shift = (number - (len(splits) - 1) / 2) * width
+        bars = axes.bar(places + shift, rates, width * 0.92, color=colour, label=split)
+        for bar, place in zip(bars, shown, strict=True):
+            bar.set_alpha(1 if counts[number, place] >= FEW else 0.4)
+    labels = [f"{names[n]}\n{' | '.join(f'{count:,}' for count in counts[:, n])}" for n in shown]
+    axes.set_xticks(places, labels, fontsize=6.5)
+    middle, half = (len(shown) - 1) / 2, max(len(shown), 4) / 2 + 0.1
+    axes.set(xlim=(middle - half, middle + half), ylim=(0, 1))
+    axes.grid(axis="x", visible=False)
 
 
 def _plot(axes: Axes, values: np.ndarray, **style) -> None:

@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
-from scipy.ndimage import find_objects
 
-from src.distances import encode_distances
+from src.distances import encode_distances, padded_boxes
 from src.labels import IGNORE
 
 CALL = 500  # px that could be transformed in the time that one more object costs
@@ -40,7 +39,7 @@ def inside_distances(instances: np.ndarray) -> np.ndarray:
     if instances.ndim != 2 or instances.dtype != np.uint16:
         raise ValueError(f"instances must be 2-D uint16, got {instances.dtype} {instances.shape}")
     objects = np.where(instances == IGNORE, np.uint16(0), instances)
-    boxes = _grown_boxes(objects)
+    boxes = padded_boxes(objects, 1)
     bits = max((len(boxes) - 1).bit_length(), 1)
     work = sum(objects[box].size + CALL for box in boxes.values())
     if 2 * bits * objects.size < work:
@@ -68,15 +67,6 @@ def _by_bit(objects: np.ndarray, labels: list[int], bits: int) -> np.ndarray:
         for alike in (is_object & has_bit, is_object & ~has_bit):
             np.minimum(squared, _squared_distance(alike), out=squared, where=alike)
     return squared
-
-
-def _grown_boxes(objects: np.ndarray) -> dict[int, tuple[slice, ...]]:
-    """Map each label to its bounding box, grown by a pixel and cut at the image edge."""
-    return {
-        label: tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
-        for label, box in enumerate(find_objects(objects), start=1)
-        if box is not None  # labels need not be contiguous
-    }
 
 
 def _squared_distance(mask: np.ndarray) -> np.ndarray:

@@ -90,6 +90,69 @@ def list_outcomes(
     return [(outcome, rle) for outcome, rles in shown.items() for rle in rles]
 
 
+def list_error(
+    kind: str,
+    objects: list[dict],
+    detections: list[dict],
+    annotations: dict[int, dict],
+    predictions: list[dict],
+) -> list[tuple[str, dict]]:
+    """Tell which masks of one image show one kind of error.
+
+    Parameters
+    ----------
+    kind : str
+        merged, split, poor_outline, missed, duplicate or spurious.
+    objects, detections : list of dict
+        The image's objects (truth_id, outcome, detection) and wrong detections (detection, kind,
+        truth_id) as `src.error_analysis` judges them.
+    annotations : dict
+        The image's truth by its id.
+    predictions : list of dict
+        All predictions of the split.
+
+    Returns
+    -------
+    outcomes : list of (outcome, segmentation)
+        The detections that err as "fp", then the objects they stand for or that are missed as
+        "fn", those that are found (by another detection) as "tp". The order is that of drawing.
+    """
+    hit = [row for row in objects if row["outcome"] == kind]
+    wrong = [row for row in detections if row["kind"] == kind.replace("split", "split_part")]
+    shown = {row["detection"] for row in [*hit, *wrong]} - {-1}
+    doubled = {row["truth_id"] for row in wrong} if kind == "duplicate" else set()
+    masks = [("fp", predictions[position]) for position in sorted(shown)]
+    masks += [("fn", annotations[row["truth_id"]]) for row in hit]
+    masks += [("tp", annotations[number]) for number in sorted(doubled)]
+    return [(outcome, record["segmentation"]) for outcome, record in masks]
+
+
+def window_around(mask: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Cut out the surroundings of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        With at least one pixel.
+    side : int
+        Height and width of the window in px. It is larger where the mask with a quarter of that
+        around it does not fit, and smaller where the image is.
+
+    Returns
+    -------
+    window : (slice, slice)
+        Of rows and columns, as nearly as the image allows with the mask in the middle.
+    """
+    spans = []
+    for axis, length in enumerate(mask.shape):
+        held = np.flatnonzero(mask.any(axis=1 - axis))
+        low, high = int(held[0]), int(held[-1]) + 1
+        extent = min(max(side, high - low + side // 2), length)
+        start = min(max((low + high - extent) // 2, 0), length - extent)
+        spans.append(slice(start, start + extent))
+    return spans[0], spans[1]
+
+
 def count_gap_pixels(weight_map: np.ndarray, distance: float) -> int:
     """Count background pixels in narrow gaps between two objects.
 

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from src.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.views import VIEWS, merge_scales, merge_views, undo_view, view
 
 Forward = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 PADDINGS = {"replicate": "edge", "reflect": "reflect"}  # as NumPy calls them
 NUMBERS = ("empty",)  # heads that answer with one number per image, not with a map
-LINEAR = ("boundary_distance",)  # heads that answer with a value, not with a logit
+LINEAR = ("boundary_distance", "embedding")  # heads whose maps are values, not logits
+MOMENTS = ("mask_mean", "mask_variance")  # of the mask's probability over views
 
 
 def predict_image(
@@ -26,6 +28,7 @@ def predict_image(
     resize: float,
     max_size: int,
     overlap: int,
+    embedding_loss: str | None = None,
 ) -> dict[str, torch.Tensor | float]:
     """Predict one image.
 
@@ -36,8 +39,8 @@ def predict_image(
     ----------
     forward : callable
         Maps uint8 RGB (B, 3, h, w), h and w multiples of `stride`, to logits by the name of their
-        head: maps (B, h, w), "boundary_distance" among them holding values and not logits, and
-        "empty" (B,).
+        head: maps (B, h, w), "boundary_distance" among them holding values and not logits,
+        "embedding" (B, E, h, w) of any values, and "empty" (B,).
     image : Tensor of uint8, shape (3, H, W)
         On the device of the model; any H and W from 1.
     views : {"none", "hflip", "d2", "d4"}
@@ -47,7 +50,7 @@ def predict_image(
         to the size of the image before they are merged.
     merge : {"mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"}
         How the predictions of views and scales become one; see `src.views`. The values of
-        "boundary_distance" are averaged always.
+        "boundary_distance" and the affinities of "embedding" are averaged always.
     padding : {"replicate", "reflect"}
         How the image is padded to multiples of `stride`, half of it above and left, as in
         training (the odd pixel lies below or right).
@@ -58,32 +61,47 @@ def predict_image(
         Longest side, after `resize` and scale, that goes through the network at once, in pixels;
         larger images are cut into windows of that size.
     overlap : int
-        Least overlap of neighbouring windows in pixels, in [0, max_size).
+        Least overlap of neighbouring windows in pixels, in [0, max_size). Without any, no window
+        holds both pixels at a seam, and the affinities of "embedding" are 0 there.
+    embedding_loss : str, optional
+        What the head "embedding" was trained by; needed only where there is one.
 
     Returns
     -------
     prediction : dict
-        By head: float32 maps of shape (H, W) in [0, 1]; for "empty" a float in [0, 1], that of the
-        window that is least empty, for an image is empty only if all its windows are.
+        By head: float32 maps of shape (H, W) in [0, 1]; for "embedding" affinities (2, H, W) as
+        `src.embedding_affinity.neighbour_affinity` returns them; for "empty" a float in [0, 1],
+        that of the window that is least empty, for an image is empty only if all its windows are.
+
+        With more than one view or scale also "view_spread", float32 (H, W) in [0, 0.5]: the
+        standard deviation of the mask's probability over all of them, that of all and not that of
+        a sample, whatever `merge` is. It is blended over windows and brought to the size of the
+        image as a variance, by the same weights as the mask.
 
     Raises
     ------
     ValueError
-        If `views`, `merge` or `padding` is unknown.
+        If `views`, `merge`, `padding` or `embedding_loss` is unknown.
     """
     if views not in VIEWS:
         raise ValueError(f"views '{views}' is unknown; known: {', '.join(VIEWS)}")
     if padding not in PADDINGS:
         raise ValueError(f"padding '{padding}' is unknown; known: {', '.join(PADDINGS)}")
+    spread = len(VIEWS[views]) * len(scales) > 1
 
     def predict_window(window):
-        return _predict_window(forward, window, views, merge, padding, stride)
+        answers = _predict_views(forward, window, views, padding, stride, embedding_loss)
+        return _merged_views(answers, merge, spread)
 
     at_scales = [
         _predict_scaled(predict_window, image, resize * scale, max_size, overlap)
         for scale in scales
     ]
     prediction = {}
+    if spread:
+        mean, variance = (torch.stack([one.pop(key) for one in at_scales]) for key in MOMENTS)
+        variance = variance.mean(0) + mean.var(0, correction=0)
+        prediction["view_spread"] = variance.sqrt().clamp(max=0.5)
     for head in at_scales[0]:
         of_head = torch.stack([one[head] for one in at_scales])
         merged = merge_scales(of_head, "mean" if head in LINEAR else merge).clamp(0, 1)
@@ -131,22 +149,33 @@ def _predict_scaled(
                 if head in NUMBERS:
                     numbers[head].append(answer)
                 else:
-                    total = totals.setdefault(head, torch.zeros_like(weight))
-                    total[place] += kernel * answer
+                    if head not in totals:
+                        totals[head] = weight.new_zeros(*answer.shape[:-2], rows, columns)
+                    totals[head][(..., *place)] += kernel * answer
     maps = {head: total / weight for head, total in totals.items()}
+    if "embedding" in maps:
+        affinity, seen = maps["embedding"].chunk(2)
+        maps["embedding"] = affinity / seen.where(seen > 0, 1)
     if factor != 1:
-        maps = {head: _enlarged(one, size) for head, one in maps.items()}
+        maps = {head: _enlarged(head, one, size) for head, one in maps.items()}
     return maps | {head: torch.stack(found).amin(0) for head, found in numbers.items() if found}
 
 
-def _enlarged(probability: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return interpolate(probability[None, None], size, mode="bilinear")[0, 0]
+def _enlarged(head: str, values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    if head == "embedding":
+        return resampled_affinity(values, size)
+    return interpolate(values[None, None], size, mode="bilinear")[0, 0]
 
 
-def _predict_window(
-    forward: Forward, image: torch.Tensor, views: str, merge: str, padding: str, stride: int
+def _predict_views(
+    forward: Forward,
+    image: torch.Tensor,
+    views: str,
+    padding: str,
+    stride: int,
+    embedding_loss: str | None,
 ) -> dict[str, torch.Tensor]:
-    """Predict one window of any size in all views; merge each head's answers."""
+    """Predict one window of any size in all views; return each head's answers (V, ...)."""
     (rows, inner_rows), (columns, inner_columns) = (
         _padded(side, stride, padding) for side in image.shape[-2:]
     )
@@ -160,13 +189,29 @@ def _predict_window(
     for batch in filter(None, batches):
         for head, found in forward(torch.cat([view(image, *v) for v in batch])).items():
             if head not in NUMBERS:
-                found = [undo_view(one, *v) for one, v in zip(found, batch, strict=True)]
+                undone = [undo_view(one, *v) for one, v in zip(found, batch, strict=True)]
+                found = [one[..., inner_rows, inner_columns] for one in undone]
+            if head == "embedding":  # only now is the right neighbour the right one
+                found = [neighbour_affinity(one, kind=embedding_loss) for one in found]
             answers.setdefault(head, []).extend(found)
+    return {head: torch.stack(found) for head, found in answers.items()}
+
+
+def _merged_views(
+    answers: dict[str, torch.Tensor], merge: str, spread: bool
+) -> dict[str, torch.Tensor]:
+    """Merge the views of each head; add the moments of the mask if asked for its spread."""
     merged = {}
     for head, found in answers.items():
-        found = torch.stack(found)
-        one = found.float().mean(0) if head in LINEAR else merge_views(found, merge)
-        merged[head] = one if head in NUMBERS else one[inner_rows, inner_columns]
+        merged[head] = found.float().mean(0) if head in LINEAR else merge_views(found, merge)
+    if "embedding" in merged:
+        # A window says nothing of the neighbours of its last pixels: what it says is counted.
+        seen = torch.ones_like(merged["embedding"])
+        seen[0, :, -1] = seen[1, -1] = 0
+        merged["embedding"] = torch.cat([merged["embedding"], seen])
+    if spread:
+        probability = answers["mask"].float().sigmoid()
+        merged |= zip(MOMENTS, torch.var_mean(probability, 0, correction=0)[::-1], strict=True)
     return merged
 
 

@@ -1,4 +1,4 @@
-"""Probability maps as stored: one byte a pixel, exact at 0 and 1; and several merged into one."""
+"""Probability maps as stored, one byte a pixel, exact at 0 and 1; several merged or compared."""
 
 from typing import Literal, get_args
 
@@ -21,6 +21,17 @@ def encode_probability(probability: np.ndarray) -> np.ndarray:
     return np.rint(probability * 255).astype(np.uint8)
 
 
+def encode_spread(spread: np.ndarray) -> np.ndarray:
+    """Round standard deviations of probabilities, which are in [0, 0.5], to uint8 steps of 1/510.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside [0, 0.5] or not a number.
+    """
+    return encode_probability(2 * spread)
+
+
 def decode_probability(encoded: np.ndarray) -> np.ndarray:
     """Return float32 probabilities in [0, 1] of stored uint8 maps."""
     return encoded.astype(np.float32) / 255
@@ -33,14 +44,14 @@ def merge_maps(
 
     Parameters
     ----------
-    maps : list of ndarray of uint8, shape (H, W)
+    maps : list of ndarray of uint8, shape (H, W) or (H, W, 3)
         At least one.
     merge, weights
         As for `merge_probabilities`.
 
     Returns
     -------
-    merged : ndarray of uint8, shape (H, W)
+    merged : ndarray of uint8, shape as theirs
         A single map comes back unchanged, whatever the merge but "tsharpen".
 
     Raises
@@ -53,6 +64,33 @@ def merge_maps(
     probability = np.stack([decode_probability(one) for one in maps])
     merged = merge_probabilities(probability, merge, weights)
     return encode_probability(merged.clip(0, 1))  # rounding may have passed 1
+
+
+def spread_of_maps(groups: list[list[np.ndarray]]) -> np.ndarray:
+    """Measure how far groups of stored maps of one image disagree.
+
+    Parameters
+    ----------
+    groups : list of list of ndarray of uint8, shape (H, W)
+        One or more groups of one or more maps, all of one shape.
+
+    Returns
+    -------
+    spread : ndarray of uint8, shape (H, W)
+        Standard deviation over the groups, that of all and not that of a sample, each group being
+        the plain mean of its maps; as `encode_spread` stores it, 510 times the probability.
+
+    Raises
+    ------
+    ValueError
+        If there is no group, one without maps, or the shapes differ.
+    """
+    if not groups or not all(groups) or len({one.shape for maps in groups for one in maps}) > 1:
+        raise ValueError(
+            f"need groups of maps of one shape, got {[[m.shape for m in maps] for maps in groups]}"
+        )
+    spread = np.std([np.mean(maps, axis=0) for maps in groups], axis=0)
+    return np.rint(2 * spread).astype(np.uint8)  # whole steps: exact to the last half
 
 
 def merge_probabilities(

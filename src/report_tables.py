@@ -2,23 +2,48 @@
 
 from typing import NamedTuple
 
-METRICS = {  # name in metrics.json -> in plain words
+METRICS = {  # name in metrics.json or metrics.csv -> in plain words
     "ap50": "Average precision at IoU 0.50",
     "ar50": "Average recall at IoU 0.50",
     "ap": "Average precision, mean over IoU 0.50 to 0.95",
+    "ar": "Average recall, mean over IoU 0.50 to 0.95",
+    "ap75": "Average precision at IoU 0.75",
     "ap50_small": "AP at IoU 0.50 of objects below 14 x 14 px",
     "ap50_large": "AP at IoU 0.50 of objects from 14 x 14 px",
     "ar50_small": "AR at IoU 0.50 of objects below 14 x 14 px",
     "ar50_large": "AR at IoU 0.50 of objects from 14 x 14 px",
+    "ap_coco_small": "AP, mean over IoU, of objects up to 32 x 32 px",
+    "ap_coco_medium": "AP, mean over IoU, of objects from 32 x 32 to 96 x 96 px",
+    "ap_coco_large": "AP, mean over IoU, of objects from 96 x 96 px",
+    "ar_coco_small": "AR, mean over IoU, of objects up to 32 x 32 px",
+    "ar_coco_medium": "AR, mean over IoU, of objects from 32 x 32 to 96 x 96 px",
+    "ar_coco_large": "AR, mean over IoU, of objects from 96 x 96 px",
     "f1_50": "F1 of objects matched at IoU 0.50",
+    "f1_histogram_50": "F1 of objects matched at IoU 0.50 without regard to scores",
     "precision_50": "Share of detections that are right",
     "recall_50": "Share of objects that are found",
+    "detection_accuracy": "TP / (TP + FP + FN), mean over IoU 0.50 to 0.95 and images",
+    "detection_accuracy_50": "TP / (TP + FP + FN) of all objects at IoU 0.50",
+    "detection_accuracy_75": "TP / (TP + FP + FN) of all objects at IoU 0.75",
+    "pq": "Panoptic quality: SQ times RQ",
+    "sq": "SQ, mean IoU of the matches",
+    "rq": "RQ, F1 of the matches above IoU 0.50",
     "dice_mean": "Dice of the pixels, mean over images",
+    "iou_mean": "IoU of the pixels, mean over images",
+    "boundary_iou_mean": "IoU of the bands along the outlines, mean over images",
+    "ece": "Expected calibration error of the scores",
     "images": "Images judged",
     "objects": "Objects in them",
     "detections": "Detections judged",
+    "ap50_clean": "Average precision at IoU 0.50 on images of no training group",
+    "f1_50_clean": "F1 of objects at IoU 0.50 on images of no training group",
+    "images_clean": "Images of no training group",
 }
-NO_INTERVAL = "A difference without an interval is no gain: it may be chance."
+LOW, HIGH = "_difference_low", "_difference_high"  # behind the name of a metric
+NO_INTERVAL = (
+    "In [ ] is the 95 % interval of a difference; where it holds 0, one is not sure of any. "
+    "A difference without an interval is no gain: it may be chance."
+)
 UNDEFINED = "–"
 
 
@@ -39,7 +64,7 @@ class AblationRow(NamedTuple):
     experiment: str
     changes: str
     values: list[str]
-    differences: list[str]
+    differences: list[str]  # "+0.0100 [-0.0050, +0.0250] not sure"
 
 
 def headline_rows(metrics: dict[str, float | int | None]) -> tuple[list[str], list[tuple]]:
@@ -68,11 +93,48 @@ def headline_rows(metrics: dict[str, float | int | None]) -> tuple[list[str], li
     ]
 
 
+def interval_rows(rows: list[dict[str, str]], images: str) -> tuple[list[str], list[tuple]]:
+    """Arrange the rows of metrics.csv as `headline_rows` does, each value with its interval.
+
+    Parameters
+    ----------
+    rows : list of dict
+        split, images, metric, and value, low, high as text: "" where there is none.
+    images : str
+        Which of them: "all", or "clean".
+
+    Returns
+    -------
+    splits : list of str
+    rows : list of (name, plain words, list of str)
+        A text is "0.7298 [0.6900, 0.7600]", without brackets where there is no interval.
+    """
+    chosen = [row for row in rows if row["images"] == images]
+    texts = {f"{row['split']}.{row['metric']}": _with_bounds(row) for row in chosen}
+    splits, found = headline_rows(dict.fromkeys(texts))
+    return splits, [
+        (name, words, [texts.get(f"{split}.{name}", UNDEFINED) for split in splits])
+        for name, words, _ in found
+    ]
+
+
+def _with_bounds(row: dict[str, str]) -> str:
+    value, low, high = (_number(row[key]) for key in ("value", "low", "high"))
+    text = as_text(int(value) if row["value"].isdecimal() else value)
+    return text if low is None else f"{text} [{low:.4f}, {high:.4f}]"
+
+
 def as_text(number: float | int | None) -> str:
     """Write a count with separators, a fraction with four decimals, None as UNDEFINED."""
     if number is None:
         return UNDEFINED
     return f"{number:,}" if isinstance(number, int) else f"{number:.4f}"
+
+
+def metric_columns(columns: list[str]) -> list[str]:
+    """Return the columns of an ablation table that are metrics, not experiments or intervals."""
+    others = ("experiment", "changes")
+    return [name for name in columns if name not in others and not name.endswith((LOW, HIGH))]
 
 
 def ablation_rows(rows: list[dict[str, str]], columns: list[str]) -> list[AblationRow]:
@@ -81,14 +143,16 @@ def ablation_rows(rows: list[dict[str, str]], columns: list[str]) -> list[Ablati
     Parameters
     ----------
     rows : list of dict
-        experiment, changes and, for every metric of `columns`, a number as text or "".
+        experiment, changes and, for every metric of `columns`, a number as text or ""; where a
+        metric was given intervals also "<metric>_difference_low" and "_high", "" if unknown.
     columns : list of str
-        The metrics shown.
+        The metrics shown, see `metric_columns`.
 
     Returns
     -------
     compared : list of AblationRow
-        Differences are signed, experiment minus baseline.
+        Differences are signed, experiment minus baseline, with their interval behind and
+        "not sure" if it holds 0; "no interval" if other experiments may have one.
 
     Raises
     ------
@@ -98,14 +162,25 @@ def ablation_rows(rows: list[dict[str, str]], columns: list[str]) -> list[Ablati
     compared = []
     for row in rows:
         values = [_number(row[column]) for column in columns]
-        baseline = [_number(rows[0][column]) for column in columns]
         differences = [
-            "" if row is rows[0] or None in (value, base) else f"{value - base:+.4f}"
-            for value, base in zip(values, baseline, strict=True)
+            "" if row is rows[0] else _difference(row, rows[0], column) for column in columns
         ]
         texts = [as_text(value) for value in values]
         compared.append(AblationRow(row["experiment"], row["changes"], texts, differences))
     return compared
+
+
+def _difference(row: dict[str, str], baseline: dict[str, str], column: str) -> str:
+    value, base = _number(row[column]), _number(baseline[column])
+    if value is None or base is None:
+        return ""
+    text = f"{value - base:+.4f}"
+    if column + LOW not in row:
+        return text
+    low, high = _number(row[column + LOW]), _number(row[column + HIGH])
+    if low is None or high is None:
+        return f"{text} no interval"
+    return f"{text} [{low:+.4f}, {high:+.4f}]" + (" not sure" if low <= 0 <= high else "")
 
 
 def headline_markdown(splits: list[str], rows: list[tuple]) -> str:

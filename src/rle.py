@@ -1,9 +1,12 @@
 """Run-length encoding (COCO's: column-major, starting with background) of whole label maps."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
+
+GROUP_LIMITS = 2 ** (4 + 5 * np.arange(7))  # from there on a number needs one more group
 
 
 class EncodedObjects(NamedTuple):
@@ -38,7 +41,7 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
         raise ValueError(f"instances must be 2-D unsigned, got {instances.dtype} {instances.shape}")
     height, width = instances.shape
     columns = instances.ravel(order="F")
-    starts = np.flatnonzero(np.diff(columns, prepend=columns[:1])).astype(np.int64)
+    starts = np.flatnonzero(columns[1:] != columns[:-1]) + 1
     starts = np.concatenate([np.zeros(min(columns.size, 1), np.int64), starts])
     stops = np.append(starts[1:], columns.size)
     run_labels = columns[starts]
@@ -52,12 +55,13 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
     boxes = _boxes(starts, stops, first, height)
     gaps = starts - np.concatenate([[0], stops[:-1]])
     gaps[first] = starts[first]  # an object's first gap reaches from the first pixel
-    counts = np.stack([gaps, stops - starts], axis=1)
     rest = columns.size - stops[np.append(first[1:], len(stops)) - 1]
-    rles = [
-        _compress(part.ravel(), tail, height, width)
-        for part, tail in zip(np.split(counts, first[1:]), rest, strict=True)
-    ]
+    counts = np.stack([gaps, stops - starts], axis=1).ravel()
+    ends = np.append(2 * first[1:], len(counts))
+    # No background run follows an object that holds the last pixel.
+    counts = np.insert(counts, ends[rest > 0], rest[rest > 0])
+    ends += np.cumsum(rest > 0)
+    rles = [{"size": [height, width], "counts": text} for text in _compress(counts, ends)]
     return EncodedObjects(labels, rles, areas, boxes)
 
 
@@ -76,8 +80,25 @@ def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int
     return np.stack([x, y, right - x + 1, bottom - y + 1], axis=1)
 
 
-def _compress(counts: np.ndarray, rest: int, height: int, width: int) -> dict:
-    # No background run follows an object that holds the last pixel.
-    counts = [*counts.tolist(), int(rest)] if rest else counts.tolist()
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode()}
+def _compress(counts: np.ndarray, ends: np.ndarray) -> list[str]:
+    """Write run lengths, those of one object after those of the other, each up to `ends`.
+
+    From an object's fourth run on a length is the difference to the last but one. A number is
+    written in groups of 5 bits, lowest first, in characters from '0' on; bit 6 of a character tells
+    that more follow, which ends where the rest is only the sign of the last group.
+    """
+    begins = np.concatenate([[0], ends[:-1]])
+    place = np.arange(len(counts)) - np.repeat(begins, ends - begins)
+    values = counts.copy()
+    values[2:] -= np.where(place[2:] > 2, counts[:-2], 0)
+    magnitude = np.where(values < 0, ~values, values)
+    groups = np.searchsorted(GROUP_LIMITS, magnitude, side="right") + 1
+    last = np.cumsum(groups)
+    text = np.repeat(values, groups)
+    step = np.arange(last[-1]) - np.repeat(last - groups, groups)
+    text = (text >> (5 * step)) & 31
+    text |= 32
+    text[last - 1] ^= 32
+    characters = (text + 48).astype(np.uint8).tobytes().decode()
+    marks = [0, *last[ends - 1].tolist()]
+    return [characters[i:j] for i, j in pairwise(marks)]

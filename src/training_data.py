@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from src.archive import PHOTO, ImageArchive
 from src.contrast import equalise
-from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.distances import weight_planes
 from src.inside_distances import inside_distances
 from src.labels import IGNORE, IGNORED
 from src.mixing import mosaic, paste_objects
@@ -185,13 +185,6 @@ def training_target(instances: np.ndarray) -> np.ndarray:
     target = (instances > 0).astype(np.uint8)
     target[instances == IGNORE] = IGNORED
     return target
-
-
-def weight_planes(instances: np.ndarray, max_distance: int) -> np.ndarray:
-    """Measure d1, d2 and sqrt_area of instances, uint16 (H, W), as uint8 (H, W, 3)."""
-    objects = np.where(instances == IGNORE, np.uint16(0), instances)
-    distances = encode_distances(two_nearest_distances(objects, max_distance))
-    return cv2.merge([*distances, sqrt_area(objects)])
 
 
 def resized(image: np.ndarray, planes: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import ConfigDict, Field
 from tqdm import tqdm
@@ -27,7 +26,7 @@ from src.archive import PHOTO, ImageArchive
 from src.contrast import equalise
 from src.device import choose_device
 from src.errors import InputError
-from src.image_numbers import image_numbers, relative_depths
+from src.fold_images import NO_FOLD, fed_depths, fold_images
 from src.model import load_model, save_model, stride
 from src.network_input import network_input
 from src.new_folder import new_folder
@@ -102,19 +101,9 @@ def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
 
 def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
     """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
-    for path in (args.folds, args.prepared / "images.csv"):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run the stage that writes it")
-    folds = pd.read_csv(args.folds)
-    left_out = folds["fold"] == args.fold
-    if not left_out.any() or left_out.all():
-        raise InputError(f"{args.folds}: fold {args.fold} is not one of several")
-    names, depths = sorted(folds.loc[~left_out, "name"]), np.zeros(len(folds), np.float32)
-    if "depth" in description["extra_channels"]:
-        table = pd.read_csv(args.prepared / "images.csv", keep_default_na=False, na_values=[""])
-        table = table[table["name"].isin(names)].sort_values("name")
-        depths = image_numbers(table, description["depth_column"], "model.depth_column")
-        depths = relative_depths(depths, description["depth_range"])
+    table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    table = table[~table["fold"].isin([NO_FOLD, args.fold])]
+    names, depths = table["name"].tolist(), fed_depths(table, description)
     images = ImageArchive(args.prepared / "images.zip")
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     for start in tqdm(range(0, len(names), BATCH), "refresh batch norms", unit="batch"):

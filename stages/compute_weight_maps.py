@@ -19,9 +19,8 @@ from pydantic import Field
 from tqdm import tqdm
 
 from src.archive import ImageArchive, decode_image, write_archive
-from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.distances import weight_planes
 from src.errors import InputError
-from src.labels import IGNORE
 from src.params import Params, load_params
 
 
@@ -52,9 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 def weight_map(encoded: bytes, origin: str, max_distance: int) -> np.ndarray:
     """Return the three planes, uint8 (H, W, 3), of an encoded instance map."""
     instances = decode_image(encoded, cv2.IMREAD_UNCHANGED, origin)
-    objects = np.where(instances == IGNORE, 0, instances)
-    d1, d2 = two_nearest_distances(objects, max_distance)
-    return np.dstack([encode_distances(d1), encode_distances(d2), sqrt_area(objects)])
+    return weight_planes(instances, max_distance)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,16 @@
 A training image has one map per member or soup, from the fold that left it out; an image of val or
 test has one per fold of each. A head is merged over the networks that have it.
 
+How far folds disagree is not written: a training image has one of them only, so a model fitted on
+training images could not use it. The two spreads mean the same in every split.
+
 Reads  folds.csv, probabilities/<member or soup>/fold<k>/  as predict writes it
 Writes oof.zip, val.zip, test.zip   uint8 (H, W), and where a network has these heads
-       <split>_<head>.zip, <split>_empty.csv, maps.json  as predict does
+       <split>_<head>.zip, <split>_empty.csv  as predict does
+       <split>_view_spread.zip      mean of those of the networks, where every network has one
+       <split>_member_spread.zip    uint8 (H, W): standard deviation * 510 over members and soups,
+                                    each the plain mean of its folds, where there are several
+       maps.json                    {"heads": [...], "spreads": [...]}: which there are
 """
 
 import argparse
@@ -25,9 +32,10 @@ from src.errors import InputError
 from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_keys, load_params
-from src.probability_maps import Merge, merge_maps, merge_probabilities
+from src.probability_maps import Merge, merge_maps, merge_probabilities, spread_of_maps
 
-HEADS = ("mask", "border", "contact", "boundary_distance", "empty")
+HEADS = ("mask", "border", "contact", "boundary_distance", "embedding", "empty")
+LINEAR = ("boundary_distance", "embedding", "view_spread")  # averaged whatever merge is
 
 
 class EnsembleParams(Params):
@@ -49,10 +57,12 @@ class SoupsParams(Params):
 class Network(NamedTuple):
     """What one network predicted."""
 
+    member: str  # or soup
     folder: Path
     fold: int  # that it left out
     weight: float
     heads: list[str]
+    spreads: list[str]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,24 +83,30 @@ def main(argv: list[str] | None = None) -> None:
     fold_of = pd.read_csv(args.folds).sort_values("name").set_index("name")["fold"]
     fold_of = fold_of[fold_of.isin(folds)].to_dict()
     networks = [
-        _network(args.probabilities / name / f"fold{fold}", fold, weight)
+        _network(args.probabilities, name, fold, weight)
         for name, weight in weights.items()
         for fold in folds
     ]
     heads = [head for head in HEADS if any(head in network.heads for network in networks)]
+    spreads = ["view"] if all("view" in network.spreads for network in networks) else []
+    spreads += ["member"] if len(weights) > 1 else []
+    sources = {head: [network for network in networks if head in network.heads] for head in heads}
+    sources |= {"view_spread": networks} if "view" in spreads else {}
     with new_folder(args.ensemble) as folder:
-        for head in heads:
-            merge = "mean" if head == "boundary_distance" else params.merge  # no probability
-            of_head = [network for network in networks if head in network.heads]
-            for split in ("oof", "val", "test"):
-                left_out = fold_of if split == "oof" else None
-                if head == "empty":
-                    table = _merged_numbers(of_head, f"{split}_empty.csv", left_out, merge)
+        for split in ("oof", "val", "test"):
+            left_out = fold_of if split == "oof" else None
+            for kind, of_kind in sources.items():
+                merge = "mean" if kind in LINEAR else params.merge
+                if kind == "empty":
+                    table = _merged_numbers(of_kind, f"{split}_empty.csv", left_out, merge)
                     table.to_csv(folder / f"{split}_empty.csv", index=False, float_format="%.6f")
                 else:
-                    file = f"{split}.zip" if head == "mask" else f"{split}_{head}.zip"
-                    write_archive(folder / file, _merged_maps(of_head, file, left_out, merge))
-        (folder / "maps.json").write_text(json.dumps({"heads": heads}) + "\n")
+                    file = f"{split}.zip" if kind == "mask" else f"{split}_{kind}.zip"
+                    write_archive(folder / file, _merged_maps(of_kind, file, left_out, merge))
+            if "member" in spreads:
+                maps = _member_spreads(networks, f"{split}.zip", left_out)
+                write_archive(folder / f"{split}_member_spread.zip", maps)
+        (folder / "maps.json").write_text(json.dumps({"heads": heads, "spreads": spreads}) + "\n")
     print(f"{', '.join(weights)} x {len(folds)} folds -> {args.ensemble}")
 
 
@@ -114,19 +130,29 @@ def _weights(path: Path, names: list[str], given: dict[str, float]) -> dict[str,
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def _network(folder: Path, fold: int, weight: float) -> Network:
-    return Network(folder, fold, weight, read_json(folder / "maps.json")["heads"])
+def _network(root: Path, member: str, fold: int, weight: float) -> Network:
+    folder = root / member / f"fold{fold}"
+    maps = read_json(folder / "maps.json")
+    return Network(member, folder, fold, weight, maps["heads"], maps.get("spreads", []))
 
 
 def _merged_maps(networks: list[Network], file: str, fold_of: dict | None, merge: str):
     """Yield name and merged map; `fold_of` gives each image's fold if only that counts."""
     archives = [ImageArchive(network.folder / file) for network in networks]
-    names = archives[0].names if fold_of is None else list(fold_of)
-
-    for name in tqdm(names, f"ensemble {file}", unit="image"):
+    for name in tqdm(_names(archives, fold_of), f"ensemble {file}", unit="image"):
         used = _used(networks, name, fold_of)
         maps = [archives[index].read(name) for index in used]
         yield name, merge_maps(maps, merge, [networks[index].weight for index in used])
+
+
+def _member_spreads(networks: list[Network], file: str, fold_of: dict | None):
+    """Yield name and how far members and soups disagree, each the mean of its folds."""
+    archives = [ImageArchive(network.folder / file) for network in networks]
+    for name in tqdm(_names(archives, fold_of), f"spread {file}", unit="image"):
+        groups = {}
+        for index in _used(networks, name, fold_of):
+            groups.setdefault(networks[index].member, []).append(archives[index].read(name))
+        yield name, spread_of_maps(list(groups.values()))
 
 
 def _merged_numbers(
@@ -146,6 +172,10 @@ def _read_numbers(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run predict")
     return pd.read_csv(path).set_index("name")["probability"].to_dict()
+
+
+def _names(archives: list[ImageArchive], fold_of: dict | None) -> list[str]:
+    return archives[0].names if fold_of is None else list(fold_of)
 
 
 def _used(networks: list[Network], name: str, fold_of: dict | None) -> list[int]:

@@ -1,32 +1,57 @@
-"""Judge the predictions of labelled images: COCO's measures, F1, Dice, and the tables behind them.
+"""Judge the predictions of labelled images, and tell how sure each figure is.
 
     python -m stages.evaluate data/prepared data/folds.csv data/predictions \
         reports/metrics.json data/evaluation
 
-Reads  prepared/truth_{train,val}.json  COCO, masks as compressed RLE
+Reads  prepared/images.csv              name,split,group
+       prepared/truth_{train,val}.json  COCO, masks as compressed RLE
        folds.csv                        name,fold: oof judges the images of the trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
-Writes metrics.json                     {"<split>.<metric>": number, or null where undefined}
+       predictions/calibration.json     {"<split>.ece": number or null}; may be absent
+Writes metrics.json                     the headline: {"<split>.<metric>": number, or null}
+       evaluation/metrics.csv           split,images,metric,value,low,high: every metric of all and
+                                        of the clean images; 95 % interval over groups of images
        evaluation/images_<split>.csv            one row per image
-       evaluation/detections_<split>.parquet    one row per judged detection, at IoU 0.5
+       evaluation/detections_<split>.parquet    one row per judged detection, at IoU 0.5, and
+                                                bool tp_50 .. tp_95, ignored_50 .. ignored_95
        evaluation/precision_recall_<split>.csv  COCO's 101 points at IoU 0.5
+
+An image is clean if none of its group is among the training images. Those of oof all are, since
+folds never part a group. What is undefined is null or empty.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from pydantic import Field
+from tqdm import tqdm
 
-from src.coco_evaluation import check_predictions, evaluate_detections
+from src.bootstrap import METRICS, PERCENTS, metric_rows, resample
+from src.coco_evaluation import Matches, check_predictions, evaluate_detections
 from src.errors import InputError
 from src.json_files import read_json
 from src.new_folder import new_folder, write_text
-from src.object_metrics import IMAGE_COLUMNS, score_images, score_together
+from src.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.params import Params, load_params
 
-DETECTION_COLUMNS = ["image_id", "name", "detection", "score", "tp", "ignored", "truth_id", "iou"]
+# fmt: off
+HEADLINE = [
+    "ap50", "ar50", "ap", "ap75", "ap50_small", "ap50_large", "f1_50", "precision_50", "recall_50",
+    "detection_accuracy", "dice_mean", "iou_mean", "boundary_iou_mean", "pq", "ece",
+    "images", "objects", "detections",
+]
+# fmt: on
+CLEAN_HEADLINE = ["ap50", "f1_50", "images"]  # of val
+AT_COLUMNS = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
+TABLES = {
+    "images": [*IMAGE_COLUMNS, "group", "clean"],
+    "detections": [*Matches._fields[:-2], "name", "group", *AT_COLUMNS],
+    "precision_recall": ["recall", "precision"],
+}
 
 
 class SplitFoldsParams(Params):
@@ -37,80 +62,119 @@ class SplitFoldsParams(Params):
 
 class EvaluateParams(Params):
     max_detections: int = Field(ge=1)  # best scored detections judged per image
+    resamples: int = Field(ge=100)  # sets of groups drawn for the intervals
+    seed: int = Field(ge=0)  # of these draws
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("prepared", type=Path)
-    parser.add_argument("folds", type=Path)
-    parser.add_argument("predictions", type=Path)
-    parser.add_argument("metrics", type=Path)
-    parser.add_argument("evaluation", type=Path)
+    for name in ("prepared", "folds", "predictions", "metrics", "evaluation"):
+        parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
-    max_detections = load_params(args.params, "evaluate", EvaluateParams).max_detections
+    params = load_params(args.params, "evaluate", EvaluateParams)
 
     truth = {
         "oof": read_json(args.prepared / "truth_train.json"),
         "val": read_json(args.prepared / "truth_val.json"),
     }
-    trained = _names_of(args.folds, folds)
+    trained = _read_table(args.folds, ["name", "fold"], "split_folds")
+    trained = set(trained["name"][trained["fold"].isin([str(fold) for fold in folds])])
     truth["oof"]["images"] = [i for i in truth["oof"]["images"] if i["name"] in trained]
     if not truth["oof"]["images"]:
         raise InputError(f"split_folds.folds: no image of {args.folds} is in {folds}; name others")
-    metrics, tables = {}, {}
+    images = _read_table(args.prepared / "images.csv", ["name", "split", "group"], "prepare_masks")
+    calibration = args.predictions / "calibration.json"
+    calibration = read_json(calibration) if calibration.exists() else {}
+
+    tables, rows, headline = {}, [], {}
     for split, coco in truth.items():
-        origin = args.predictions / f"{split}.json"
-        scores, tables[split] = _evaluate_split(coco, origin, max_detections)
-        for key, value in scores.items():
-            metrics[f"{split}.{key}"] = round(value, 6) if isinstance(value, float) else value
-    _write_tables(args.evaluation, tables)
-    write_text(args.metrics, json.dumps(metrics, indent=2) + "\n")
-    print(", ".join(f"{key} {metrics[key]}" for key in metrics if key.endswith(".ap50")))
+        tables[split] = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
+        if coco["images"]:
+            origin = args.predictions / f"{split}.json"
+            metrics, tables[split] = _judge(split, coco, images, origin, params.max_detections)
+            metrics["ece"] = calibration.get(f"{split}.ece")
+            of_split = _with_intervals(split, metrics, tables[split], params)
+            found = {(row["images"], row["metric"]): row["value"] for row in of_split}
+            headline |= {f"{split}.{name}": found["all", name] for name in HEADLINE}
+            if split == "val":
+                headline |= {f"val.{name}_clean": found["clean", name] for name in CLEAN_HEADLINE}
+            rows += of_split
+    _write_tables(args.evaluation, tables, rows)
+    write_text(args.metrics, json.dumps(headline, indent=2) + "\n")
+    shown = [row for row in rows if row["metric"] == "ap50" and row["images"] == "all"]
+    print(", ".join(f"{r['split']}.ap50 {r['value']} ({r['low']} to {r['high']})" for r in shown))
 
 
-def _evaluate_split(truth: dict, origin: Path, max_detections: int) -> tuple[dict, dict]:
-    """Return metrics and tables of one split; without images {} and tables without rows."""
-    images, curve, metrics = [], [], {}
-    found = pd.DataFrame(columns=DETECTION_COLUMNS)
-    if truth["images"]:
-        predictions = read_json(origin)
-        check_predictions(predictions, truth["images"], truth["categories"], str(origin))
-        result = evaluate_detections(
-            truth["images"], truth["annotations"], truth["categories"], predictions, max_detections
-        )
-        names = {image["id"]: image["name"] for image in truth["images"]}
-        found = pd.DataFrame(result.matches._asdict())
-        found["name"] = found["image_id"].map(names)
-        images = score_images(truth["images"], truth["annotations"], predictions, result.matches)
-        curve = [(place / 100, value) for place, value in enumerate(result.precision)]
-        metrics = result.metrics | score_together(images)
-    return metrics, {
-        "images": pd.DataFrame(images, columns=IMAGE_COLUMNS),
-        "precision_recall": pd.DataFrame(curve, columns=["recall", "precision"]),
-        "detections": found[DETECTION_COLUMNS],
+def _judge(
+    split: str, truth: dict, known: pd.DataFrame, origin: Path, max_detections: int
+) -> tuple[dict, dict[str, pd.DataFrame]]:
+    """Return the metrics and the tables of one split, which has images."""
+    predictions = read_json(origin)
+    check_predictions(predictions, truth["images"], truth["categories"], str(origin))
+    result = evaluate_detections(
+        truth["images"], truth["annotations"], truth["categories"], predictions, max_detections
+    )
+    parts = by_image(truth["images"], truth["annotations"], predictions, result.matches)
+    scored = Parallel(n_jobs=-1, return_as="generator")(delayed(score_image)(*p) for p in parts)
+    rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
+    table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
+    if table["group"].isna().any():
+        raise InputError("images.csv does not list every image of the truth; run prepare_masks")
+    of_training = known["group"][known["split"] == "train"]
+    table["clean"] = (split == "oof") | ~table["group"].isin(of_training)
+    columns = result.matches._asdict()
+    at = np.hstack([columns.pop(name) for name in Matches._fields[-2:]])
+    found = pd.DataFrame(columns).merge(table[["image_id", "name", "group"]], how="left")
+    curve = [(place / 100, value) for place, value in enumerate(result.precision)]
+    return result.metrics | score_together(rows), {
+        "images": table,
+        "detections": found.join(pd.DataFrame(at, columns=AT_COLUMNS)),
+        "precision_recall": pd.DataFrame(curve, columns=TABLES["precision_recall"]),
     }
 
 
-def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]]) -> None:
+def _with_intervals(
+    split: str, metrics: dict, tables: dict[str, pd.DataFrame], params: EvaluateParams
+) -> list[dict]:
+    """Return rows of metrics.csv: all metrics, then those of METRICS on the clean images."""
+    rows, sampled, images = [], {}, tables["images"]
+    for kind, chosen in (("all", images), ("clean", images[images["clean"]])):
+        if not len(chosen):
+            sampled = {}
+        elif kind == "all" or len(chosen) < len(images):
+            found = tables["detections"]
+            found = found[found["image_id"].isin(chosen["image_id"])]
+            drawing = {"resamples": params.resamples, "seed": params.seed}
+            sampled = resample(chosen, found, metrics=METRICS, **drawing)
+        if kind == "clean":
+            metrics = {name: sampled[name].value if sampled else None for name in METRICS}
+            metrics |= {"images": len(chosen)} | chosen[["objects", "detections"]].sum().to_dict()
+        rows += [{"split": split, "images": kind} | row for row in metric_rows(metrics, sampled)]
+    return rows
+
+
+def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows: list) -> None:
     with new_folder(folder) as partial:
         for split, of_split in tables.items():
             of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
             for name in ("images", "precision_recall"):
                 path = partial / f"{name}_{split}.csv"
                 of_split[name].round(6).to_csv(path, index=False, lineterminator="\n")
+        table = pd.DataFrame(rows, dtype=object)  # keeps counts whole
+        table.to_csv(partial / "metrics.csv", index=False, lineterminator="\n")
 
 
-def _names_of(path: Path, folds: list[int]) -> set[str]:
+def _read_table(path: Path, columns: list[str], writer: str) -> pd.DataFrame:
+    """Read some columns of a CSV file as text."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; run split_folds")
-    table = pd.read_csv(path)
-    if list(table.columns) != ["name", "fold"]:
-        raise InputError(
-            f"{path}: columns {list(table.columns)} are not name,fold; run split_folds"
-        )
-    return set(table["name"][table["fold"].isin(folds)])
+        raise InputError(f"{path}: no such file; run {writer}")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not set(columns) <= set(table.columns):
+        wanted = ",".join(columns)
+        raise InputError(f"{path}: columns {list(table.columns)} are not {wanted}; run {writer}")
+    return table[columns]
 
 
 if __name__ == "__main__":

@@ -1,116 +1,133 @@
-"""Turn probability maps into candidate objects.
+"""Turn probability maps into candidate objects and measure their features.
 
-    python -m stages.postprocess data/ensemble data/candidates
+    python -m stages.postprocess data/folds.csv data/ensemble data/search data/candidates
 
-Hulls of uncertain regions (hull_*) change what is an object, not the probabilities it is given.
+Values that are `auto` are those found by search_postprocess: an out-of-fold image gets what was
+chosen on the images of the other folds, one of val or test what was chosen on all. Hulls of
+uncertain regions (hull_*) change what is an object, not the probabilities it is given.
 
-Reads  ensemble/{oof,val,test}.zip        uint8 (H, W): probability * 255
-Writes candidates/{oof,val,test}.parquet  one row per object: name, height, width, counts (RLE),
-                                          area, bbox_{x,y,width,height} in pixels,
-                                          {mean,max}_probability in [0, 1]
+Reads  folds.csv
+       ensemble/{oof,val,test}.zip        uint8 (H, W): probability * 255; maps.json and the further
+                                          maps that the method asks for, and spreads
+       search/chosen.json                 where a value is `auto`
+Writes candidates/{oof,val,test}.parquet  one row per candidate: name, height, width, counts (RLE);
+                                          area, bbox_{x,y,width,height} in pixels; parent (row of
+                                          the candidate around it, one layer lower, or -1);
+                                          float64 src.candidate_features.FEATURES
 """
 
 import argparse
 from pathlib import Path
-from typing import Literal
 
 import cv2
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.archive import ImageArchive, decode_image
+from src.candidates import COLUMNS, image_candidates
 from src.errors import InputError
-from src.hulls import hull_uncertain
+from src.json_files import read_json
+from src.map_objects import heads_used
 from src.new_folder import new_folder
-from src.objects import label_objects, object_probabilities
-from src.params import Params, load_params
-from src.rle import encode_instances
+from src.params import load_params
+from src.postprocess_params import PostprocessParams, searched_keys, with_chosen
 
-COLUMNS = {
-    "name": str,
-    "height": int,
-    "width": int,
-    "counts": str,
-    "area": int,
-    "bbox_x": int,
-    "bbox_y": int,
-    "bbox_width": int,
-    "bbox_height": int,
-    "mean_probability": float,
-    "max_probability": float,
-}
-
-
-class PostprocessParams(Params):
-    threshold: float = Field(gt=0, lt=1)
-    connectivity: Literal[4, 8]
-    max_hole: int = Field(ge=0)
-    min_area: int = Field(ge=0)
-    dilate: int = Field(ge=0)
-    hull_low: float = Field(ge=0, le=1)
-    hull_high: float = Field(ge=0, le=1)
-    hull_rows: float = Field(ge=0, le=1)
-    hull_min_area: float = Field(ge=0)
+TYPES = {"name": str, "height": int, "width": int} | COLUMNS
+SPREADS = {"view": "view_spread", "member": "member_spread"}  # as maps.json and features call them
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folds", type=Path)
     parser.add_argument("ensemble", type=Path)
+    parser.add_argument("search", type=Path)
     parser.add_argument("candidates", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "postprocess", PostprocessParams)
 
-    if params.hull_high and params.hull_low > params.hull_high:
-        raise InputError(
-            f"{args.params}: postprocess.hull_low {params.hull_low} is above postprocess.hull_high "
-            f"{params.hull_high}; give a range, or set hull_high to 0 to switch the rule off"
-        )
-
+    if not args.folds.is_file():
+        raise InputError(f"{args.folds}: no such file; run split_folds")
+    fold_of = pd.read_csv(args.folds).set_index("name")["fold"].to_dict()
+    stored = read_json(args.ensemble / "maps.json")
+    asked = {key: getattr(params, key) for key in ("method", "seeds", "empty_threshold")}
+    maps = heads_used(stored["heads"], **asked)
+    maps += [SPREADS[spread] for spread in stored.get("spreads", [])]
+    of_parts = dict.fromkeys(["all", *map(str, fold_of.values())], params)
+    if searched_keys(params):
+        of_parts = _chosen_params(params, args.search / "chosen.json")
     with new_folder(args.candidates) as folder:
         for split in ("oof", "val", "test"):
-            maps = ImageArchive(args.ensemble / f"{split}.zip")
+            archives = _archives(args.ensemble, split, maps)
+            blank = _empty_probabilities(args.ensemble / f"{split}_empty.csv", "empty" in maps)
+            names = archives["mask"].names
             tables = Parallel(n_jobs=-1, return_as="generator")(
-                delayed(_candidates)(name, maps.read_bytes(name), params) for name in maps.names
+                delayed(_candidates)(
+                    name,
+                    {head: archive.read_bytes(name) for head, archive in archives.items()},
+                    blank[name] if "empty" in maps else 0.0,
+                    _part(of_parts, fold_of, name, split),
+                )
+                for name in names
             )
-            tables = list(tqdm(tables, split, total=len(maps.names), unit="image"))
-            empty = pd.DataFrame(columns=list(COLUMNS))
-            candidates = pd.concat(tables, ignore_index=True) if tables else empty
-            candidates.astype(COLUMNS).to_parquet(folder / f"{split}.parquet", index=False)
-            print(f"{len(candidates)} candidates in {len(maps.names)} {split} images")
+            table = _joined(tqdm(tables, split, total=len(names), unit="image"))
+            table.to_parquet(folder / f"{split}.parquet", index=False)
+            print(f"{len(table)} candidates in {len(names)} {split} images")
 
 
-def _candidates(name: str, encoded: bytes, params: PostprocessParams) -> pd.DataFrame:
-    probability = decode_image(encoded, cv2.IMREAD_UNCHANGED, name)
-    instances = label_objects(
-        _with_hulls(probability, params),
-        threshold=params.threshold,
-        connectivity=params.connectivity,
-        max_hole=params.max_hole,
-        min_area=params.min_area,
-        dilate=params.dilate,
-    )
-    objects = encode_instances(instances)
-    mean, largest = object_probabilities(probability, instances, len(objects.rles))
-    height, width = probability.shape
-    columns = [[name] * len(objects.rles), height, width, [rle["counts"] for rle in objects.rles]]
-    columns += [objects.areas, *objects.boxes.T, mean, largest]
-    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+def _chosen_params(params: PostprocessParams, path: Path) -> dict[str, PostprocessParams]:
+    """Return the params with the chosen values, by "all" and fold."""
+    chosen = read_json(path)
+    if not {"all", "folds"} <= chosen.keys():
+        raise InputError(f"{path}: no values for all images and for folds; run search_postprocess")
+    parts = {"all": chosen["all"]} | chosen["folds"]
+    return {part: with_chosen(params, values, path) for part, values in parts.items()}
 
 
-def _with_hulls(probability: np.ndarray, params: PostprocessParams) -> np.ndarray:
-    if not params.hull_high:
-        return probability
-    return hull_uncertain(
-        probability,
-        low=params.hull_low,
-        high=params.hull_high,
-        rows=params.hull_rows,
-        min_area=params.hull_min_area,
-    )
+def _part(of_parts: dict, fold_of: dict, name: str, split: str) -> PostprocessParams:
+    """Return the params of the fold of an out-of-fold image, else those of all."""
+    part = str(fold_of.get(name)) if split == "oof" else "all"
+    if part not in of_parts:
+        raise InputError(
+            f"{name}: no values for its fold ({part}); run split_folds, ensemble and "
+            "search_postprocess"
+        )
+    return of_parts[part]
+
+
+def _archives(ensemble: Path, split: str, maps: list[str]) -> dict[str, ImageArchive]:
+    files = {head: f"{split}.zip" if head == "mask" else f"{split}_{head}.zip" for head in maps}
+    return {head: ImageArchive(ensemble / file) for head, file in files.items() if head != "empty"}
+
+
+def _empty_probabilities(path: Path, used: bool) -> dict[str, float]:
+    if not used:
+        return {}
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the ensemble stage")
+    return pd.read_csv(path).set_index("name")["probability"].to_dict()
+
+
+def _candidates(
+    name: str, encoded: dict[str, bytes], empty_probability: float, params: PostprocessParams
+) -> pd.DataFrame:
+    """Return the candidates of one image; `parent` counts from its first."""
+    maps = {head: decode_image(e, cv2.IMREAD_UNCHANGED, name) for head, e in encoded.items()}
+    spreads = {spread: maps.pop(spread) for spread in SPREADS.values() if spread in maps}
+    height, width = maps["mask"].shape
+    columns = image_candidates(maps, empty_probability, spreads, **dict(params))
+    return pd.DataFrame({"name": name, "height": height, "width": width} | columns).astype(TYPES)
+
+
+def _joined(tables) -> pd.DataFrame:
+    """Join the tables of all images; `parent` then counts from the first row of all."""
+    joined, rows = [pd.DataFrame(columns=list(TYPES)).astype(TYPES)], 0
+    for table in tables:
+        table["parent"] += rows * (table["parent"] >= 0)
+        joined.append(table)
+        rows += len(table)
+    return pd.concat(joined, ignore_index=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@
 Reads  prepared/images.zip, prepared/images.csv, folds.csv, the model's folder
 Writes oof.zip, val.zip, test.zip   <name>.png  uint8 (H, W): probability of the mask * 255
        <split>_<head>.zip           the same of the heads border, contact and boundary_distance
+       <split>_embedding.zip        uint8 (H, W, 3): affinity * 255 of each pixel with its right
+                                    and with its lower neighbour (0 in the last column, row), 0
        <split>_empty.csv            name,probability: that the image has no object
-       maps.json                    {"heads": [...]}: those of them that the network has
+       <split>_view_spread.zip      uint8 (H, W): standard deviation of the probability of the mask
+                                    over views and scales * 510, where there are several
+       maps.json                    {"heads": [...], "spreads": ["view"] or []}: which there are
 """
 
 import argparse
@@ -20,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
@@ -30,14 +35,15 @@ from src.archive import PHOTO, ImageArchive, encode_png, write_archive
 from src.contrast import equalise
 from src.device import Precision, choose_device
 from src.errors import InputError
+from src.fold_images import fed_depths, fold_images
 from src.heads import head_outputs
-from src.image_numbers import image_numbers, relative_depths
 from src.model import load_model, stride
 from src.network_input import network_input
 from src.new_folder import new_folder
 from src.params import Params, load_params
 from src.prediction import predict_image
-from src.probability_maps import Merge, encode_probability
+from src.probability_maps import Merge, encode_probability, encode_spread
+from src.views import VIEWS
 
 
 class PredictParams(Params):
@@ -65,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "predict", PredictParams)
     allowed = load_params(args.params, "views", ViewsParams).allowed
+    params = params.model_copy(update={"views": limited_views(params.views, allowed)})
     if params.overlap >= params.max_size:
         raise InputError(
             f"{args.params}: predict.overlap {params.overlap} must be less than predict.max_size "
@@ -72,31 +79,48 @@ def main(argv: list[str] | None = None) -> None:
         )
 
     network, description = load_model(args.model)
-    heads = [head for head in description["heads"] if head != "embedding"]  # it serves training
-    predict = _predictor(network, description, heads, params, allowed)
+    heads = description["heads"]
+    if "embedding" in heads:
+        _refuse_embedding(args, description, params)
+    spreads = ["view"] if len(VIEWS[params.views]) * len(params.scales) > 1 else []
+    maps = [head for head in heads if head != "empty"] + [f"{one}_spread" for one in spreads]
+    predict = _predictor(network, description, params)
     images = ImageArchive(args.prepared / "images.zip")
     with new_folder(args.probabilities) as folder:
         for split, table in _tables(args, description).items():
             rows = tqdm(table.itertuples(), f"predict {split}", total=len(table), unit="image")
-            _write(folder, split, heads, table["name"].tolist(), _predict(predict, images, rows))
+            names, predictions = table["name"].tolist(), _predict(predict, images, rows)
+            empty = _write(folder, split, maps, names, predictions)
+            if "empty" in heads:
+                table = pd.DataFrame({"name": names, "probability": empty})
+                table.to_csv(folder / f"{split}_empty.csv", index=False, float_format="%.6f")
             print(f"{len(table)} {split} maps -> {args.probabilities / split}.zip")
-        (folder / "maps.json").write_text(json.dumps({"heads": heads}) + "\n")
+        (folder / "maps.json").write_text(json.dumps({"heads": heads, "spreads": spreads}) + "\n")
 
 
-def _predictor(network, description: dict, heads: list[str], params: PredictParams, allowed: str):
+def _refuse_embedding(args, description: dict, params: PredictParams) -> None:
+    """Answer what affinities cannot be had from with one sentence."""
+    if "embedding_loss" not in description:
+        raise InputError(f"{args.model / 'model.json'}: has no embedding_loss; train again")
+    if params.overlap == 0:
+        raise InputError(
+            f"{args.params}: predict.overlap 0 leaves pixels on both sides of a window's edge that "
+            "the head embedding never compares; set it to 1 or more"
+        )
+
+
+def _predictor(network, description: dict, params: PredictParams):
     """Return the function of (image uint8 (H, W, 3), relative depth) that predicts all heads."""
     device, bf16 = choose_device(params.precision)
     network = network.to(device, memory_format=torch.channels_last)
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     settings = params.model_dump(exclude={"precision"})
     size = description["embedding_size"]
-    settings["views"] = limited_views(params.views, allowed)
 
     def forward(images, depth):
         given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            outputs = head_outputs(network(given), description["heads"], size)
-        return {head: outputs[head] for head in heads}
+            return head_outputs(network(given), description["heads"], size)
 
     @torch.inference_mode()
     def predict(image, depth):
@@ -107,6 +131,7 @@ def _predictor(network, description: dict, heads: list[str], params: PredictPara
             torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
             stride=stride(network),
             resize=description["resize"],
+            embedding_loss=description.get("embedding_loss"),
             **settings,
         )
 
@@ -115,23 +140,13 @@ def _predictor(network, description: dict, heads: list[str], params: PredictPara
 
 def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
     """Return name and relative depth of the images of the left-out fold, of val and of test."""
-    for path in (args.folds, args.prepared / "images.csv"):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run the stage that writes it")
-    folds = pd.read_csv(args.folds)
-    table = pd.read_csv(args.prepared / "images.csv", keep_default_na=False, na_values=[""])
-    left_out = set(folds.loc[folds["fold"] == args.fold, "name"])
-    if not left_out:
-        raise InputError(f"{args.folds}: has no image in fold {args.fold}")
-    tables = {"oof": table[table["name"].isin(left_out)]}
+    table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    tables = {"oof": table[table["fold"] == args.fold]}
     tables |= {split: table[table["split"] == split] for split in ("val", "test")}
-    for split, rows in tables.items():
-        depths = 0.0
-        if "depth" in description["extra_channels"]:
-            depths = image_numbers(rows, description["depth_column"], "model.depth_column")
-            depths = relative_depths(depths, description["depth_range"])
-        tables[split] = rows[["name"]].assign(depth=depths).sort_values("name")
-    return tables
+    return {
+        split: rows[["name"]].assign(depth=fed_depths(rows, description))
+        for split, rows in tables.items()
+    }
 
 
 def _predict(predict, images: ImageArchive, rows: Iterable) -> Iterator[dict]:
@@ -144,33 +159,43 @@ def _predict(predict, images: ImageArchive, rows: Iterable) -> Iterator[dict]:
                 f"{row.name}: the network answers with no number; set predict.precision to "
                 "float32, and if that does not help train again with a lower lr"
             )
-        maps = {head: encode_probability(one.cpu().numpy()) for head, one in prediction.items()}
+        maps = {kind: _encoded(kind, one.cpu().numpy()) for kind, one in prediction.items()}
         yield maps | {"empty": empty}
 
 
-def _write(folder: Path, split: str, heads: list[str], names: list[str], predictions) -> None:
-    """Write the archives of one split; maps beside the mask wait in files for their turn."""
+def _encoded(kind: str, values: np.ndarray) -> np.ndarray:
+    """Return the uint8 array that is stored of a map."""
+    if kind == "view_spread":
+        return encode_spread(values)
+    if kind == "embedding":
+        values = np.stack([*values, np.zeros_like(values[0])], axis=-1)
+    return encode_probability(values)
+
+
+def _write(folder: Path, split: str, kinds: list[str], names: list[str], predictions) -> list:
+    """Write the archives of one split and return the probabilities that images are empty.
+
+    Maps beside the mask wait in files for their turn.
+    """
     with ExitStack() as stack:
-        others = [head for head in heads if head not in ("mask", "empty")]
-        files = {head: stack.enter_context(TemporaryFile(dir=folder)) for head in others}
-        sizes = {head: [] for head in others}
+        others = [kind for kind in kinds if kind != "mask"]
+        files = {kind: stack.enter_context(TemporaryFile(dir=folder)) for kind in others}
+        sizes = {kind: [] for kind in others}
         empty = []
 
         def masks():
             for name, prediction in zip(names, predictions, strict=True):
                 empty.append(prediction["empty"])
-                for head in others:
-                    sizes[head].append(files[head].write(encode_png(prediction[head])))
+                for kind in others:
+                    sizes[kind].append(files[kind].write(encode_png(prediction[kind])))
                 yield name, prediction["mask"]
 
         write_archive(folder / f"{split}.zip", masks())
-        for head in others:
-            files[head].seek(0)
-            maps = ((n, files[head].read(size)) for n, size in zip(names, sizes[head], strict=True))
-            write_archive(folder / f"{split}_{head}.zip", maps)
-    if "empty" in heads:
-        table = pd.DataFrame({"name": names, "probability": empty})
-        table.to_csv(folder / f"{split}_empty.csv", index=False, float_format="%.6f")
+        for kind in others:
+            files[kind].seek(0)
+            maps = ((n, files[kind].read(size)) for n, size in zip(names, sizes[kind], strict=True))
+            write_archive(folder / f"{split}_{kind}.zip", maps)
+    return empty
 
 
 if __name__ == "__main__":

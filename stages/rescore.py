@@ -1,10 +1,21 @@
-"""Score the candidates and keep the best of each image, as COCO results.
+"""Score the candidates, choose among them and keep the best of each image, as COCO results.
 
-    python -m stages.rescore data/prepared data/candidates data/predictions
+    python -m stages.rescore data/prepared data/folds.csv data/candidates data/predictions
 
-Reads  prepared/images.csv, prepared/truth_train.json (its category), candidates/*.parquet
-Writes predictions/{oof,val,test}.json  COCO results: image_id, category_id, segmentation
-                                        (compressed RLE), bbox XYWH, score
+What is learnt (second-level model, calibration) is learnt from the candidates of oof images: for
+those of a fold from the candidates of the other folds, for val and test from all. The truth of val
+only judges. Calibration comes last, on the candidates that are left: it keeps their order.
+
+Reads  prepared/images.csv, prepared/truth_{train,val}.json, folds.csv
+       candidates/{oof,val,test}.parquet  their features are `area` and all columns of floats
+Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, segmentation
+                                          (compressed RLE), bbox XYWH, score
+       predictions/reliability.csv        split,bin,count,mean_score,hit_rate: ten bins of scores
+       predictions/calibration.json       {"<split>.ece": expected calibration error}, null where
+                                          a score is above 1 or there is none
+       predictions/second_level/          of a learnt score: importance.csv (feature,gain: share of
+                                          all gain), and lightgbm's models as text: final.txt,
+                                          fold<k>.txt (random_forest has no format that is safe)
 """
 
 import argparse
@@ -12,60 +23,176 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from src.calibration import calibrate, cross_calibrate, expected_calibration_error, reliability
+from src.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
+from src.detection_choice import choose_detections
 from src.errors import InputError
 from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_params
-from src.scores import best_of_each, object_scores
+from src.scores import object_scores
+from src.second_level import MODELS, cross_fit, importances, model_texts, predict
+
+SPLITS = ("oof", "val", "test")
 
 
 class RescoreParams(Params):
-    score: Literal["constant", "mean", "mean_sqrt_area"]
+    score: Literal["constant", "mean", "mean_sqrt_area", "lightgbm", "random_forest"]
+    target: Literal["iou", "hit"]
+    trees: int = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=1)
+    leaves: int = Field(ge=2)
+    seed: int = Field(ge=0)
+    calibration: Literal["none", "isotonic"]
+    selection: Literal["none", "nms", "tree"]
+    nms_iou: float = Field(ge=0, le=1)
+    min_score: float = Field(ge=0)
     max_detections: int = Field(gt=0)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prepared", type=Path)
+    parser.add_argument("folds", type=Path)
     parser.add_argument("candidates", type=Path)
     parser.add_argument("predictions", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "rescore", RescoreParams)
+    if params.selection == "tree" and params.score == "mean_sqrt_area":
+        raise InputError(
+            f"{args.params}: rescore.selection tree needs scores up to 1, which rescore.score "
+            "mean_sqrt_area are not; choose another of the two"
+        )
 
-    images = args.prepared / "images.csv"
-    if not images.is_file():
-        raise InputError(f"{images}: no such file; run prepare_masks")
-    image_ids = pd.read_csv(images).set_index("name")["image_id"]
-    category_id = read_json(args.prepared / "truth_train.json")["categories"][0]["id"]
+    image_ids = _read(args.prepared / "images.csv", "prepare_masks").set_index("name")["image_id"]
+    fold_of = _read(args.folds, "split_folds").set_index("name")["fold"]
+    coco = {s: read_json(args.prepared / f"truth_{s}.json") for s in ("train", "val")}
+    truth = {"oof": annotations_by_name(coco["train"]), "val": annotations_by_name(coco["val"])}
+    tables = {s: _read(args.candidates / f"{s}.parquet", "postprocess") for s in SPLITS}
+    counts = {split: len(table) for split, table in tables.items()}
     with new_folder(args.predictions) as folder:
-        for split in ("oof", "val", "test"):
-            path = args.candidates / f"{split}.parquet"
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; run the postprocess stage")
-            candidates = pd.read_parquet(path)
-            results = _results(candidates, image_ids, category_id, params)
+        if params.score in MODELS:
+            _score_by_model(tables, truth["oof"], fold_of, params, folder / "second_level")
+        tables = {split: _choose(table, params) for split, table in tables.items()}
+        for split, annotations in truth.items():
+            tables[split] = _mark_hits(tables[split], annotations)
+        if params.calibration == "isotonic":
+            _calibrate(tables, fold_of)
+        _write_reliability({split: tables[split] for split in truth}, folder)
+        for split, table in tables.items():
+            results = _results(table, image_ids, coco["train"]["categories"][0]["id"])
             (folder / f"{split}.json").write_text(json.dumps(results))
-            print(f"{len(results)} of {len(candidates)} {split} candidates kept")
+            print(f"{len(results)} of {counts[split]} {split} candidates kept")
 
 
-def _results(candidates: pd.DataFrame, image_ids, category_id: int, params: RescoreParams):
-    names, area = candidates["name"].to_numpy(str), candidates["area"].to_numpy()
-    scores = object_scores(candidates["mean_probability"].to_numpy(), area, params.score)
-    kept = best_of_each(names, scores, params.max_detections)
-    rows = candidates.iloc[kept].assign(
-        score=scores[kept], image_id=image_ids.loc[names[kept]].values
+def _read(path: Path, stage: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run {stage}")
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def _rles(table: pd.DataFrame) -> list[dict]:
+    rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
+    return [{"size": [height, width], "counts": counts} for height, width, counts in rows]
+
+
+def _score_by_model(tables, truth, fold_of, params: RescoreParams, folder: Path) -> None:
+    """Add the column `score` to all tables, and write the models and what they look at."""
+    oof = tables["oof"]
+    overlaps = best_overlaps(oof["name"].to_numpy(str), _rles(oof), truth)
+    targets = overlaps.iou if params.target == "iou" else overlaps.iou >= HIT_IOU
+    folds, used = fold_of.loc[oof["name"]].to_numpy(), ~overlaps.ignored
+    _require_two_folds(folds[used], f"rescore.score {params.score}")
+    names = ["area", *oof.select_dtypes("float64").columns]
+    features = {split: table[names].to_numpy(float) for split, table in tables.items()}
+    keys = ("trees", "learning_rate", "leaves", "seed")
+    settings = {"names": names, "model": params.score} | {k: getattr(params, k) for k in keys}
+    fitted = cross_fit(features["oof"], targets, used, folds, **settings)
+    tables["oof"] = oof.assign(score=fitted.scores)
+    for split in ("val", "test"):
+        tables[split] = tables[split].assign(score=predict(fitted.final, features[split]))
+    folder.mkdir()
+    gains = pd.DataFrame({"feature": names, "gain": importances(fitted.final).round(6)})
+    gains = gains.sort_values("gain", ascending=False, kind="stable")
+    gains.to_csv(folder / "importance.csv", index=False, lineterminator="\n")
+    for name, text in model_texts(fitted).items():
+        (folder / f"{name}.txt").write_text(text, newline="")
+
+
+def _require_two_folds(folds: np.ndarray, key: str) -> None:
+    found = np.unique(folds).tolist()
+    if len(found) < 2:
+        raise InputError(
+            f"{key} needs candidates of at least two trained folds, got them of {found}; "
+            "set split_folds.folds to more folds, or find more candidates in postprocess"
+        )
+
+
+def _choose(table: pd.DataFrame, params: RescoreParams) -> pd.DataFrame:
+    """Return the detections, by image and falling score."""
+    if params.score not in MODELS:
+        mean, area = table["mean_probability"].to_numpy(), table["area"].to_numpy()
+        table = table.assign(score=object_scores(mean, area, params.score))
+    keys = ("selection", "nms_iou", "min_score", "max_detections")
+    kept = choose_detections(
+        table["name"].to_numpy(str),
+        _rles(table),
+        table[["bbox_x", "bbox_y", "bbox_width", "bbox_height"]].to_numpy(),
+        table["parent"].to_numpy(),
+        table["score"].to_numpy(),
+        **{key: getattr(params, key) for key in keys},
     )
+    return table.iloc[kept]
+
+
+def _mark_hits(table: pd.DataFrame, truth: dict[str, list[dict]]) -> pd.DataFrame:
+    """Add the columns `hit` and `judged` (not matched with a crowd region)."""
+    names, scores = table["name"].to_numpy(str), table["score"].to_numpy()
+    found = find_hits(names, _rles(table), scores, truth)
+    return table.assign(hit=found.hit, judged=~found.ignored)
+
+
+def _calibrate(tables: dict[str, pd.DataFrame], fold_of: pd.Series) -> None:
+    """Replace the column `score` of all tables by probabilities."""
+    oof = tables["oof"]
+    folds, used = fold_of.loc[oof["name"]].to_numpy(), oof["judged"].to_numpy()
+    _require_two_folds(folds[used], "rescore.calibration isotonic")
+    scores, final = cross_calibrate(oof["score"].to_numpy(), oof["hit"].to_numpy(), used, folds)
+    tables["oof"] = oof.assign(score=scores)
+    for split in ("val", "test"):
+        scores = calibrate(final, tables[split]["score"].to_numpy())
+        tables[split] = tables[split].assign(score=scores)
+
+
+def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    rows, errors = [], {}
+    for split, table in tables.items():
+        table = table[table["judged"]]
+        errors[f"{split}.ece"] = None
+        if (table["score"] <= 1).all():
+            bins = reliability(table["score"].to_numpy(), table["hit"].to_numpy())
+            error = expected_calibration_error(bins)
+            errors[f"{split}.ece"] = None if error is None else round(error, 6)
+            rows += [{"split": split} | row for row in bins]
+    table = pd.DataFrame(rows, columns=["split", "bin", "count", "mean_score", "hit_rate"])
+    table.round(6).to_csv(folder / "reliability.csv", index=False, lineterminator="\n")
+    (folder / "calibration.json").write_text(json.dumps(errors, indent=2) + "\n")
+
+
+def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> list[dict]:
+    rows = table.assign(rle=_rles(table), image_id=image_ids.loc[table["name"]].to_numpy())
     return [
         {
             "image_id": row.image_id,
             "category_id": category_id,
-            "segmentation": {"size": [row.height, row.width], "counts": row.counts},
+            "segmentation": row.rle,
             "bbox": [row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height],
-            "score": round(row.score, 6),
+            "score": round(row.score, 8),  # level ranges of a calibration differ by less than 1e-6
         }
         for row in rows.itertuples()
     ]

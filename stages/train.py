@@ -29,8 +29,9 @@ from src.augmentation import centre_crop, training_transform
 from src.batch_loss import batch_loss
 from src.device import Precision, choose_device
 from src.errors import InputError
+from src.fold_images import NO_FOLD, fed_depths, fold_images
 from src.holdout import hold_out_groups
-from src.image_numbers import image_numbers, relative_depths
+from src.image_numbers import image_numbers
 from src.image_sampling import sampling_weights
 from src.model import build_model, save_model, stride
 from src.network_input import input_channels, network_input
@@ -193,48 +194,28 @@ def main(argv: list[str] | None = None) -> None:
     max_distance = load_params(args.params, "weight_maps", WeightMapParams).max_distance
 
     losses = [_phase_loss(loss_params, phase, i) for i, phase in enumerate(train.phases)]
-    heads = ["mask", *(h for h in HEADS if any(loss[f"{h}_weight"] for loss in losses))]
-    if "contact" in heads and loss_params.contact_width >= max_distance:
-        raise InputError(
-            f"params.yaml: loss.contact_width {loss_params.contact_width} must be below "
-            f"weight_maps.max_distance {max_distance}, beyond which distances are not measured"
-        )
+    heads = _heads(losses, max_distance)
     device, bf16 = choose_device(train.precision)
-    _be_deterministic(train.deterministic)
-    torch.manual_seed(train.seed + args.fold)
-    model, description = _network(model_params, heads, train.crop_size)
+    _make_repeatable(train.deterministic, train.seed + args.fold)
+    model, description = _network(model_params, heads, losses, train.crop_size)
     model = model.to(device, memory_format=torch.channels_last)
-    table, description["depth_range"] = _split(args, train, model_params, loss_params)
+    table = _split(args, train)
+    description["depth_range"] = _depth_range(table, description)
+    table = _with_numbers(table, description, loss_params.image_weight)
+    options = model_params.model_dump(include={"resize", "clahe"})
+    options |= train.model_dump(include={"crop_size", "padding"}) | {"max_distance": max_distance}
+    learnt, watched = _datasets(args, table, augment, allowed, options | {"heads": heads})
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
-
-    archives = [args.prepared / "images.zip", args.prepared / "instances.zip", args.weight_maps]
-    crops = partial(
-        _crops,
-        [ImageArchive(path) for path in archives],
-        table,
-        heads=heads,
-        resize=model_params.resize,
-        clahe=model_params.clahe,
-        crop_size=train.crop_size,
-        padding=train.padding,
-        max_distance=max_distance,
-    )
-    changes = augment.model_dump(exclude={"mosaic", "copy_paste"})
-    transform = training_transform(**changes, allowed=allowed, crop_size=train.crop_size)
-    learnt = crops("learn", transform, mosaic=augment.mosaic, copy_paste=augment.copy_paste)
-    still = centre_crop(train.crop_size)
-    watched = {use: crops(use, still, mosaic=0.0, copy_paste=0.0) for use in ("fold", "holdout")}
-    loss_of = partial(
-        batch_loss,
-        heads=heads,
-        plane_names=plane_names(heads),
-        embedding_size=model_params.embedding_size,
-        inputs=inputs,
-        bf16=bf16,
-    )
     trained = fit(
         model,
-        loss_of,
+        partial(
+            batch_loss,
+            heads=heads,
+            plane_names=plane_names(heads),
+            embedding_size=model_params.embedding_size,
+            inputs=inputs,
+            bf16=bf16,
+        ),
         learnt,
         watched,
         regime=train.model_dump(),
@@ -246,14 +227,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     model.load_state_dict(trained.state)
     if trained.averaged > 1 and not train.freeze_batch_norm:
-        draws = [(index, 0) for index in range(len(learnt))]
-        batches = loader_of(learnt, draws, train.model_dump())
+        batches = loader_of(learnt, [(i, 0) for i in range(len(learnt))], train.model_dump())
         given = (network_input(b[0].to(device), b[2][:, 0].to(device), **inputs) for b in batches)
         refresh_batch_norm(model, given)
     with new_folder(args.model) as folder:
         save_model(folder, model.eval(), description)
-        curve = pd.DataFrame(trained.curve)
-        curve.to_csv(folder / "curve.csv", index=False, float_format="%.6g")
+        pd.DataFrame(trained.curve).to_csv(folder / "curve.csv", index=False, float_format="%.6g")
     print(f"trained on {len(learnt)} images, {len(trained.curve)} epochs -> {args.model}")
 
 
@@ -272,14 +251,28 @@ def _phase_loss(loss: LossParams, phase: Phase, number: int) -> dict:
     return scaled
 
 
-def _be_deterministic(deterministic: bool) -> None:
+def _heads(losses: list[dict], max_distance: int) -> list[str]:
+    """Return the mask and the heads that any phase has a loss for."""
+    for loss in losses:
+        if loss["contact_weight"] and loss["contact_width"] >= max_distance:
+            raise InputError(
+                f"params.yaml: loss.contact_width {loss['contact_width']} must be below "
+                f"weight_maps.max_distance {max_distance}, beyond which distances are not measured"
+            )
+    return ["mask", *(head for head in HEADS if any(loss[f"{head}_weight"] for loss in losses))]
+
+
+def _make_repeatable(deterministic: bool, seed: int) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA asks for it
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic  # crops have one size
+    torch.manual_seed(seed)
 
 
-def _network(params: ModelParams, heads: list[str], crop_size: int) -> tuple[nn.Module, dict]:
+def _network(
+    params: ModelParams, heads: list[str], losses: list[dict], crop_size: int
+) -> tuple[nn.Module, dict]:
     """Build the network; return it with what rebuilds it and what prediction must know."""
     if "depth" in params.extra_channels and params.depth_column == "none":
         raise InputError(
@@ -298,55 +291,73 @@ def _network(params: ModelParams, heads: list[str], crop_size: int) -> tuple[nn.
             f"params.yaml: train.crop_size {crop_size} must be a multiple of {stride(model)}, the "
             f"stride of {params.encoder}"
         )
-    return model, network | {key: known[key] for key in fed}
+    description = network | {key: known[key] for key in fed}
+    if "embedding" in heads:  # phases follow each other, so the last decides
+        kinds = [loss["embedding_loss"] for loss in losses if loss["embedding_weight"]]
+        description["embedding_loss"] = kinds[-1]
+    return model, description
 
 
-def _split(
-    args, train: TrainParams, model: ModelParams, loss: LossParams
-) -> tuple[pd.DataFrame, list[float] | None]:
-    """Return the training images with their use (learn, holdout, fold), depth and weight.
-
-    Also the range of depths that the relative depth refers to, None where there is none.
-    """
-    images = args.prepared / "images.csv"
-    for path, stage in ((args.folds, "split_folds"), (images, "prepare_masks")):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run the {stage} stage")
-    known = pd.read_csv(images, dtype={"group": str}, keep_default_na=False, na_values=[""])
-    table = pd.read_csv(args.folds).merge(known, on="name")
+def _split(args, train: TrainParams) -> pd.DataFrame:
+    """Return the training images with their use: learn, holdout, fold."""
+    table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    table = table[table["fold"] != NO_FOLD]
     left_out = (table["fold"] == args.fold).to_numpy()
-    if not left_out.any() or left_out.all():
-        folds = sorted(table["fold"].unique().tolist())
-        raise InputError(f"{args.folds}: fold {args.fold} is not one of several; it has {folds}")
     rest = table["group"][~left_out].tolist()
     held = hold_out_groups(rest, fraction=train.holdout, seed=train.seed)
     if held.all():
         raise InputError(f"params.yaml: train.holdout {train.holdout} leaves nothing to learn from")
-    table["use"] = "fold"
-    table.loc[~left_out, "use"] = np.where(held, "holdout", "learn")
-    depths, weights, depth_range = 0.0, 1.0, None
-    if "depth" in model.extra_channels:
-        depths = image_numbers(table, model.depth_column, "model.depth_column")
-        learnt = depths[table["use"] == "learn"]
-        depth_range = [float(learnt.min()), float(learnt.max())]
-        depths = relative_depths(depths, depth_range)
-    if loss.image_weight != "none":
-        weights = image_numbers(table, loss.image_weight, "loss.image_weight")
-    table = table.assign(relative_depth=depths, image_weight=weights)
-    return table, depth_range
+    use = np.full(len(table), "fold", object)
+    use[~left_out] = np.where(held, "holdout", "learn")
+    return table.assign(use=use)
 
 
-def _crops(archives: list[ImageArchive], table: pd.DataFrame, use: str, transform, **options):
-    rows = table[table["use"] == use]
-    numbers = rows[["relative_depth", "image_weight"]].to_numpy(np.float32)
-    names = rows["name"].tolist()
-    return TrainingCrops(*archives, names, numbers=numbers, transform=transform, **options)
+def _depth_range(table: pd.DataFrame, description: dict) -> list[float] | None:
+    """Return the range of depths learnt from, that depths are relative to; None without depths."""
+    if "depth" not in description["extra_channels"]:
+        return None
+    depths = image_numbers(table, description["depth_column"], "model.depth_column")
+    learnt = depths[table["use"] == "learn"]
+    return [float(learnt.min()), float(learnt.max())]
+
+
+def _with_numbers(table: pd.DataFrame, description: dict, image_weight: str) -> pd.DataFrame:
+    """Add the relative depth and the weight of each image."""
+    weights = 1.0
+    if image_weight != "none":
+        weights = image_numbers(table, image_weight, "loss.image_weight")
+    return table.assign(relative_depth=fed_depths(table, description), image_weight=weights)
+
+
+def _datasets(
+    args, table: pd.DataFrame, augment: AugmentParams, allowed: str, options: dict
+) -> tuple[TrainingCrops, dict[str, TrainingCrops]]:
+    """Return the crops to learn from, augmented, and those to look at, as they are, by use."""
+    archives = [args.prepared / "images.zip", args.prepared / "instances.zip", args.weight_maps]
+    archives = [ImageArchive(path) for path in archives]
+
+    def crops(use, transform, mosaic=0.0, copy_paste=0.0):
+        rows = table[table["use"] == use]
+        numbers = rows[["relative_depth", "image_weight"]].to_numpy(np.float32)
+        return TrainingCrops(
+            *archives,
+            rows["name"].tolist(),
+            numbers=numbers,
+            transform=transform,
+            mosaic=mosaic,
+            copy_paste=copy_paste,
+            **options,
+        )
+
+    size = options["crop_size"]
+    changes = augment.model_dump(exclude={"mosaic", "copy_paste"})
+    transform = training_transform(**changes, allowed=allowed, crop_size=size)
+    learnt = crops("learn", transform, augment.mosaic, augment.copy_paste)
+    return learnt, {use: crops(use, centre_crop(size)) for use in ("fold", "holdout")}
 
 
 def _sampling(table: pd.DataFrame, sampling: str) -> np.ndarray | None:
     rows = table[table["use"] == "learn"]
-    if sampling == "uniform":
-        return None
     return sampling_weights(
         sampling,
         objects=rows["objects"].to_numpy(float),

@@ -24,9 +24,12 @@ MODELS = {
     "train": "train.TrainParams",
     "predict": "predict.PredictParams",
     "ensemble": "ensemble.EnsembleParams",
+    "search": "search_postprocess.SearchParams",
     "postprocess": "postprocess.PostprocessParams",
     "rescore": "rescore.RescoreParams",
     "evaluate": "evaluate.EvaluateParams",
+    "errors": "analyse_errors.ErrorsParams",
+    "export": "export.ExportParams",
     "report": "ablation_report.ReportParams",
 }
 

@@ -25,7 +25,9 @@ SMALL = {
 PHASE = {"epochs": 80, "lr": 0.01}
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
-AFTER_PREDICTION = {"ensemble", "postprocess", "rescore", "evaluate", "ablation_report"}
+AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
+AFTER_PREDICTION |= {"analyse_errors", "export", "ablation_report"}
+READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "evaluate", "analyse_errors"}
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +138,7 @@ def test_a_second_run_does_nothing(repository):
         ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
         ("dataset.category_id", 7, {"prepare_masks"}),
         ("prepare_masks.edge_width", 3, {"prepare_masks"}),
-        ("split_folds.seed", 5, {"split_folds", "ensemble", "evaluate", "ablation_report"}),
+        ("split_folds.seed", 5, READ_FOLDS | {"ablation_report"}),
         ("weight_maps.max_distance", 20, {"compute_weight_maps"} | TRAINING),
         ("views.allowed", "d2", TRAINING | PREDICTION),
         ("model.resize", 2.0, TRAINING),
@@ -146,9 +148,12 @@ def test_a_second_run_does_nothing(repository):
         ("members.main.loss", {"sigma": 9.0}, TRAINING | {"ensemble", "ablation_report"}),
         ("predict.views", "d4", PREDICTION),
         ("ensemble.merge", "gmean", {"ensemble"}),
-        ("postprocess.threshold", 0.6, {"postprocess"}),
+        ("search.metric", "f1_50", {"search_postprocess"}),
+        ("postprocess.min_area", 9, {"search_postprocess", "postprocess"}),
         ("rescore.score", "constant", {"rescore"}),
         ("evaluate.max_detections", 10, {"evaluate"}),
+        ("errors.gallery", 2, {"analyse_errors"}),
+        ("export.simplify", 1.0, {"export"}),
         ("report.scale", 1, {"ablation_report"}),
     ],
 )
@@ -170,9 +175,15 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/views.py", PREDICTION),
         ("src/model.py", TRAINING | PREDICTION),
         ("src/probability_maps.py", PREDICTION | {"ensemble"}),
-        ("src/objects.py", {"postprocess"}),
+        ("src/objects.py", {"search_postprocess", "postprocess"}),
+        ("src/candidate_features.py", {"postprocess"}),
+        ("src/second_level.py", {"rescore"}),
         ("src/scores.py", {"rescore"}),
+        ("src/selection.py", {"rescore"}),
         ("src/coco_evaluation.py", {"evaluate"}),
+        ("src/bootstrap.py", {"evaluate"}),
+        ("src/error_analysis.py", {"analyse_errors"}),
+        ("src/polygons.py", {"export"}),
         ("src/figures.py", {"ablation_report"}),
     ],
 )
@@ -198,11 +209,13 @@ def test_a_loss_param_reruns_training_and_what_follows_and_nothing_before(reposi
 
 def test_a_wrong_param_stops_with_one_sentence(repository, edit):
     edit("postprocess.treshold", 0.4)
-    command = [sys.executable, "-m", "stages.postprocess", "data/ensemble", "data/candidates"]
+    paths = ["data/folds.csv", "data/ensemble", "data/search", "data/candidates"]
+    command = [sys.executable, "-m", "stages.postprocess", *paths]
     run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert run.returncode == 1
     assert run.stderr.strip() == (
         "params.yaml: postprocess.treshold: unknown key; "
-        "known: threshold, connectivity, max_hole, min_area, dilate, "
-        "hull_low, hull_high, hull_rows, hull_min_area"
+        "known: method, threshold, layers, seeds, seed_threshold, seed_area, link_threshold, "
+        "connectivity, white_speckle, black_speckle, max_hole, erode, min_area, max_area, dilate, "
+        "empty_threshold, hull_low, hull_high, hull_rows, hull_min_area"
     )

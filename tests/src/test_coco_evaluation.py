@@ -1,11 +1,21 @@
+import contextlib
+import copy
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from src.coco_evaluation import check_predictions, evaluate_detections
+from src.coco_evaluation import (
+    CHALLENGE_AREAS,
+    THRESHOLDS,
+    check_predictions,
+    evaluate_detections,
+)
 from src.errors import InputError
 
 COCO_EVAL = Path(__file__).parents[3] / "shared" / "data" / "coco_eval"
@@ -119,6 +129,7 @@ def test_no_detection_at_all_scores_zero():
     assert (result.metrics["ap50"], result.metrics["ar50"]) == (0, 0)
     assert result.matches.score.shape == (0,)
     assert result.matches.tp.dtype == bool
+    assert result.matches.tp_at.shape == result.matches.ignored_at.shape == (0, 10)
 
 
 @pytest.mark.parametrize("predictions", [[], [found(A, 0.5)]])
@@ -208,17 +219,146 @@ def test_matches_agree_with_the_recall_of_coco(seed):
     assert (result.matches.iou[result.matches.tp] >= 0.5).all()
 
 
+def test_matches_are_told_for_each_of_ten_overlaps():
+    annotations = [truth(A, number=1), truth((20, 0, 20, 10), number=2, crowd=1)]
+    # 0.7 of the object; 0.8 of the second lies in the crowd; the third touches neither
+    predictions = [found((0, 0, 10, 7), 0.9), found((18, 0, 10, 10), 0.8), found(C, 0.7)]
+    matches = evaluate(annotations, predictions).matches
+    np.testing.assert_allclose(THRESHOLDS, np.arange(50, 100, 5) / 100)
+    assert matches.tp_at.tolist() == [[True] * 5 + [False] * 5, [False] * 10, [False] * 10]
+    assert matches.ignored_at.tolist() == [[False] * 10, [True] * 7 + [False] * 3, [False] * 10]
+
+
+def test_the_first_of_ten_overlaps_is_that_of_the_plain_columns():
+    annotations, predictions = scene(np.random.default_rng(0), images=4, sides=(2, 12))
+    matches = evaluate(annotations, predictions, count=4).matches
+    assert matches.tp.any()
+    assert matches.ignored.any()
+    np.testing.assert_array_equal(matches.tp, matches.tp_at[:, 0])
+    np.testing.assert_array_equal(matches.ignored, matches.ignored_at[:, 0])
+
+
+def test_another_object_may_be_matched_where_more_overlap_is_asked():
+    annotations = [truth((0, 0, 10, 10), number=1), truth((0, 7, 10, 10), number=2)]
+    predictions = [found((0, 2, 10, 10), 0.9), found((0, 0, 10, 10), 0.8)]
+    matches = evaluate(annotations, predictions).matches
+    # 80 of 120 px shared with the first object, 50 of 150 with the second
+    assert matches.tp_at[0].tolist() == [True] * 4 + [False] * 6
+    # so the exact detection finds its object taken up to 0.65, and free from 0.7
+    assert matches.tp_at[1].tolist() == [False] * 4 + [True] * 6
+    assert matches.truth_id.tolist() == [1, -1]  # at 0.5
+
+
+def scene(rng, *, images, sides, categories=(100,), area=True):
+    """Objects, one in seven a crowd, and detections that lie a pixel or two off."""
+    annotations, predictions = [], []
+    for number in range(1, images * 12 + 1):
+        box = [*rng.integers(0, SIZE - 8, 2).tolist(), *rng.integers(*sides, 2).tolist()]
+        image, category = int(rng.integers(1, images + 1)), int(rng.choice(categories))
+        kinds = {"image": image, "category": category}
+        if rng.random() < 0.8:
+            annotations.append(truth(box, number=number, crowd=int(number % 7 == 0), **kinds))
+            inside = coco_mask.area(annotations[-1]["segmentation"])
+            annotations[-1]["area"] = (
+                int(inside) if area else int(rng.choice([50, 500, 5000, 50_000]))
+            )
+        if rng.random() < 0.8:
+            moved = np.maximum(np.add(box, rng.integers(-1, 2, 4)), [0, 0, 1, 1]).tolist()
+            predictions.append(found(moved, round(float(rng.random()), 1), **kinds))
+    return annotations, predictions
+
+
+def plain_coco(images, annotations, categories, predictions):
+    """Run COCOeval as its authors do, for our size bins too. It marks what has no truth with -1.
+
+    A detection with a bbox would get the area of that box, so it is left out.
+    """
+    results = [{k: v for k, v in result.items() if k != "bbox"} for result in predictions]
+    dataset = {"images": images, "annotations": annotations, "categories": categories}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = copy.deepcopy(dataset)
+        coco.createIndex()
+        evaluator = COCOeval(coco, coco.loadRes(copy.deepcopy(results)), "segm")
+        assert evaluator.params.areaRngLbl == ["all", "small", "medium", "large"]
+        assert evaluator.params.maxDets == [1, 10, 100]
+        evaluator.params.areaRng += [list(area) for area in CHALLENGE_AREAS.values()]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision, recall = (evaluator.eval[key][..., 2] for key in ("precision", "recall"))
+    arrays = {"ap": precision, "ar": recall}
+    expected = {"ap75": precision[5, ..., 0]}
+    for metric, values in arrays.items():
+        expected |= {metric: values[..., 0], f"{metric}50": values[0, ..., 0]}
+        for place, size in enumerate(("small", "medium", "large"), start=1):
+            expected[f"{metric}_coco_{size}"] = values[..., place]
+        for place, size in enumerate(CHALLENGE_AREAS, start=4):
+            expected[f"{metric}50_{size}"] = values[0, ..., place]
+    return {
+        key: values[values > -1].mean() for key, values in expected.items() if values.max() > -1
+    }
+
+
+def assert_equals_plain_coco(images, annotations, categories, predictions):
+    expected = plain_coco(images, annotations, categories, predictions)
+    metrics = evaluate_detections(images, annotations, categories, predictions, 100).metrics
+    assert len(metrics) == 15
+    defined = {key: value for key, value in metrics.items() if value is not None}
+    assert defined == pytest.approx(expected, abs=1e-9, rel=0)
+    return metrics
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_metric_is_that_of_plain_coco_on_random_scenes(seed):
+    rng = np.random.default_rng(seed)
+    categories = [{"id": i, "name": str(i)} for i in (3, 5)][: 1 + seed % 2]
+    annotations, predictions = scene(
+        rng,
+        images=5,
+        sides=(6, 22),
+        categories=[category["id"] for category in categories],
+        area=seed % 3 > 0,  # areas that are not those of the masks fall into all of the bins
+    )
+    metrics = assert_equals_plain_coco(images(6), annotations, categories, predictions)
+    assert 0.2 < metrics["ap50"] < 1
+    assert metrics["ap50_small"] != metrics["ap50_large"]
+    assert (metrics["ap_coco_large"] is None) == (seed % 3 > 0)  # 40 x 40 px are less than 96 x 96
+
+
+@pytest.mark.parametrize("side", [31, 32, 33, 95, 96, 97])
+def test_cocos_size_bins_share_their_bounds(side):
+    size = [100, 100]
+    mask = np.zeros(size, np.uint8, order="F")
+    mask[:side, :side] = 1
+    segmentation = coco_mask.encode(mask)
+    record = {"image_id": 1, "category_id": 100, "segmentation": segmentation, "bbox": [0, 0, 9, 9]}
+    annotation = record | {"id": 1, "iscrowd": 0, "area": side**2}
+    image = {"id": 1, "height": 100, "width": 100}
+    result = evaluate_detections([image], [annotation], CATEGORIES, [record | {"score": 1}], 100)
+    bins = [
+        name
+        for name in ("small", "medium", "large")
+        if result.metrics[f"ap_coco_{name}"] is not None
+    ]
+    assert bins == {
+        31: ["small"],
+        32: ["small", "medium"],
+        96: ["medium", "large"],
+        97: ["large"],
+    }.get(side, ["medium"])
+
+
 @pytest.mark.skipif(not COCO_EVAL.is_dir(), reason="COCO's example data is not beside the project")
 def test_equals_the_published_figures_of_100_coco_images():
     coco = json.loads((COCO_EVAL / "instances_val2014_100.json").read_text())
     results = json.loads((COCO_EVAL / "instances_val2014_fakesegm100_results.json").read_text())
     check_predictions(results, coco["images"], coco["categories"], "results")
-    result = evaluate_detections(
-        coco["images"], coco["annotations"], coco["categories"], results, 100
-    )
     assert len({r["image_id"] for r in results}) == 99  # one image has no detections
-    assert result.metrics["ap"] == pytest.approx(0.3195452758576433, abs=1e-9)
-    assert result.metrics["ap50"] == pytest.approx(0.5622883972521636, abs=1e-9)
+    metrics = assert_equals_plain_coco(
+        coco["images"], coco["annotations"], coco["categories"], results
+    )
+    assert metrics["ap"] == pytest.approx(0.3195452758576433, abs=1e-9)
+    assert metrics["ap50"] == pytest.approx(0.5622883972521636, abs=1e-9)
 
 
 @pytest.mark.parametrize(

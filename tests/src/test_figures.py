@@ -3,7 +3,17 @@ import matplotlib
 import numpy as np
 import pytest
 
-from src.figures import RIGHT, WRONG, learning_curves, precision_recall, score_histograms
+from src.figures import (
+    RIGHT,
+    WRONG,
+    error_fixes,
+    feature_importance,
+    learning_curves,
+    precision_recall,
+    rates_by_bin,
+    reliability,
+    score_histograms,
+)
 
 
 def fold(epochs=6, **changes):
@@ -89,7 +99,66 @@ def test_scores_above_1_and_no_scores_are_drawn():
     assert count(png, RIGHT) > 100
 
 
+def longest_bar(png, colour):
+    """Return the length of the longest horizontal run of pixels of that colour."""
+    rgb = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    hits = np.pad((pixels(png) == rgb).all(axis=2), ((0, 0), (1, 1))).astype(int).ravel()
+    starts, stops = (np.flatnonzero(np.diff(hits) == step) for step in (1, -1))
+    return int((stops - starts).max())
+
+
+def test_fixes_are_bars_as_long_as_their_share():
+    bars = {"oof": [("missed", 3, 0.5), ("merged", 9, 0.1)], "val": [("missed", 1, 0.25)] * 2}
+    png = error_fixes(bars)
+    assert longest_bar(png, "#0072b2") / longest_bar(png, "#d55e00") == pytest.approx(2, rel=0.02)
+
+
+def test_a_fix_that_regains_nothing_has_no_bar():
+    nothing = error_fixes({"oof": [("missed", 0, 0.0), ("merged", 4, 0.0)]})
+    some = error_fixes({"oof": [("missed", 4, 0.2), ("merged", 4, 0.0)]})
+    assert count(nothing, "#0072b2") < 0.01 * count(some, "#0072b2")
+
+
+def test_rates_are_bars_as_high_as_the_rate_and_faint_for_few():
+    def draw(*rows):
+        return rates_by_bin({"Recall by size": {"oof": list(rows)}})
+
+    full, half = draw(("a", 50, 1.0)), draw(("a", 50, 0.5))
+    assert count(full, "#0072b2") / count(half, "#0072b2") == pytest.approx(2, rel=0.02)
+    assert count(draw(("a", 19, 1.0)), "#0072b2") == 0
+    faint = [round(0.4 * c + 0.6 * 255) for c in (0x00, 0x72, 0xB2)]
+    assert (np.abs(pixels(draw(("a", 19, 1.0))).astype(int) - faint) <= 1).all(axis=2).sum() > 500
+
+
+def test_bins_empty_in_all_splits_are_left_out_and_empty_in_one_are_not():
+    empty, held = ("a", 0, np.nan), ("b", 50, 1.0)
+    one = rates_by_bin({"": {"oof": [held]}})
+    assert rates_by_bin({"": {"oof": [empty, held]}}) == one
+    assert rates_by_bin({"": {"oof": [("a", 50, 0.0), held]}}) != one
+    both = rates_by_bin({"": {"oof": [empty, held], "val": [("a", 30, 1.0), held]}})
+    assert count(both, "#d55e00") > 1.8 * count(both, "#0072b2")
+
+
+def test_reliability_is_drawn_below_and_above_the_diagonal():
+    scores, sizes = np.array([0.2, 0.8]), np.array([10.0, 30.0])
+    low, high = (reliability({"oof": (scores, scores + by, sizes)}) for by in (-0.15, 0.15))
+    blue = np.array([0x00, 0x72, 0xB2])
+    rows = [np.median(np.nonzero((pixels(p) == blue).all(axis=2))[0]) for p in (low, high)]
+    assert rows[1] < rows[0] - 50
+    assert count(reliability({}), "#0072b2") == 0
+
+
+def test_the_fifteen_largest_features_are_shown():
+    gains = {f"feature{n}": 0.01 * n for n in range(1, 16)}
+    drawn = feature_importance(gains)
+    assert feature_importance({"small": 0.001} | gains) == drawn
+    assert feature_importance(gains | {"large": 0.5}) != drawn
+
+
 def test_nothing_to_draw_is_refused():
+    for draw in (error_fixes, rates_by_bin, feature_importance):
+        with pytest.raises(ValueError, match="to draw"):
+            draw({})
     with pytest.raises(ValueError, match="no learning curve"):
         learning_curves({})
     with pytest.raises(ValueError, match="no split"):
@@ -102,6 +171,10 @@ def test_nothing_to_draw_is_refused():
         lambda: learning_curves({0: fold(), 1: fold()}),
         lambda: precision_recall({"oof": (np.linspace(0, 1, 101), np.linspace(1, 0, 101))}),
         lambda: score_histograms({"oof": (np.array([0.5]), np.array([0.25]))}),
+        lambda: error_fixes({"oof": [("missed", 3, 0.5)]}),
+        lambda: rates_by_bin({"size": {"oof": [("a", 30, 0.5)], "val": [("a", 3, 0.2)]}}),
+        lambda: reliability({"oof": (np.array([0.5]), np.array([0.4]), np.array([3.0]))}),
+        lambda: feature_importance({"area": 1.0}),
     ],
 )
 def test_same_numbers_same_bytes_whatever_the_users_style(draw):

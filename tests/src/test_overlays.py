@@ -11,8 +11,10 @@ from src.overlays import (
     draw_outcomes,
     encode_picture,
     enlarge,
+    list_error,
     list_outcomes,
     two_distances,
+    window_around,
 )
 
 GREY = np.full((12, 14, 3), 100, np.uint8)
@@ -150,3 +152,57 @@ def test_encoded_pictures_keep_every_pixel_and_the_order_of_colours():
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     decoded = cv2.imdecode(np.frombuffer(encode_picture(picture), np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded[..., ::-1], picture)
+
+
+ANNOTATIONS = {n: {"segmentation": f"object {n}"} for n in (7, 8, 9)}
+PREDICTIONS = [{"segmentation": f"detection {n}"} for n in range(4)]
+
+
+def listed(kind, objects, detections):
+    rows = [dict(zip(("truth_id", "outcome", "detection"), row, strict=True)) for row in objects]
+    wrong = [dict(zip(("detection", "kind", "truth_id"), row, strict=True)) for row in detections]
+    return list_error(kind, rows, wrong, ANNOTATIONS, PREDICTIONS)
+
+
+def test_only_objects_and_detections_of_the_kind_are_shown():
+    objects = [(7, "merged", 2), (8, "missed", -1), (9, "found", 2)]
+    detections = [(0, "merged", 7), (1, "spurious", -1)]
+    assert listed("merged", objects, detections) == [
+        ("fp", "detection 0"),
+        ("fp", "detection 2"),  # it is right, and swallows its neighbour
+        ("fn", "object 7"),
+    ]
+    assert listed("missed", objects, detections) == [("fn", "object 8")]
+    assert listed("spurious", objects, detections) == [("fp", "detection 1")]
+
+
+def test_parts_are_shown_with_the_object_they_split():
+    parts = [(0, "split_part", 7), (3, "split_part", 7), (1, "poor_outline", 8)]
+    assert listed("split", [(7, "split", 3), (8, "poor_outline", 1)], parts) == [
+        ("fp", "detection 0"),
+        ("fp", "detection 3"),
+        ("fn", "object 7"),
+    ]
+
+
+def test_a_duplicate_is_shown_with_the_object_that_is_found():
+    assert listed("duplicate", [(7, "found", 0)], [(1, "duplicate", 7)]) == [
+        ("fp", "detection 1"),
+        ("tp", "object 7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "side", "rows", "columns"),
+    [
+        ((40, 50, 4, 6), 20, (32, 52), (43, 63)),  # in the middle
+        ((0, 97, 4, 3), 20, (0, 20), (80, 100)),  # in a corner
+        ((40, 10, 4, 60), 20, (32, 52), (5, 75)),  # too wide for the side: 10 px around it
+        ((40, 50, 4, 6), 300, (0, 80), (0, 100)),  # more than the image has
+    ],
+)
+def test_the_window_holds_the_mask_and_stays_in_the_image(box, side, rows, columns):
+    top, left, height, width = box
+    mask = np.zeros((80, 100), bool)
+    mask[top : top + height, left : left + width] = True
+    assert window_around(mask, side) == (slice(*rows), slice(*columns))

@@ -1,8 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from src.embedding_affinity import neighbour_affinity
 from src.prediction import predict_image, resized, window_starts
 
 SETTINGS = {
@@ -188,10 +191,114 @@ def test_an_image_is_as_empty_as_its_least_empty_window():
     assert predict(ramps, image, overlap=0)["empty"] == pytest.approx(51 / 257, abs=1e-6)
 
 
-@pytest.mark.parametrize("head", ["mask", "empty"])
+def test_one_view_of_one_scale_has_no_spread():
+    assert predict(ramps, picture(4, 8)).keys() == {"mask", "boundary_distance", "empty"}
+
+
+@pytest.mark.parametrize("merge", ["mean", "max", "hmean"])
+def test_the_spread_over_two_views_is_half_their_difference_whatever_the_merge(merge):
+    once = predict(column, picture(5, 10))["mask"]
+    found = predict(column, picture(5, 10), views="hflip", merge=merge)["view_spread"]
+    torch.testing.assert_close(found, (once - once.flip(-1)).abs() / 2)
+
+
+def test_the_spread_over_views_and_scales_is_that_of_all_of_them():
+    def forward(images):
+        level = 0.2 if images.shape[-1] == 8 else 0.7
+        sides = level + torch.linspace(-1, 1, images.shape[-1]).sign() * 0.1
+        return {"mask": torch.logit(sides).expand(len(images), images.shape[-2], -1)}
+
+    found = predict(forward, picture(8, 8), views="hflip", scales=[1.0, 2.0], merge="gmean")
+    wanted = np.std([0.1, 0.3, 0.6, 0.8])  # in the middle the two sides of a resized map mix
+    ends = found["view_spread"][:, [0, 1, 6, 7]]
+    torch.testing.assert_close(ends, torch.full((8, 4), wanted, dtype=torch.float32))
+    found = predict(forward, picture(8, 8), scales=[1.0, 2.0])["view_spread"]
+    torch.testing.assert_close(found, torch.full((8, 8), 0.25))
+
+
+def test_certain_views_that_disagree_have_the_largest_spread_and_equal_ones_none():
+    def certain(images):
+        left = torch.arange(images.shape[-1]) < images.shape[-1] / 2
+        logits = torch.where(left, 200.0, -200.0)
+        return {"mask": logits.expand(len(images), images.shape[-2], -1)}
+
+    assert (predict(certain, picture(4, 8), views="hflip")["view_spread"] == 0.5).all()
+    assert predict(brightness, picture(9, 8), views="d4")["view_spread"].max() < 1e-6
+
+
+def test_the_spread_is_blended_over_windows_as_a_variance():
+    def by_brightness(images):
+        width = images.shape[-1]
+        side = torch.where(torch.arange(width) < width / 2, 1.0, -1.0)
+        logits = side * images[:, 0].amin((1, 2))[:, None] / 50
+        return {"mask": logits[:, None].expand(-1, images.shape[-2], -1)}
+
+    image = torch.full((3, 8, 96), 50, dtype=torch.uint8)
+    image[:, :, 32:] = 100  # the first window has pixels of 50, the second has none
+    found = predict(by_brightness, image, views="hflip", overlap=32)["view_spread"]
+    spreads = [1 / (1 + math.exp(-logit)) - 0.5 for logit in (1, 2)]
+    torch.testing.assert_close(found[:, :32], torch.full((8, 32), spreads[0]))
+    torch.testing.assert_close(found[:, 64:], torch.full((8, 32), spreads[1]))
+    kernel = torch.hann_window(66, periodic=False)[1:-1] + 1e-3
+    share = kernel[:32] / (kernel[:32] + kernel[32:])  # of the second window
+    blended = ((1 - share) * spreads[0] ** 2 + share * spreads[1] ** 2).sqrt()
+    torch.testing.assert_close(found[:, 32:64], blended.expand(8, -1))
+
+
+def colours(images):
+    """An embedding of each pixel alone; neighbours of unlike colour are unlike."""
+    return {"mask": torch.zeros(images[:, 0].shape), "embedding": images.float() / 100}
+
+
+def affinity(image, **changes):
+    settings = {"embedding_loss": "discriminative"} | changes
+    return predict(colours, image, **settings)["embedding"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5), (32, 32), (33, 32), (100, 33), (65, 85)])
+@pytest.mark.parametrize("views", ["none", "hflip", "d4"])
+@pytest.mark.parametrize("kind", ["discriminative", "arcface"])
+def test_affinities_are_those_of_the_image_in_any_size_and_view(size, views, kind):
+    image = picture(*size)
+    found = affinity(image, views=views, max_size=32, overlap=1, embedding_loss=kind)
+    expected = neighbour_affinity(image.float() / 100, kind=kind)
+    assert ((expected > 0) & (expected < 1)).any() or size == (1, 1)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert (found[0, :, -1] == 0).all()
+    assert (found[1, -1] == 0).all()
+
+
+def test_affinities_are_averaged_over_views():
+    def across(images):
+        ramp = torch.linspace(0, 1, images.shape[-1]) ** 2 * 9
+        return {
+            "mask": torch.zeros(images[:, 0].shape),
+            "embedding": ramp.expand(len(images), 1, 4, 8),
+        }
+
+    settings = {"embedding_loss": "discriminative", "merge": "max"}
+    right = predict(across, picture(4, 8), **settings)["embedding"][0]
+    both = predict(across, picture(4, 8), views="hflip", **settings)["embedding"][0]
+    mirrored = right[:, :-1].flip(-1)
+    torch.testing.assert_close(both[:, :-1], (right[:, :-1] + mirrored) / 2)
+
+
+def test_affinities_of_resized_images_keep_their_place():
+    image = torch.zeros(3, 12, 20, dtype=torch.uint8)
+    image[0, 5:] = 255
+    image[1, :, 8:] = 255
+    for changes in ({"resize": 2.0}, {"scales": [2.0]}, {"scales": [1.0, 2.0]}):
+        found = affinity(image, **changes)
+        assert found.shape == (2, 12, 20)
+        lowest = found[1, :-1].argmin(0)
+        assert (lowest == 4).all()
+        assert (found[0, :, :-1].argmin(1) == 7).all()
+
+
+@pytest.mark.parametrize("head", ["mask", "empty", "embedding"])
 def test_no_number_is_never_hidden(head):
     def forward(images):
-        answers = ramps(images)
+        answers = ramps(images) | {"embedding": images.float()}
         if (images == 0).any():
             answers[head] = answers[head] * torch.nan
         return answers
@@ -199,8 +306,10 @@ def test_no_number_is_never_hidden(head):
     image = torch.ones(3, 64, 128, dtype=torch.uint8)
     image[:, 0, 0] = 0
     for merge in ("mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"):
-        found = predict(forward, image, merge=merge, views="d2", scales=[1.0, 0.5])[head]
-        assert torch.as_tensor(found).isnan().any(), merge
+        settings = {"merge": merge, "views": "d2", "scales": [1.0, 0.5]}
+        found = predict(forward, image, embedding_loss="discriminative", **settings)
+        assert torch.as_tensor(found[head]).isnan().any(), merge
+        assert found["view_spread"].isnan().any() == (head == "mask")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import pytest
 from src.probability_maps import (
     decode_probability,
     encode_probability,
+    encode_spread,
     merge_maps,
     merge_probabilities,
+    spread_of_maps,
 )
 
 MERGES = ["mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"]
@@ -25,6 +27,31 @@ def test_zero_and_one_are_exact():
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
         encode_probability(np.array([0.5, bad]))
+
+
+def test_a_spread_is_stored_in_steps_of_half_a_probability_s():
+    assert encode_spread(np.array([0, 0.25 / 510, 0.1, 0.5])).tolist() == [0, 0, 51, 255]
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        encode_spread(np.array([0.51]))
+
+
+def spread(groups):
+    return spread_of_maps([[np.full((1, 2), v, np.uint8) for v in one] for one in groups])[0, 1]
+
+
+def test_the_spread_of_groups_is_that_of_the_means_of_their_maps():
+    assert spread([[0], [255]]) == 255
+    assert spread([[10], [40], [70]]) == round(2 * 600**0.5) == 49
+    assert spread([[10, 30], [50, 90, 40]]) == 40  # of 20 and 60: what folds say is averaged first
+    assert spread([[10, 11], [12]]) == round(1.5)
+    assert spread([[17, 200]]) == 0
+    assert spread([[80]] * 3) == 0
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [[np.zeros((2, 2))], [np.zeros((2, 3))]]])
+def test_groups_without_maps_or_of_unlike_shape_are_refused(groups):
+    with pytest.raises(ValueError, match="groups of maps of one shape"):
+        spread_of_maps(groups)
 
 
 @pytest.mark.parametrize("merge", MERGES)

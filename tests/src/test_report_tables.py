@@ -1,11 +1,15 @@
 import pytest
 
+from src.bootstrap import METRICS as WITH_INTERVAL
 from src.report_tables import (
+    METRICS,
     ablation_markdown,
     ablation_rows,
     as_text,
     headline_markdown,
     headline_rows,
+    interval_rows,
+    metric_columns,
     pick_images,
     set_rows,
 )
@@ -41,6 +45,66 @@ def test_the_headline_has_a_row_per_metric_and_a_column_per_split():
     assert headline_markdown(splits, rows).splitlines()[2] == (
         "| Average precision at IoU 0.50 | ap50 | 0.5000 | – |"
     )
+
+
+def metric_row(split, metric, value, low="", high="", images="all"):
+    keys = ("split", "images", "metric", "value", "low", "high")
+    return dict(zip(keys, (split, images, metric, value, low, high), strict=True))
+
+
+def test_rows_of_all_metrics_show_their_interval():
+    rows = [
+        metric_row("oof", "images", "1200"),
+        metric_row("oof", "ap50", "0.5", "0.45", "0.551"),
+        metric_row("oof", "ap50", "0.25", "0.2", "0.3", images="clean"),
+        metric_row("oof", "f1_50", "1.0"),
+        metric_row("val", "ap50", "", "", ""),
+    ]
+    splits, shown = interval_rows(rows, "all")
+    assert splits == ["oof", "val"]
+    assert shown == [
+        ("ap50", "Average precision at IoU 0.50", ["0.5000 [0.4500, 0.5510]", "–"]),
+        ("f1_50", "F1 of objects matched at IoU 0.50", ["1.0000", "–"]),
+        ("images", "Images judged", ["1,200", "–"]),
+    ]
+    splits, shown = interval_rows(rows, "clean")
+    assert (splits, shown[0][2]) == (["oof"], ["0.2500 [0.2000, 0.3000]"])
+    assert interval_rows([], "all") == ([], [])
+
+
+def test_every_metric_with_an_interval_is_told_in_plain_words():
+    assert set(WITH_INTERVAL) <= METRICS.keys()
+    assert len(set(METRICS.values())) == len(METRICS)
+
+
+def test_the_columns_of_an_interval_are_no_metrics():
+    bounds = ["ap50_difference_low", "ap50_difference_high"]
+    assert metric_columns(["experiment", "changes", "ap50", "f1", *bounds]) == ["ap50", "f1"]
+
+
+def test_differences_show_their_interval_and_whether_it_holds_zero():
+    low, high = "ap50_difference_low", "ap50_difference_high"
+    rows = [
+        {"experiment": "baseline", "changes": "", "ap50": "0.5", "f1": "0.5", low: "", high: ""},
+        {"experiment": "sure", "changes": "", "ap50": "0.6", "f1": "0.5", low: "0.05", high: "0.2"},
+        {"experiment": "worse", "changes": "", "ap50": "0.4", "f1": "", low: "-0.2", high: "-0.05"},
+        {"experiment": "maybe", "changes": "", "ap50": "0.6", "f1": "", low: "-0.05", high: "0.2"},
+        {"experiment": "same", "changes": "", "ap50": "0.5", "f1": "", low: "0.0", high: "0.0"},
+        {"experiment": "lost", "changes": "", "ap50": "0.6", "f1": "", low: "", high: ""},
+    ]
+    columns = ["ap50", "f1"]
+    compared = ablation_rows(rows, columns)
+    assert [row.differences for row in compared] == [
+        ["", ""],
+        ["+0.1000 [+0.0500, +0.2000]", "+0.0000"],
+        ["-0.1000 [-0.2000, -0.0500]", ""],
+        ["+0.1000 [-0.0500, +0.2000] not sure", ""],
+        ["+0.0000 [+0.0000, +0.0000] not sure", ""],
+        ["+0.1000 no interval", ""],
+    ]
+    text = ablation_markdown(columns, compared)
+    assert "| sure |  | 0.6000 (+0.1000 [+0.0500, +0.2000]) | 0.5000 (+0.0000) |\n" in text
+    assert "95 % interval" in text
 
 
 def test_experiments_are_compared_with_the_first():

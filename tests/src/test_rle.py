@@ -87,6 +87,23 @@ def test_long_runs_are_encoded_as_pycocotools_does():
     assert_is_what_pycocotools_makes(instances)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_runs_about_the_limits_of_a_character_are_encoded_as_pycocotools_does(seed):
+    rng = np.random.default_rng(seed)
+    limits = np.concatenate([2**power + np.arange(-2, 3) for power in (4, 5, 9, 10, 14)])
+    lengths = rng.permutation(np.concatenate([limits, limits, [1, 2, 3]]))
+    labels = rng.integers(0, 4, lengths.size).astype(np.uint8)
+    assert_is_what_pycocotools_makes(np.repeat(labels, lengths)[None])
+
+
+@pytest.mark.parametrize("length", [2**19 - 1, 2**19, 2**24 - 1, 2**24])
+def test_very_long_runs_are_encoded_as_pycocotools_does(length):
+    instances = np.zeros((1, length + 5), np.uint8)
+    instances[0, [length, length + 2]] = 1  # the third run is short, the fifth as it comes
+    assert_is_what_pycocotools_makes(instances)
+    assert_is_what_pycocotools_makes(1 - instances)
+
+
 def test_one_object_with_every_pixel_has_one_run():
     objects = encode_instances(np.full((300, 200), 65535, np.uint16))
     assert objects.labels.tolist() == [65535]

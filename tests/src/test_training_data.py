@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from src.archive import ImageArchive, write_archive
 from src.augmentation import SETS, centre_crop, training_transform
 from src.contrast import equalise
-from src.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.distances import encode_distances, sqrt_area, two_nearest_distances, weight_planes
 from src.inside_distances import inside_distances
 from src.labels import IGNORE
 from src.training_data import (
@@ -17,7 +17,6 @@ from src.training_data import (
     plane_names,
     resized,
     training_target,
-    weight_planes,
 )
 
 ALL_HEADS = ["mask", "border", "contact", "boundary_distance", "embedding", "empty"]

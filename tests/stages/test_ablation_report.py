@@ -71,13 +71,48 @@ def write_split(data, split, prefix):
     (data / f"evaluation/precision_recall_{split}.csv").write_text(curve)
 
 
+KINDS = ("missed", "merged", "split", "poor_outline", "duplicate", "spurious", "score_order")
+SIZES = "size,7 to 14 px,0,0,\nsize,14 to 20 px,30,15,0.5\n"
+PLACES = "at_edge,no,30,15,0.5\nneighbour_distance,none,30,15,0.5\nsmall_object,none such,0,0,\n"
+
+
+def write_errors(data, split, prefix):
+    """Write what `write_split` makes of them: b and c miss an object, b has a wrong detection."""
+    b, c = f"{prefix}/b", f"{prefix}/c"
+    fixes = "".join(f"{kind},2,0.8,0.25\n" for kind in KINDS)
+    tables = {
+        "objects": "name,truth_id,outcome,detection\n"
+        f"{prefix}/a,1,found,0\n{b},2,missed,-1\n{c},3,found,2\n{c},4,missed,-1\n",
+        "detections": f"name,detection,kind,truth_id\n{b},1,spurious,-1\n",
+        "recall": f"question,bin,objects,found,recall\n{SIZES}{PLACES}"
+        "neighbour_size,none,30,15,0.5\ngroup,g,30,15,0.5\n",
+        "precision": f"question,bin,detections,right,precision\n{SIZES}",
+        "fixes": f"kind,count,ap50_if_fixed,regained\nnone,0,0.7,0\n{fixes}",
+        "worst": f"kind,place,name,errors,share\nall,1,{b},2,0.5\nmissed,1,{b},1,0.5\n"
+        f"missed,2,{c},1,0.5\nspurious,1,{b},1,1\n",
+    }
+    for name, text in tables.items():
+        (data / f"errors/{name}_{split}.csv").write_text(text)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     data = tmp_path_factory.mktemp("report")
-    for name in ("prepared", "predictions", "evaluation", "models/main/fold0", "models/main/fold1"):
+    folders = "prepared predictions evaluation errors search models/main/fold0 models/main/fold1"
+    for name in folders.split():
         (data / name).mkdir(parents=True)
-    write_split(data, "oof", "train")
-    write_split(data, "val", "val")
+    for split, prefix in (("oof", "train"), ("val", "val")):
+        write_split(data, split, prefix)
+        write_errors(data, split, prefix)
+    (data / "evaluation/metrics.csv").write_text(
+        "split,images,metric,value,low,high\n"
+        "oof,all,ap50,0.625,0.5123,0.7123\nval,all,ap50,0.4321,,\n"
+        "val,all,sq,0.8765,0.8001,0.9002\nval,clean,ap50,0.4444,0.3001,0.5002\n"
+    )
+    (data / "predictions/reliability.csv").write_text(
+        "split,bin,count,mean_score,hit_rate\noof,0,4,0.05,0.25\noof,1,0,,\nval,9,2,0.95,1\n"
+    )
+    (data / "search/chosen.json").write_text('{"metric": "ap50", "all": {}, "folds": {}}')
     names = [f"{prefix}/{name}" for prefix in ("train", "val") for name in NAMES]
     photos = [(name, np.full((24, 24, 3), 90, np.uint8)) for name in names]
     write_archive(data / "prepared/images.zip", photos)
@@ -105,7 +140,8 @@ def prepared(tmp_path_factory):
     for fold in (0, 1):
         (data / f"models/main/fold{fold}/curve.csv").write_text(curve)
     metrics = {"oof.ap50": 0.625, "oof.images": 3, "val.ap50": 0.4321, "val.ap50_small": None}
-    (data / "metrics.json").write_text(json.dumps(metrics | {"val.images": 3}))
+    metrics |= {"val.images": 3, "val.ap50_clean": 0.4444}
+    (data / "metrics.json").write_text(json.dumps(metrics))
     (data / "ablation.csv").write_text(
         "experiment,changes,val.ap50\nbaseline,,0.4321\nwide <gap>,loss.w0=50,0.5432\n"
     )
@@ -114,8 +150,8 @@ def prepared(tmp_path_factory):
 
 
 def run(data, reports="reports"):
-    inputs = ("prepared", "weight_maps.zip", "models", "predictions", "evaluation")
-    paths = [str(data / name) for name in (*inputs, "metrics.json", "ablation.csv")]
+    inputs = "prepared weight_maps.zip models predictions evaluation errors search"
+    paths = [str(data / name) for name in [*inputs.split(), "metrics.json", "ablation.csv"]]
     main([*paths, str(data / reports), "--params", str(data / "params.yaml")])
 
 
@@ -168,6 +204,91 @@ def test_the_page_shows_the_scores(page):
     assert "1 file was rejected" in text
 
 
+def test_a_score_is_shown_with_its_interval_where_there_is_one(report):
+    html = (report / "index.html").read_text()
+    for number, interval in (("0.6250", "[0.5123, 0.7123]"), ("0.4444", "[0.3001, 0.5002]")):
+        assert f'{number}<span class="interval">{interval}</span>' in html
+    assert html.count('class="interval">[') == 4  # ap50 on its card and in the table; clean; sq
+    assert "0.8765" in html.split("1 further metrics")[1].split("</details>")[0]
+    assert "| ap50 | 0.6250 [0.5123, 0.7123] | 0.4321 |" in (report / "results.md").read_text()
+
+
+def test_every_kind_of_error_is_shown_close_up(report):
+    html = (report / "index.html").read_text()
+    errors = html.split('<section id="errors">')[1].split("</section>")[0]
+    assert "<b>val</b>" in errors
+    missed, spurious = errors.split("<h3>Missed objects</h3>")[1].split("<h3>Spurious")
+    assert missed.count("<figure>") == 2
+    assert spurious.count("<figure>") == 1
+    assert "1 here, 50.0 % of all" in missed
+    assert "Merged objects</h3>" not in errors
+    picture = read(report / "figures/error_val_missed_2.png")
+    assert (picture[20, 26] == COLOURS["fn"]).all()  # the right object of image c
+    assert (picture[20, 2:22] == 90).all()  # the left one is found
+    picture = read(report / "figures/error_val_spurious_1.png")
+    assert (picture[20, 26] == COLOURS["fp"]).all()
+
+
+def test_images_with_most_errors_are_shown_of_both_splits(report):
+    html = (report / "index.html").read_text()
+    for split in ("oof", "val"):
+        text = (
+            html.split(f"<h3>{split}: most errors</h3>")[1].split("</section>")[0].split("<h3>")[0]
+        )
+        assert text.count("<figure>") == 1
+        assert "0 right, 1 wrong, 1 missed" in text
+
+
+def test_charts_of_errors_and_scores_are_drawn(report):
+    for name in ("fixes", "rates", "reliability"):
+        assert cv2.imread(str(report / f"figures/{name}.png")) is not None
+    assert not (report / "figures/feature_importance.png").exists()
+    assert "What the search chose" not in (report / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def other(prepared, tmp_path_factory):
+    """A search, a second level whose scores are no probabilities, nothing lost, intervals."""
+    data = tmp_path_factory.mktemp("other") / "data"
+    shutil.copytree(prepared, data)
+    chosen = {"metric": "f1_50", "all": {"threshold": 0.35}, "folds": {"0": {"threshold": 0.45}}}
+    (data / "search/chosen.json").write_text(json.dumps(chosen))
+    (data / "predictions/second_level").mkdir()
+    (data / "predictions/second_level/importance.csv").write_text("feature,gain\narea,1.0\n")
+    (data / "predictions/reliability.csv").write_text("split,bin,count,mean_score,hit_rate\n")
+    for split in ("oof", "val"):
+        rows = "".join(f"{kind},0,1.0,\n" for kind in ("none", *KINDS))
+        path = data / f"errors/fixes_{split}.csv"
+        path.write_text(f"kind,count,ap50_if_fixed,regained\n{rows}")
+    (data / "ablation.csv").write_text(
+        "experiment,changes,val.ap50,val.ap50_difference_low,val.ap50_difference_high\n"
+        "baseline,,0.4,,\nsure,a=1,0.5,0.05,0.15\nunsure,a=2,0.41,-0.02,0.04\nold,a=3,0.3,,\n"
+    )
+    run(data)
+    return data / "reports"
+
+
+def test_what_was_chosen_and_learnt_is_shown_where_it_was(other):
+    html = (other / "index.html").read_text()
+    section = html.split("What the search chose")[1].split("</section>")[0]
+    for text in ("f1_50", "threshold", "0.35", "fold 0", "0.45"):
+        assert text in section
+    assert (other / "figures/feature_importance.png").is_file()
+
+
+def test_charts_that_would_be_empty_are_left_out(other):
+    assert not (other / "figures/reliability.png").exists()
+    assert not (other / "figures/fixes.png").exists()
+    assert (other / "figures/rates.png").exists()
+
+
+def test_intervals_of_differences_are_shown(other):
+    text = " ".join(" ".join(Page((other / "index.html").read_text()).texts).split())
+    assert "val.ap50_difference_low" not in text
+    assert "+0.1000 [+0.0500, +0.1500]" in text
+    assert "+0.0100 not sure [-0.0200, +0.0400]" in text
+
+
 def test_a_file_name_is_text_never_html(page):
     assert "script" not in page.tags
     assert EVIL in "".join(page.texts)
@@ -207,7 +328,7 @@ def test_the_most_crowded_train_image_shows_the_weights(report):
 
 def test_tables_are_written_as_markdown(report):
     results = (report / "results.md").read_text()
-    assert "| Average precision at IoU 0.50 | ap50 | 0.6250 | 0.4321 |" in results
+    assert "| Average precision at IoU 0.50 | ap50 | 0.6250 [" in results
     ablation = (report / "ablation.md").read_text()
     assert "| wide &lt;gap> | loss.w0=50 | 0.5432 (+0.1111) |" in ablation
 
@@ -245,6 +366,8 @@ def test_a_set_without_val_and_without_experiments(data):
         ("ablation.csv", "experiment,changes,ap50\na,,x\n", "ablation.csv: could not convert"),
         ("ablation.csv", "ap50\n0.5\n", "ablation.csv: has no column changes, experiment"),
         ("evaluation/detections_oof.parquet", None, "detections_oof.parquet: no such file"),
+        ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column high, images, low"),
+        ("search/chosen.json", None, "chosen.json: no such file"),
         ("params.yaml", PARAMS.replace("scale: 2", "scale: 0"), "report.scale: .* got 0"),
         ("params.yaml", PARAMS.replace("  main:", "  gone:"), "models/gone/fold0/curve.csv"),
     ],

@@ -1,4 +1,6 @@
+import functools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -42,27 +44,37 @@ SIZE = (128, 128)
 
 def write_model(folder, seed, moved=0.0, **changes):
     folder.mkdir(parents=True, exist_ok=True)
+    save_model(folder, random_network(seed, moved), NETWORK | FED | changes)
+
+
+@functools.cache
+def random_network(seed, moved):
     torch.manual_seed(seed)
     network = build_model(**NETWORK, encoder_weights=None)
     for key, value in network.state_dict().items():
         if key.endswith("running_mean"):
             value += moved
-    save_model(folder, network, NETWORK | FED | changes)
+    return network
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """Folder of images, tables and two networks, and the weights of their soup."""
+    root, rng = tmp_path_factory.mktemp("soup"), np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (*SIZE, 3), np.uint8) for name in FOLDS}
+    write_archive(root / "prepared/images.zip", images.items())
+    table = pd.DataFrame({"name": list(FOLDS), "z": [0.0, 1.0, 2.0, 0.5]})
+    table.to_csv(root / "prepared/images.csv", index=False)
+    pd.DataFrame(FOLDS.items(), columns=["name", "fold"]).to_csv(root / "folds.csv", index=False)
+    for seed, member in enumerate(["one", "two"]):
+        write_model(root / f"models/{member}/fold0", seed, moved=float(seed))
+    return root, run(root)
 
 
 @pytest.fixture
-def data(tmp_path):
-    rng = np.random.default_rng(0)
-    images = {name: rng.integers(0, 256, (*SIZE, 3), np.uint8) for name in FOLDS}
-    write_archive(tmp_path / "prepared/images.zip", images.items())
-    table = pd.DataFrame({"name": list(FOLDS), "z": [0.0, 1.0, 2.0, 0.5]})
-    table.to_csv(tmp_path / "prepared/images.csv", index=False)
-    pd.DataFrame(FOLDS.items(), columns=["name", "fold"]).to_csv(
-        tmp_path / "folds.csv", index=False
-    )
-    for seed, member in enumerate(["one", "two"]):
-        write_model(tmp_path / f"models/{member}/fold0", seed, moved=float(seed))
-    return tmp_path
+def data(untouched, tmp_path):
+    without = shutil.ignore_patterns("out")
+    return shutil.copytree(untouched[0], tmp_path / "data", ignore=without)
 
 
 def run(data, soups=None, fold=0, name="mix"):
@@ -83,8 +95,9 @@ def is_statistic(key):
     return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def test_the_weights_are_the_mean_of_the_members_weights(data):
-    found, one, two = run(data), parts(data, "one"), parts(data, "two")
+def test_the_weights_are_the_mean_of_the_members_weights(untouched):
+    data, found = untouched
+    one, two = parts(data, "one"), parts(data, "two")
     assert found.keys() == one.keys()
     for key in found:
         if not is_statistic(key):
@@ -92,8 +105,8 @@ def test_the_weights_are_the_mean_of_the_members_weights(data):
     assert any((one[key] != two[key]).any() for key in found)
 
 
-def test_the_description_is_that_of_the_members_and_the_network_loads(data):
-    run(data)
+def test_the_description_is_that_of_the_members_and_the_network_loads(untouched):
+    data, _ = untouched
     assert json.loads((data / "out/model.json").read_text()) == NETWORK | FED
     assert load_model(data / "out")[1] == NETWORK | FED
 
@@ -115,8 +128,8 @@ def first_statistics(data, names):
     return key, seen[0].mean((0, 2, 3)), seen[0].var((0, 2, 3))
 
 
-def test_statistics_are_measured_on_all_folds_but_the_one_left_out(data):
-    found = run(data)
+def test_statistics_are_measured_on_all_folds_but_the_one_left_out(untouched):
+    data, found = untouched
     key, mean, variance = first_statistics(data, ["train/b", "train/c", "train/d"])
     torch.testing.assert_close(found[f"{key}.running_mean"], mean, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[f"{key}.running_var"], variance, rtol=1e-4, atol=1e-5)
@@ -124,8 +137,8 @@ def test_statistics_are_measured_on_all_folds_but_the_one_left_out(data):
     assert not torch.allclose(found[f"{key}.running_mean"], mean, rtol=1e-4, atol=1e-5)
 
 
-def test_the_left_out_images_change_nothing(data):
-    before = run(data)
+def test_the_left_out_images_change_nothing(untouched, data):
+    before = untouched[1]
     images = average_models.ImageArchive(data / "prepared/images.zip")
     changed = {n: images.read(n) for n in FOLDS} | {"train/a": np.zeros((9, 5, 3), np.uint8)}
     write_archive(data / "prepared/images.zip", changed.items())
@@ -136,8 +149,8 @@ def test_the_left_out_images_change_nothing(data):
 @pytest.mark.parametrize(
     "fed", [{"clahe": 3.0}, {"resize": 0.5}, {"depth_range": [0.0, 1.0]}, {"mean": [0.2] * 3}]
 )
-def test_images_are_fed_as_the_description_says(data, fed):
-    before = run(data)
+def test_images_are_fed_as_the_description_says(untouched, data, fed):
+    before = untouched[1]
     for seed, member in enumerate(["one", "two"]):
         write_model(data / f"models/{member}/fold0", seed, moved=float(seed), **fed)
     after = run(data)

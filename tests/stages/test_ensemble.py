@@ -13,23 +13,26 @@ SPLITS = {"val": ["val/a"], "test": []}
 FOLDS = {"train/a": 0, "train/b": 1, "train/c": 2}
 
 
-def write_predictions(root, name, values, heads=("mask",)):
+def write_predictions(root, name, values, heads=("mask",), spreads=()):
     """Write what two folds predicted: constant maps and numbers, each fold's values in a row."""
+    kinds = {*heads, *(f"{spread}_spread" for spread in spreads)}
     for fold, (oof, val) in enumerate(zip(values[::2], values[1::2], strict=True)):
         folder = root / f"probabilities/{name}/fold{fold}"
         names = {"oof": ["train/a", "train/b"][fold : fold + 1]} | SPLITS
         for split, of_split in names.items():
             value = oof if split == "oof" else val
-            for head in set(heads) - {"empty"}:
-                file = f"{split}.zip" if head == "mask" else f"{split}_{head}.zip"
-                maps = [(one, np.full((2, 3), value, np.uint8)) for one in of_split]
+            for kind in kinds - {"empty"}:
+                file = f"{split}.zip" if kind == "mask" else f"{split}_{kind}.zip"
+                shape = (2, 3, 3) if kind == "embedding" else (2, 3)
+                maps = [(one, np.full(shape, value, np.uint8)) for one in of_split]
                 write_archive(folder / file, maps)
             if "empty" in heads:
                 table = pd.DataFrame(
                     {"name": of_split, "probability": [value / 255] * len(of_split)}
                 )
                 table.to_csv(folder / f"{split}_empty.csv", index=False)
-        (folder / "maps.json").write_text(json.dumps({"heads": list(heads)}))
+        listed = {"heads": list(heads)} | ({"spreads": list(spreads)} if spreads else {})
+        (folder / "maps.json").write_text(json.dumps(listed))
 
 
 @pytest.fixture
@@ -58,13 +61,19 @@ def run(data, merge="mean", folds=(0, 1), members=("main", "other"), weights=Non
 
 def values(data, suffix=""):
     archives = [ImageArchive(data / f"out/{s}{suffix}.zip") for s in ("oof", "val", "test")]
-    return {name: archive.read(name)[0, 0] for archive in archives for name in archive.names}
+    return {
+        name: archive.read(name)[0, 0].tolist() for archive in archives for name in archive.names
+    }
+
+
+def listed(data):
+    return json.loads((data / "out/maps.json").read_text())
 
 
 def test_out_of_fold_maps_come_from_the_fold_that_left_the_image_out(data):
     assert run(data) == {"train/a": 40, "train/b": 70, "val/a": (20 + 50 + 80 + 110) / 4}
-    assert json.loads((data / "out/maps.json").read_text()) == {"heads": ["mask"]}
-    assert len(list((data / "out").iterdir())) == 4
+    assert listed(data) == {"heads": ["mask"], "spreads": ["member"]}
+    assert len(list((data / "out").iterdir())) == 7
 
 
 def test_images_of_folds_that_are_not_trained_have_no_map(data):
@@ -105,7 +114,7 @@ def test_a_head_is_merged_over_the_networks_that_have_it(data):
     assert values(data, "_border") == {"train/a": 70, "train/b": 100, "val/a": 95}
     assert values(data, "_contact")["train/a"] == (70 + 2 * 130) / 3
     heads = ["mask", "border", "contact", "empty"]
-    assert json.loads((data / "out/maps.json").read_text()) == {"heads": heads}
+    assert listed(data)["heads"] == heads
 
 
 def test_values_that_are_no_probability_are_averaged_whatever_the_merge(data):
@@ -113,6 +122,52 @@ def test_values_that_are_no_probability_are_averaged_whatever_the_merge(data):
         write_predictions(data, name, of_name, ["mask", "boundary_distance"])
     assert run(data, merge="max")["train/a"] == 70
     assert values(data, "_boundary_distance") == {"train/a": 40, "train/b": 70, "val/a": 65}
+
+
+def test_affinities_are_averaged_plane_by_plane_whatever_the_merge(data):
+    write_predictions(data, "main", [10, 20, 40, 50], ["mask", "embedding"])
+    write_predictions(data, "other", [70, 80, 100, 110], ["mask", "embedding"])
+    for name, planes in {"main": (10, 0, 0), "other": (70, 255, 0)}.items():
+        path = data / f"probabilities/{name}/fold0/oof_embedding.zip"
+        write_archive(path, [("train/a", np.full((2, 3, 3), planes, np.uint8))])
+    run(data, merge="max", weights={"main": 3.0})
+    assert values(data, "_embedding")["train/a"] == [25, round(255 / 4), 0]
+    assert listed(data)["heads"] == ["mask", "embedding"]
+
+
+def test_the_spread_over_members_is_that_of_the_means_of_their_folds(data):
+    write_predictions(data, "mix", [130, 140, 160, 170])
+    run(data, soups={"mix": ["main"]}, weights={"main": 5.0, "mix": 0.1}, merge="max")
+    of_val = np.std([(20 + 50) / 2, (80 + 110) / 2, (140 + 170) / 2])
+    assert values(data, "_member_spread") == {
+        "train/a": round(2 * np.std([10, 70, 130])),
+        "train/b": round(2 * np.std([40, 100, 160])),
+        "val/a": round(2 * of_val),
+    }
+
+
+def test_members_of_weight_0_and_folds_of_one_member_make_no_spread(data):
+    run(data, weights={"main": 0})
+    assert listed(data)["spreads"] == []
+    assert not list((data / "out").glob("*spread*"))
+
+
+def test_the_spread_over_views_is_averaged_by_weight_over_the_networks_of_the_image(data):
+    write_predictions(data, "main", [10, 20, 40, 50], spreads=["view"])
+    write_predictions(data, "other", [70, 80, 100, 110], spreads=["view"])
+    run(data, weights={"main": 3.0}, merge="gmean")
+    assert listed(data)["spreads"] == ["view", "member"]
+    of_val = round((3 * (20 + 50) + 80 + 110) / 8)
+    assert values(data, "_view_spread") == {"train/a": 25, "train/b": 55, "val/a": of_val}
+
+
+def test_a_spread_over_views_that_one_network_lacks_is_left_out(data):
+    write_predictions(data, "main", [10, 20, 40, 50], spreads=["view"])
+    run(data)
+    assert listed(data)["spreads"] == ["member"]
+    run(data, weights={"other": 0})
+    assert listed(data)["spreads"] == ["view"]
+    assert values(data, "_view_spread") == {"train/a": 10, "train/b": 40, "val/a": 35}
 
 
 def test_numbers_are_merged_as_maps_are(data):
@@ -129,9 +184,14 @@ def test_numbers_are_merged_as_maps_are(data):
     assert len(tables["test"]) == 0
 
 
-@pytest.mark.parametrize("file", ["val.zip", "maps.json", "val_border.zip", "oof_empty.csv"])
+MISSING = ["val.zip", "maps.json", "val_border.zip", "oof_empty.csv", "test_view_spread.zip"]
+
+
+@pytest.mark.parametrize("file", MISSING)
 def test_a_missing_file_is_never_passed_over(data, file):
-    write_predictions(data, "other", [70, 80, 100, 110], ["mask", "border", "empty"])
+    write_predictions(data, "main", [10, 20, 40, 50], spreads=["view"])
+    heads = ["mask", "border", "empty"]
+    write_predictions(data, "other", [70, 80, 100, 110], heads, ["view"])
     (data / f"probabilities/other/fold1/{file}").unlink()
     with pytest.raises(InputError, match=f"other/fold1/{file}: no such"):
         run(data)

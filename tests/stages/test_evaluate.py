@@ -6,7 +6,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.errors import InputError
-from stages.evaluate import main
+from stages.evaluate import TABLES, main
 
 PARAMS = """\
 split_folds:
@@ -16,6 +16,17 @@ split_folds:
   seed: 1
 evaluate:
   max_detections: 100
+  resamples: 200
+  seed: 0
+"""
+LISTED = """\
+name,split,group
+test/a,test,val/a
+train/a,train,train/a
+train/b,train,shared
+train/c,train,train/c
+val/a,val,val/a
+val/b,val,shared
 """
 
 
@@ -62,6 +73,7 @@ def data(tmp_path):
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "prepared/images.csv").write_text(LISTED)
     (tmp_path / "folds.csv").write_text("name,fold\ntrain/a,0\ntrain/b,0\ntrain/c,1\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
     return tmp_path
@@ -77,6 +89,13 @@ def change(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def metric_table(data):
+    """Rows of metrics.csv by split, images and metric: value, low and high as text."""
+    table = pd.read_csv(data / "evaluation/metrics.csv", dtype=str, keep_default_na=False)
+    table = table.set_index(["split", "images", "metric"])[["value", "low", "high"]]
+    return {key: tuple(row) for key, row in zip(table.index, table.to_numpy(), strict=True)}
+
+
 def test_metrics_are_those_worked_out_by_hand(data):
     metrics = run(data)
     # 0.9 right (IoU exactly 0.5), 0.75 wrong, 0.5 right: precision 1, then 2 of 3
@@ -86,6 +105,10 @@ def test_metrics_are_those_worked_out_by_hand(data):
     assert metrics["oof.precision_50"] == 0.666667
     assert metrics["oof.recall_50"] == 1
     assert metrics["oof.dice_mean"] == round((2 * 300 / 700 + 0) / 2, 6)
+    assert metrics["oof.iou_mean"] == round((300 / 400 + 0) / 2, 6)
+    # one wrong image; of the other 2 of 2 at IoU 0.5, then 1 of 3
+    assert metrics["oof.detection_accuracy"] == round((1 + 9 / 3) / 10 / 2, 6)
+    assert metrics["oof.pq"] == 0.4  # IoU 1; 2 wrong, as IoU 0.5 is not above it, and 1 missed
     assert [metrics[f"oof.{key}"] for key in ("images", "objects", "detections")] == [2, 2, 3]
 
 
@@ -96,12 +119,70 @@ def test_what_is_undefined_is_null(data):
     for key in ("ap50", "ar50", "ap", "precision_50", "recall_50"):
         assert metrics[f"val.{key}"] is None
     assert (metrics["val.f1_50"], metrics["val.dice_mean"]) == (1, 1)
+    assert metric_table(data)["val", "all", "ap50"] == ("", "", "")
+
+
+def test_the_headline_is_short_and_the_table_has_every_metric(data):
+    metrics, rows = run(data), metric_table(data)
+    assert not {"ar", "ar50_small", "ap_coco_large", "sq"} & {key[4:] for key in metrics}
+    for key, value in metrics.items():
+        split, _, name = key.partition(".")
+        images = "clean" if name.endswith("_clean") else "all"
+        text = rows[split, images, name.removesuffix("_clean")][0]
+        assert text == ("" if value is None else str(value)), key
+    for name in ("ar", "ar50_small", "ap_coco_large", "sq", "rq", "f1_histogram_50"):
+        assert ("oof", "all", name) in rows
+    assert rows["oof", "all", "detections"] == ("3", "", "")
+
+
+def test_intervals_come_from_drawing_groups(data):
+    run(data)
+    rows = metric_table(data)
+    assert rows["oof", "all", "dice_mean"] == ("0.428571", "0.0", "0.857143")
+    assert rows["oof", "all", "recall_50"] == ("1.0", "1.0", "1.0")  # undefined draws left out
+    assert rows["oof", "all", "ap50_large"][1:] == ("", "")
+    listed = data / "prepared/images.csv"
+    listed.write_text(LISTED.replace("train/a,train,train/a", "train/a,train,shared"))
+    run(data)
+    assert metric_table(data)["oof", "all", "dice_mean"] == ("0.428571", "", "")  # one group
+
+
+def test_clean_are_the_images_whose_group_was_not_trained_on(data):
+    truths = [truth(21, 1, TOP), truth(22, 2, TOP)]
+    val = {"images": [image(1, "val/a"), image(2, "val/b")], "annotations": truths}
+    change(data / "prepared/truth_val.json", **val)
+    found_in_a, wrong_in_b = found(1, TOP, 0.5), found(2, BOTTOM, 0.5)
+    (data / "predictions/val.json").write_text(json.dumps([wrong_in_b, found_in_a]))
+    metrics, rows = run(data), metric_table(data)
+    assert (metrics["val.f1_50"], metrics["val.f1_50_clean"]) == (0.5, 1)
+    assert (metrics["val.images"], metrics["val.images_clean"]) == (2, 1)
+    assert metrics["val.ap50_clean"] == 1
+    assert rows["val", "clean", "objects"] == ("1", "", "")
+    assert rows["oof", "clean", "f1_50"] == rows["oof", "all", "f1_50"]
+    images = pd.read_csv(data / "evaluation/images_val.csv")
+    assert images["clean"].tolist() == [True, False]
+    assert images["group"].tolist() == ["val/a", "shared"]
+
+
+def test_a_val_without_clean_images_has_no_clean_score(data):
+    listed = data / "prepared/images.csv"
+    listed.write_text(LISTED.replace("val/a,val,val/a", "val/a,val,shared"))
+    metrics = run(data)
+    assert (metrics["val.images_clean"], metrics["val.f1_50_clean"]) == (0, None)
+    assert metric_table(data)["val", "clean", "images"] == ("0", "", "")
+
+
+def test_the_calibration_error_is_passed_on_where_it_was_measured(data):
+    assert run(data)["oof.ece"] is None
+    (data / "predictions/calibration.json").write_text('{"oof.ece": 0.0625, "val.ece": null}')
+    metrics = run(data)
+    assert (metrics["oof.ece"], metrics["val.ece"]) == (0.0625, None)
 
 
 def test_tables_tell_every_image_and_detection(data):
     run(data)
-    images = pd.read_csv(data / "evaluation/images_oof.csv")
-    assert images.to_dict("list") == {
+    images = pd.read_csv(data / "evaluation/images_oof.csv").to_dict("list")
+    expected = {
         "name": ["train/a", "train/b"],
         "image_id": [2, 1],
         "objects": [0, 2],
@@ -111,17 +192,32 @@ def test_tables_tell_every_image_and_detection(data):
         "fn": [0, 0],
         "f1_50": [0.0, 1.0],
         "dice": [0.0, 0.857143],
+        "iou": [0.0, 0.75],
+        "tp_75": [0, 1],
+        "fp_75": [1, 1],
+        "group": ["train/a", "shared"],
+        "clean": [True, True],
     }
-    detections = pd.read_parquet(data / "evaluation/detections_oof.parquet")
-    assert detections.to_dict("list") == {
+    assert {key: images[key] for key in expected} == expected
+    detections = pd.read_parquet(data / "evaluation/detections_oof.parquet").to_dict("list")
+    expected = {
         "image_id": [1, 2, 1],
         "name": ["train/b", "train/a", "train/b"],
+        "group": ["shared", "train/a", "shared"],
         "detection": [0, 1, 2],
         "score": [0.5, 0.75, 0.9],
         "tp": [True, False, True],
         "ignored": [False, False, False],
         "truth_id": [12, -1, 11],
         "iou": [1.0, 0.0, 0.5],
+        "tp_50": [True, False, True],
+        "tp_55": [True, False, False],
+        "tp_95": [True, False, False],
+    }
+    assert {key: detections[key] for key in expected} == expected
+    assert set(detections) - set(expected) == {
+        *(f"tp_{percent}" for percent in range(60, 95, 5)),
+        *(f"ignored_{percent}" for percent in range(50, 100, 5)),
     }
 
 
@@ -137,8 +233,12 @@ def test_a_set_without_val_has_no_val_keys_and_empty_tables(data):
     change(data / "prepared/truth_val.json", images=[], categories=[])
     (data / "predictions/val.json").unlink()
     assert {key.partition(".")[0] for key in run(data)} == {"oof"}
-    assert len(pd.read_csv(data / "evaluation/images_val.csv").columns) == 9
-    assert pd.read_parquet(data / "evaluation/detections_val.parquet").empty
+    for split in ("oof", "val"):
+        images = pd.read_csv(data / f"evaluation/images_{split}.csv")
+        detections = pd.read_parquet(data / f"evaluation/detections_{split}.parquet")
+        assert images.empty == detections.empty == (split == "val")
+        assert list(images) == TABLES["images"]
+        assert list(detections) == TABLES["detections"]
 
 
 def test_folds_that_were_not_trained_are_not_judged(data):
@@ -174,7 +274,10 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(data, pr
     assert not (data / "reports").exists()
 
 
-@pytest.mark.parametrize("name", ["predictions/val.json", "prepared/truth_train.json", "folds.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["predictions/val.json", "prepared/truth_train.json", "prepared/images.csv", "folds.csv"],
+)
 def test_a_missing_file_is_named(data, name):
     (data / name).unlink()
     with pytest.raises(InputError, match=f"{name}: no such file"):
@@ -184,4 +287,13 @@ def test_a_missing_file_is_named(data, name):
 def test_a_table_that_does_not_tell_folds_is_refused(data):
     (data / "folds.csv").write_text("image,fold\n")
     with pytest.raises(InputError, match="are not name,fold"):
+        run(data)
+
+
+def test_images_without_a_group_are_refused(data):
+    (data / "prepared/images.csv").write_text(LISTED.replace("train/b,", "train/d,"))
+    with pytest.raises(InputError, match="images.csv does not list every image of the truth"):
+        run(data)
+    (data / "prepared/images.csv").write_text("name,split\n")
+    with pytest.raises(InputError, match="are not name,split,group; run prepare_masks"):
         run(data)

@@ -1,33 +1,66 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
 from src.archive import write_archive
+from src.candidate_features import FEATURES
 from src.errors import InputError
 from src.rle import decode
 from stages import postprocess
 
 PARAMS = {
+    "method": "threshold",
     "threshold": 0.5,
+    "layers": [0.3, 0.7],
+    "seeds": "mask",
+    "seed_threshold": 0.5,
+    "seed_area": 0,
+    "link_threshold": 0.5,
     "connectivity": 4,
+    "white_speckle": 0,
+    "black_speckle": 0,
     "max_hole": 0,
+    "erode": 0,
     "min_area": 3,
+    "max_area": 0,
     "dilate": 0,
+    "empty_threshold": 0.0,
     "hull_low": 0.1,
     "hull_high": 0.0,
     "hull_rows": 1.0,
     "hull_min_area": 1.0,
 }
+INTEGERS = ["height", "width", "area", "parent"]
+INTEGERS += ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
+SPLITS = ("oof", "val", "test")
+
+
+def write_ensemble(root, heads=("mask",), spreads=None, **maps):
+    """Write archives, by "<split>" or "<split>_<head>"; of the mask empty ones where not given."""
+    folder = root / "in"
+    for part in {**dict.fromkeys(SPLITS, []), **maps}:
+        write_archive(folder / f"{part}.zip", maps.get(part, []))
+    stored = {"heads": list(heads)} | ({} if spreads is None else {"spreads": spreads})
+    (folder / "maps.json").write_text(json.dumps(stored))
+
+
+def postprocess_all(root, folds="name,fold\n", chosen=None, **changes):
+    (root / "folds.csv").write_text(folds)
+    if chosen is not None:
+        (root / "search").mkdir(exist_ok=True)
+        (root / "search/chosen.json").write_text(json.dumps(chosen))
+    YAML().dump({"postprocess": PARAMS | changes}, root / "params.yaml")
+    places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
+    postprocess.main([*places, "--params", str(root / "params.yaml")])
+    return {split: pd.read_parquet(root / f"out/{split}.parquet") for split in SPLITS}
 
 
 def run(root, maps, **changes):
-    for split in ("oof", "val", "test"):
-        write_archive(root / f"in/{split}.zip", maps if split == "val" else [])
-    YAML().dump({"postprocess": PARAMS | changes}, root / "params.yaml")
-    params = ["--params", str(root / "params.yaml")]
-    postprocess.main([str(root / "in"), str(root / "out"), *params])
-    return {s: pd.read_parquet(root / f"out/{s}.parquet") for s in ("oof", "val", "test")}
+    write_ensemble(root, val=maps)
+    return postprocess_all(root, **changes)
 
 
 @pytest.fixture
@@ -51,6 +84,10 @@ def test_each_object_is_a_row_with_its_mask_and_measures(tmp_path, probability):
         table["mean_probability"], [(5 * 204 + 255) / 6 / 255, (153 * 2 + 128) / 3 / 255]
     )
     np.testing.assert_allclose(table["max_probability"], [1, 0.6])
+    assert table["threshold"].tolist() == [0.5, 0.5]
+    assert table["parent"].tolist() == [-1, -1]
+    assert table["perimeter"].tolist() == [10, 8]
+    assert table["edge_distance"].tolist() == [1, 0]
     first = table.iloc[0]
     mask = decode({"size": [first["height"], first["width"]], "counts": first["counts"]})
     expected = np.zeros((6, 8), bool)
@@ -64,8 +101,12 @@ def test_each_object_is_a_row_with_its_mask_and_measures(tmp_path, probability):
         ({"threshold": 0.55}, [6]),
         ({"min_area": 0}, [6, 3, 1]),
         ({"min_area": 4}, [6]),
+        ({"max_area": 5}, [3]),
         ({"dilate": 1}, [16, 7]),
         ({"threshold": 0.9, "min_area": 1}, [1, 1]),
+        ({"white_speckle": 3}, [6]),
+        ({"erode": 1, "min_area": 0}, []),
+        ({"black_speckle": 40}, [48]),
     ],
 )
 def test_every_knob_does_what_it_says(tmp_path, probability, knob, areas):
@@ -108,21 +149,147 @@ def test_a_range_of_hulls_that_is_none_is_refused(tmp_path):
     assert len(run(tmp_path, [("val/a", cup())], hull_low=0.6)["val"]) == 0  # switched off
 
 
-def test_images_and_splits_without_objects_give_no_rows_of_the_right_type(tmp_path):
-    tables = run(tmp_path, [("val/a", np.zeros((3, 3), np.uint8))])
+def test_parents_are_rows_of_the_table_of_all_images(tmp_path):
+    nested = np.array([[100, 200, 200, 100, 0, 100]], np.uint8)
+    maps = [("val/a", nested), ("val/b", nested * 0), ("val/c", nested)]
+    table = run(tmp_path, maps, method="layers", min_area=0)["val"]
+    assert table["name"].tolist() == ["val/a"] * 3 + ["val/c"] * 3
+    assert table["area"].tolist() == [4, 1, 2] * 2
+    assert table["threshold"].tolist() == [0.3, 0.3, 0.7] * 2
+    assert table["parent"].tolist() == [-1, -1, 0, -1, -1, 3]
+    assert table["stability_up"].tolist() == [0.5, 0, 0] * 2
+    assert table["stability_down"].tolist() == [0, 0, 0.5] * 2
+
+
+def test_out_of_fold_images_get_what_their_fold_was_given(tmp_path):
+    mask = np.array([[250, 200, 100, 0, 0]], np.uint8)
+    images = {"oof": [("train/a", mask), ("train/b", mask)], "val": [("val/a", mask)]}
+    write_ensemble(tmp_path, **images, test=[("test/a", mask)])
+    chosen = {"metric": "ap50", "all": {"threshold": 0.9, "min_area": 0}}
+    chosen["folds"] = {"0": {"threshold": 0.3, "min_area": 2}, "3": {"threshold": 0.7}}
+    chosen["folds"]["3"]["min_area"] = 0
+    folds = "name,fold\ntrain/b,0\ntrain/c,1\ntrain/a,3\n"
+    asked = {"threshold": "auto", "min_area": "auto"}
+    tables = postprocess_all(tmp_path, folds, chosen, **asked)
+    areas = {split: table["area"].tolist() for split, table in tables.items()}
+    assert areas == {"oof": [2, 3], "val": [1], "test": [1]}
+    assert tables["oof"]["threshold"].tolist() == [0.7, 0.3]
+
+
+def test_values_that_were_not_searched_are_asked_for(tmp_path):
+    mask = np.full((1, 5), 250, np.uint8)
+    write_ensemble(tmp_path, oof=[("train/a", mask)])
+    folds = "name,fold\ntrain/a,2\n"
+    with pytest.raises(InputError, match="chosen.json: no such file; run"):
+        postprocess_all(tmp_path, folds, threshold="auto")
+    chosen = {"metric": "ap50", "all": {}, "folds": {}}
+    with pytest.raises(InputError, match=r"chosen.json.*threshold.*run search_postprocess"):
+        postprocess_all(tmp_path, folds, chosen, threshold="auto")
+    with pytest.raises(InputError, match="no values for all images and for folds; run search"):
+        postprocess_all(tmp_path, folds, {"all": {}}, threshold="auto")
+    chosen = {"all": {"threshold": 0.4}, "folds": {"0": {"threshold": 0.4}}}
+    with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
+        postprocess_all(tmp_path, folds, chosen, threshold="auto")
+    with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
+        postprocess_all(tmp_path, folds, chosen | {"folds": {}}, threshold="auto")
+    with pytest.raises(InputError, match=r"train/a: no values for its fold \(None\); run"):
+        postprocess_all(tmp_path, "name,fold\ntrain/b,2\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_chosen_does_not_matter_where_nothing_is_auto(tmp_path, probability):
+    chosen = {"metric": "ap50", "all": {"threshold": 0.9}, "folds": {}}
+    write_ensemble(tmp_path, oof=[("train/a", probability)])
+    table = postprocess_all(tmp_path, "name,fold\ntrain/a,0\n", chosen)["oof"]
+    assert table["area"].tolist() == [6, 3]
+
+
+def test_only_the_maps_that_are_needed_are_read(tmp_path):
+    mask = np.array([[150, 250, 150, 250, 150]], np.uint8)
+    border = np.array([[0, 0, 255, 0, 0]], np.uint8)
+    heads = ["mask", "border", "contact", "empty"]
+    write_ensemble(tmp_path, heads, val=[("val/a", mask)], val_border=[("val/a", border)])
+    for split in ("oof", "test"):
+        write_archive(tmp_path / f"in/{split}_border.zip", [])
+    table = postprocess_all(tmp_path, method="watershed", seeds="border", min_area=0)["val"]
+    assert table["area"].sum() == 5
+    assert len(table) == 2
+    with pytest.raises(InputError, match="oof_contact.zip: no such archive"):
+        postprocess_all(tmp_path, method="watershed", seeds="contact")
+    with pytest.raises(InputError, match="seeds distance needs the head boundary_distance"):
+        postprocess_all(tmp_path, method="watershed", seeds="distance")
+
+
+def test_linked_pixels_are_candidates(tmp_path):
+    affinity = np.zeros((1, 4, 3), np.uint8)
+    affinity[0, [0, 2], 0] = 255
+    maps = {f"{split}_embedding": [] for split in SPLITS}
+    maps |= {"val": [("val/a", np.full((1, 4), 200, np.uint8))]}
+    maps |= {"val_embedding": [("val/a", affinity)]}
+    write_ensemble(tmp_path, ["mask", "embedding"], **maps)
+    table = postprocess_all(tmp_path, method="embedding", min_area=0)["val"]
+    assert table[["bbox_x", "bbox_width"]].to_numpy().tolist() == [[0, 2], [2, 2]]
+
+
+def test_images_said_to_be_empty_are_blank(tmp_path, probability):
+    maps = [("val/a", probability), ("val/b", probability)]
+    write_ensemble(tmp_path, ["mask", "empty"], val=maps)
+    with pytest.raises(InputError, match="oof_empty.csv: no such file; run the ensemble stage"):
+        postprocess_all(tmp_path, empty_threshold=0.5)
+    for split in SPLITS:
+        (tmp_path / f"in/{split}_empty.csv").write_text("name,probability\nval/b,0.5\nval/a,0.4\n")
+    table = postprocess_all(tmp_path, empty_threshold=0.5)["val"]
+    assert set(table["name"]) == {"val/a"}
+    assert set(postprocess_all(tmp_path)["val"]["name"]) == {"val/a", "val/b"}
+
+
+def test_spreads_are_features_where_they_were_stored(tmp_path, probability):
+    spread = np.full(probability.shape, 51, np.uint8)
+    maps = {f"{split}_member_spread": [] for split in SPLITS}
+    maps |= {"val": [("val/a", probability)], "val_member_spread": [("val/a", spread)]}
+    write_ensemble(tmp_path, spreads=["member"], **maps)
+    table = postprocess_all(tmp_path)["val"]
+    np.testing.assert_allclose(table["member_spread"], [0.1, 0.1])
+    assert table["view_spread"].tolist() == [0, 0]
+    write_ensemble(tmp_path, spreads=["view"], **maps)
+    with pytest.raises(InputError, match="oof_view_spread.zip: no such archive"):
+        postprocess_all(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["threshold", "layers"])
+def test_images_and_splits_without_objects_give_no_rows_of_the_right_type(tmp_path, method):
+    full = np.full((3, 3), 255, np.uint8)
+    filled = run(tmp_path / "filled", [("val/a", full)], method=method)["val"]
+    tables = run(tmp_path, [("val/a", full * 0)], method=method)
+    types = dict.fromkeys(INTEGERS, "int64") | {"name": "str", "counts": "str"}
+    types |= {name: "float64" for name in FEATURES if name != "area"}
     for table in tables.values():
         assert len(table) == 0
-        assert table.dtypes.astype(str).to_dict()["area"] == "int64"
-        assert table.dtypes.astype(str).to_dict()["mean_probability"] == "float64"
+        assert table.dtypes.astype(str).to_dict() == types
+        assert list(table.columns) == list(filled.columns)
+    assert filled.dtypes.astype(str).to_dict() == types
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, probability):
+    maps = [("val/a", probability), ("val/b", probability.T.copy())]
+    run(tmp_path, maps, method="layers")
+    first = (tmp_path / "out/val.parquet").read_bytes()
+    run(tmp_path, maps, method="layers")
+    assert (tmp_path / "out/val.parquet").read_bytes() == first
 
 
 def test_a_missing_archive_leaves_nothing_half_written(tmp_path, probability):
-    run(tmp_path, [("val/a", probability)])
-    (tmp_path / "out").rename(tmp_path / "former")
+    write_ensemble(tmp_path, val=[("val/a", probability)])
     (tmp_path / "in/test.zip").unlink()
-    arguments = ["in", "out", "--params", "params.yaml"]
-    arguments = [a if a.startswith("--") else str(tmp_path / a) for a in arguments]
     with pytest.raises(InputError, match="test.zip: no such archive"):
-        postprocess.main(arguments)
+        postprocess_all(tmp_path)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_missing_folds_are_asked_for(tmp_path, probability):
+    run(tmp_path, [("val/a", probability)])
+    (tmp_path / "folds.csv").unlink()
+    places = [str(tmp_path / name) for name in ("folds.csv", "in", "search", "new")]
+    with pytest.raises(InputError, match="folds.csv: no such file; run split_folds"):
+        postprocess.main([*places, "--params", str(tmp_path / "params.yaml")])

@@ -1,4 +1,6 @@
+import functools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -7,16 +9,19 @@ import torch
 from ruamel.yaml import YAML
 
 from src.archive import ImageArchive, write_archive
+from src.embedding_affinity import neighbour_affinity
 from src.errors import InputError
+from src.heads import head_outputs
 from src.model import build_model, load_model, save_model
+from src.network_input import network_input
 from stages import predict
 
 PARAMS = {
-    "views": "d4",
+    "views": "hflip",
     "scales": [1.0],
     "merge": "mean",
     "padding": "replicate",
-    "max_size": 96,
+    "max_size": 64,
     "overlap": 16,
     "precision": "float32",
 }
@@ -43,31 +48,44 @@ FED = {
     "depth_column": "none",
     "depth_range": None,
 }
-SIZES = {"test/a": (50, 33), "train/a": (32, 32), "train/b": (20, 40), "val/a": (90, 70)}
+SIZES = {"test/a": (50, 33), "train/a": (32, 32), "train/b": (20, 40), "val/a": (50, 41)}
 DEPTHS = {"test/a": 10.0, "train/a": 20.0, "train/b": 40.0, "val/a": 60.0}
 
 
 def write_model(folder, **changes):
     """Write the same random network for the same arguments, whatever else prediction is told."""
     folder.mkdir(exist_ok=True)
-    torch.manual_seed(0)
     description = NETWORK | FED | changes
-    network = build_model(**{key: description[key] for key in NETWORK}, encoder_weights=None)
+    network = random_network(description["in_channels"], tuple(description["heads"]))
     save_model(folder, network, description)
 
 
-@pytest.fixture
-def data(tmp_path):
-    rng = np.random.default_rng(0)
+@functools.cache
+def random_network(in_channels, heads):
+    torch.manual_seed(0)
+    arguments = NETWORK | {"in_channels": in_channels, "heads": list(heads)}
+    return build_model(**arguments, encoder_weights=None)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """Folder of images, tables and a network, and the maps predicted from them."""
+    root, rng = tmp_path_factory.mktemp("predict"), np.random.default_rng(0)
     images = {n: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for n, size in SIZES.items()}
-    write_archive(tmp_path / "prepared/images.zip", images.items())
+    write_archive(root / "prepared/images.zip", images.items())
     table = pd.DataFrame({"name": list(SIZES), "split": [n.split("/")[0] for n in SIZES]})
     table["z"] = table["name"].map(DEPTHS)
-    table.to_csv(tmp_path / "prepared/images.csv", index=False)
+    table.to_csv(root / "prepared/images.csv", index=False)
     folds = pd.DataFrame({"name": ["train/a", "train/b"], "fold": [0, 1]})
-    folds.to_csv(tmp_path / "folds.csv", index=False)
-    write_model(tmp_path / "model")
-    return tmp_path
+    folds.to_csv(root / "folds.csv", index=False)
+    write_model(root / "model")
+    return root, run(root)
+
+
+@pytest.fixture
+def data(untouched, tmp_path):
+    without = shutil.ignore_patterns("out")
+    return shutil.copytree(untouched[0], tmp_path / "data", ignore=without)
 
 
 def run(data, fold=1, allowed="d4", **changes):
@@ -78,8 +96,8 @@ def run(data, fold=1, allowed="d4", **changes):
     return {split: ImageArchive(data / "out" / f"{split}.zip") for split in ("oof", "val", "test")}
 
 
-def test_the_left_out_fold_val_and_test_are_predicted_at_their_size(data):
-    maps = run(data)
+def test_the_left_out_fold_val_and_test_are_predicted_at_their_size(untouched):
+    maps = untouched[1]
     assert {s: a.names for s, a in maps.items()} == {
         "oof": ["train/b"],
         "val": ["val/a"],
@@ -95,18 +113,18 @@ def test_the_left_out_fold_val_and_test_are_predicted_at_their_size(data):
     "knob",
     [
         {"views": "none"},
-        {"views": "d2"},
+        {"views": "d4"},
         {"merge": "gmean"},
         {"merge": "max"},
         {"scales": [1.0, 1.5]},
         {"padding": "reflect"},
-        {"allowed": "hflip"},
+        {"allowed": "none"},
         {"max_size": 32},
         {"precision": "bf16"},
     ],
 )
-def test_every_knob_changes_the_maps(data, knob):
-    plain = run(data)["val"].read("val/a")
+def test_every_knob_changes_the_maps(untouched, data, knob):
+    plain = untouched[1]["val"].read("val/a")
     changed = run(data, **knob)["val"].read("val/a")
     assert (plain != changed).any()
     assert plain.shape == changed.shape
@@ -126,8 +144,8 @@ def test_views_are_limited_to_what_the_scene_permits(data):
         ({"extra_channels": ["coordinates"]}, 5),
     ],
 )
-def test_the_network_is_fed_as_its_description_says(data, knob, channels):
-    plain = run(data)["val"].read("val/a")
+def test_the_network_is_fed_as_its_description_says(untouched, data, knob, channels):
+    plain = untouched[1]["val"].read("val/a")
     write_model(data / "model", **knob, in_channels=channels)
     assert (run(data)["val"].read("val/a") != plain).any()
 
@@ -167,26 +185,91 @@ def test_a_missing_depth_names_the_image(data, change, message):
     assert not (data / "out").exists()
 
 
-def test_every_head_but_the_embedding_is_written(data):
+def test_every_head_is_written(data):
     heads = ["mask", "border", "contact", "boundary_distance", "embedding", "empty"]
-    write_model(data / "model", heads=heads)
+    write_model(data / "model", heads=heads, embedding_loss="discriminative")
     maps = run(data)
-    assert json.loads((data / "out/maps.json").read_text()) == {
-        "heads": ["mask", "border", "contact", "boundary_distance", "empty"]
-    }
+    listed = json.loads((data / "out/maps.json").read_text())
+    assert listed == {"heads": heads, "spreads": ["view"]}
     found = {path.name for path in (data / "out").iterdir()}
-    suffixes = [".zip", "_border.zip", "_contact.zip", "_boundary_distance.zip", "_empty.csv"]
-    assert found == {s + suffix for s in maps for suffix in suffixes} | {"maps.json"}
+    suffixes = ["", "_border", "_contact", "_boundary_distance", "_view_spread", "_embedding"]
+    files = [f"{suffix}.zip" for suffix in suffixes] + ["_empty.csv"]
+    assert found == {split + file for split in maps for file in files} | {"maps.json"}
     seen = []
-    for suffix in suffixes[:-1]:
-        archive = ImageArchive(data / f"out/val{suffix}")
+    for suffix in suffixes:
+        archive = ImageArchive(data / f"out/val{suffix}.zip")
         assert archive.names == ["val/a"]
-        assert archive.read("val/a").shape == SIZES["val/a"]
+        assert archive.read("val/a").shape[:2] == SIZES["val/a"]
         seen.append(archive.read("val/a").tobytes())
-    assert len(set(seen)) == 4
+    assert len(set(seen)) == 6
     empty = pd.read_csv(data / "out/val_empty.csv")
     assert empty["name"].tolist() == ["val/a"]
     assert 0 < empty["probability"].item() < 1
+
+
+def described(data, images):
+    """Return what the network says of images in float32, one view, one window."""
+    network, description = load_model(data / "model")
+    inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
+    with torch.inference_mode():
+        given = network_input(images, torch.zeros(len(images)), **inputs)
+        return head_outputs(network(given), description["heads"], description["embedding_size"])
+
+
+@pytest.mark.parametrize("kind", ["discriminative", "cosface"])
+def test_the_embedding_is_written_as_affinities_with_the_right_and_lower_neighbour(data, kind):
+    write_model(data / "model", heads=["mask", "embedding"], embedding_loss=kind)
+    run(data, fold=0, views="none")
+    image = ImageArchive(data / "prepared/images.zip").read("train/a")  # 32 x 32, not padded
+    embedding = described(data, torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
+    expected = neighbour_affinity(embedding["embedding"][0], kind=kind).numpy()
+    found = ImageArchive(data / "out/oof_embedding.zip").read("train/a")
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found[..., :2].transpose(2, 0, 1) / 255, expected, atol=0.51 / 255)
+    assert len(np.unique(found[:, :-1, 0])) > 10
+    assert not found[..., 2].any()
+    assert not found[:, -1, 0].any()
+    assert not found[-1, :, 1].any()
+
+
+def test_the_spread_over_views_is_written(data):
+    run(data, fold=0, views="hflip", merge="max")
+    image = ImageArchive(data / "prepared/images.zip").read("train/a")
+    image = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    one, other = described(data, torch.stack([image, image.flip(-1)]))["mask"].sigmoid()
+    expected = (one - other.flip(-1)).abs().numpy() / 2
+    found = ImageArchive(data / "out/oof_view_spread.zip").read("train/a")
+    np.testing.assert_allclose(found / 510, expected, atol=0.51 / 510)
+    assert found.max() > 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "spreads"),
+    [
+        ({"views": "d4", "allowed": "none"}, []),
+        ({"views": "hflip", "allowed": "d4"}, ["view"]),
+        ({"views": "none", "scales": [1.0, 1.0]}, ["view"]),
+    ],
+)
+def test_there_is_a_spread_where_there_are_several_views_or_scales(data, changes, spreads):
+    run(data, **changes)
+    listed = json.loads((data / "out/maps.json").read_text())
+    assert listed == {"heads": ["mask"], "spreads": spreads}
+    assert (data / "out/val_view_spread.zip").exists() == bool(spreads)
+
+
+@pytest.mark.parametrize(
+    ("described", "params", "message"),
+    [
+        ({}, {}, "model.json: has no embedding_loss; train again"),
+        ({"embedding_loss": "arcface"}, {"overlap": 0}, "predict.overlap 0 .* set it to 1 or more"),
+    ],
+)
+def test_affinities_that_cannot_be_had_are_refused(data, described, params, message):
+    write_model(data / "model", heads=["mask", "embedding"], **described)
+    with pytest.raises(InputError, match=message):
+        run(data, **params)
+    assert not (data / "out").exists()
 
 
 def test_the_maps_beside_the_mask_belong_to_their_images(data):
@@ -198,15 +281,14 @@ def test_the_maps_beside_the_mask_belong_to_their_images(data):
     assert {name: archive.read(name).shape for name in archive.names} == SIZES
 
 
-def test_a_network_of_the_mask_alone_writes_nothing_else(data):
-    run(data)
+def test_a_network_of_the_mask_alone_and_one_view_write_nothing_else(data):
+    run(data, views="none")
     files = {path.name for path in (data / "out").iterdir()}
     assert files == {"oof.zip", "val.zip", "test.zip", "maps.json"}
-    assert json.loads((data / "out/maps.json").read_text()) == {"heads": ["mask"]}
 
 
-def test_what_else_is_predicted_changes_nothing(data):
-    together = run(data)["val"].read_bytes("val/a")
+def test_what_else_is_predicted_changes_nothing(untouched, data):
+    together = untouched[1]["val"].read_bytes("val/a")
     table = pd.read_csv(data / "prepared/images.csv")
     table[table["name"] != "test/a"].to_csv(data / "prepared/images.csv", index=False)
     alone = run(data)
@@ -217,8 +299,8 @@ def test_what_else_is_predicted_changes_nothing(data):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fold": 4}, "folds.csv: has no image in fold 4"),
-        ({"overlap": 96}, "predict.overlap 96 must be less than predict.max_size 96"),
+        ({"fold": 4}, r"folds.csv: fold 4 is not one of several; it has \[0, 1\]"),
+        ({"overlap": 64}, "predict.overlap 64 must be less than predict.max_size 64"),
         ({"views": "d8"}, "predict.views.*'d8'"),
         ({"merge": "median"}, "predict.merge.*'median'"),
         ({"scales": []}, "predict.scales: .*at least 1 item"),

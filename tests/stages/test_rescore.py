@@ -1,92 +1,349 @@
 import json
 
+import lightgbm
+import numpy as np
 import pandas as pd
 import pytest
+from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.errors import InputError
 from stages import rescore
-from stages.postprocess import COLUMNS
 
-# name, height, width, counts, area, bbox, mean, max
-ROWS = [
-    ["val/a", 4, 5, "0" * 3, 4, 0, 0, 2, 2, 0.9, 1.0],
-    ["val/a", 4, 5, "1" * 3, 9, 1, 1, 3, 3, 0.8, 1.0],
-    ["val/a", 4, 5, "2" * 3, 1, 4, 3, 1, 1, 0.95, 1.0],
-    ["val/b", 4, 5, "3" * 3, 4, 0, 0, 2, 2, 0.5, 0.6],
-]
+SPLITS = ("oof", "val", "test")
+WIDTH = 40
+DEFAULTS = {
+    "score": "mean",
+    "target": "iou",
+    "trees": 10,
+    "learning_rate": 0.3,
+    "leaves": 4,
+    "seed": 0,
+    "calibration": "none",
+    "selection": "none",
+    "nms_iou": 0.5,
+    "min_score": 0.0,
+    "max_detections": 100,
+}
 
 
-@pytest.fixture
-def data(tmp_path):
-    (tmp_path / "prepared").mkdir()
-    (tmp_path / "candidates").mkdir()
-    images = pd.DataFrame({"name": ["val/a", "val/b"], "image_id": [31, 7]})
-    images.to_csv(tmp_path / "prepared/images.csv", index=False)
-    truth = {"categories": [{"id": 100, "name": "building"}]}
-    (tmp_path / "prepared/truth_train.json").write_text(json.dumps(truth))
-    for split in ("oof", "val", "test"):
-        table = pd.DataFrame(ROWS if split == "val" else [], columns=list(COLUMNS))
-        table.astype(COLUMNS).to_parquet(tmp_path / f"candidates/{split}.parquet")
-    return tmp_path
+def bar(start, stop):
+    """Return the RLE of columns start to stop of a map one row high."""
+    mask = np.zeros((1, WIDTH), np.uint8, order="F")
+    mask[0, start:stop] = 1
+    return {"size": [1, WIDTH], "counts": coco_mask.encode(mask)["counts"].decode()}
+
+
+def candidate(name, start, stop, mean, parent=-1, hint=0.0):
+    box = {"bbox_x": start, "bbox_y": 0, "bbox_width": stop - start, "bbox_height": 1}
+    row = {"name": name, "height": 1, "width": WIDTH, "counts": bar(start, stop)["counts"]}
+    row |= {"area": stop - start} | box | {"parent": parent, "mean_probability": mean}
+    return row | {"hint": hint}
+
+
+def table(rows):
+    return pd.DataFrame(rows, columns=list(candidate("a", 0, 1, 0.5)))
+
+
+def write(data, oof=(), val=(), test=(), truth=(), folds=(), crowds=()):
+    """Write what the stage reads; truth and crowds are (name, start, stop), folds (name, fold)."""
+    for folder in ("prepared", "candidates"):
+        (data / folder).mkdir(exist_ok=True)
+    names = sorted({r["name"] for r in (*oof, *val, *test)} | {n for n, *_ in (*truth, *crowds)})
+    ids = {name: 100 - number for number, name in enumerate(names)}
+    images = pd.DataFrame({"name": list(ids), "image_id": list(ids.values())})
+    images.to_csv(data / "prepared/images.csv", index=False)
+    for split in ("train", "val"):
+        coco = {"categories": [{"id": 7, "name": "building"}]}
+        coco["images"] = [{"id": ids[n], "name": n} for n in names if n.startswith(split)]
+        coco["annotations"] = [
+            {"image_id": ids[n], "iscrowd": crowd, "segmentation": bar(*span)}
+            for crowd, objects in enumerate((truth, crowds))
+            for n, *span in objects
+            if n.startswith(split)
+        ]
+        (data / f"prepared/truth_{split}.json").write_text(json.dumps(coco))
+    for split, rows in zip(SPLITS, (oof, val, test), strict=True):
+        empty = table([candidate("a", 0, 1, 0.5)])[:0]
+        (table(rows) if rows else empty).to_parquet(data / f"candidates/{split}.parquet")
+    pd.DataFrame(folds, columns=["name", "fold"]).to_csv(data / "folds.csv", index=False)
 
 
 def run(data, **changes):
-    params = {"score": "mean", "max_detections": 100} | changes
-    YAML().dump({"rescore": params}, data / "params.yaml")
-    paths = [str(data / name) for name in ("prepared", "candidates", "predictions")]
-    rescore.main([*paths, "--params", str(data / "params.yaml")])
-    read = {
-        s: json.loads((data / f"predictions/{s}.json").read_text()) for s in ("oof", "val", "test")
-    }
-    assert read["oof"] == read["test"] == []
-    return read["val"]
+    YAML().dump({"rescore": DEFAULTS | changes}, data / "params.yaml")
+    paths = ("prepared", "folds.csv", "candidates", "predictions")
+    rescore.main([*(str(data / p) for p in paths), "--params", str(data / "params.yaml")])
+    return {s: json.loads((data / f"predictions/{s}.json").read_text()) for s in SPLITS}
 
 
-def test_results_are_coco_results_under_the_ids_of_the_source(data):
-    assert run(data)[-1] == {
-        "image_id": 7,
-        "category_id": 100,
-        "segmentation": {"size": [4, 5], "counts": "333"},
-        "bbox": [0, 0, 2, 2],
+def scores(results):
+    return [r["score"] for r in results]
+
+
+@pytest.fixture
+def val_only(tmp_path):
+    rows = [
+        candidate("val/a", 0, 4, 0.9),
+        candidate("val/a", 10, 19, 0.8),
+        candidate("val/a", 30, 31, 0.95),
+        candidate("val/b", 0, 4, 0.5),
+    ]
+    write(tmp_path, val=rows, truth=[("val/a", 0, 4), ("val/a", 11, 19)])
+    return tmp_path
+
+
+def test_results_are_coco_results_under_the_ids_of_the_source(val_only):
+    results = run(val_only)
+    assert results["val"][-1] == {
+        "image_id": 99,
+        "category_id": 7,
+        "segmentation": bar(0, 4),
+        "bbox": [0, 0, 4, 1],
         "score": 0.5,
     }
+    assert results["oof"] == results["test"] == []
 
 
 @pytest.mark.parametrize(
-    ("score", "scores"),
+    ("score", "expected"),
     [
         ("constant", [1, 1, 1, 1]),
         ("mean", [0.95, 0.9, 0.8, 0.5]),
         ("mean_sqrt_area", [2.4, 1.8, 0.95, 1.0]),
     ],
 )
-def test_each_score_ranks_the_objects_of_an_image(data, score, scores):
-    results = run(data, score=score)
-    assert [r["score"] for r in results] == pytest.approx(scores)
-    assert [r["image_id"] for r in results] == [31, 31, 31, 7]
+def test_each_rule_ranks_the_objects_of_an_image(val_only, score, expected):
+    results = run(val_only, score=score)["val"]
+    assert scores(results) == pytest.approx(expected)
+    assert [r["image_id"] for r in results] == [100, 100, 100, 99]
 
 
-def test_only_the_best_of_each_image_are_kept(data):
-    assert [r["score"] for r in run(data, max_detections=1)] == [0.95, 0.5]
+def test_only_the_best_of_each_image_are_kept(val_only):
+    assert scores(run(val_only, max_detections=1)["val"]) == [0.95, 0.5]
+    assert scores(run(val_only, min_score=0.9)["val"]) == [0.95, 0.9]
+
+
+def test_reliability_and_calibration_error_of_labelled_images_by_hand(val_only):
+    run(val_only)
+    lines = (val_only / "predictions/reliability.csv").read_text().splitlines()
+    assert lines[0] == "split,bin,count,mean_score,hit_rate"
+    assert lines[1] == "oof,0,0,,"
+    assert lines[16] == "val,5,1,0.5,0.0"
+    assert lines[19:] == ["val,8,1,0.8,1.0", "val,9,2,0.925,0.5"]
+    # (1 * 0.5 + 1 * 0.2 + 2 * 0.425) / 4
+    errors = json.loads((val_only / "predictions/calibration.json").read_text())
+    assert errors == {"oof.ece": None, "val.ece": 0.3875}
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration_error(val_only):
+    run(val_only, score="mean_sqrt_area")
+    errors = json.loads((val_only / "predictions/calibration.json").read_text())
+    assert errors == {"oof.ece": None, "val.ece": None}
+    reliability = pd.read_csv(val_only / "predictions/reliability.csv")
+    assert (reliability["count"] == 0).all()
+
+
+def test_what_shows_a_crowd_is_kept_but_not_judged(tmp_path):
+    rows = [candidate("val/a", 0, 4, 0.9), candidate("val/a", 20, 24, 0.5)]
+    write(tmp_path, val=rows, truth=[("val/a", 0, 4)], crowds=[("val/a", 10, 30)])
+    assert len(run(tmp_path)["val"]) == 2
+    errors = json.loads((tmp_path / "predictions/calibration.json").read_text())
+    assert errors["val.ece"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [("none", [0.95, 0.7, 0.6]), ("nms", [0.95, 0.6]), ("tree", [0.95])],
+)
+def test_each_selection_of_nested_candidates(tmp_path, selection, expected):
+    rows = [candidate("val/a", 0, 10, 0.95)]
+    rows += [candidate("val/a", 0, 6, 0.7, parent=0), candidate("val/a", 6, 10, 0.6, parent=0)]
+    write(tmp_path, val=rows)
+    assert scores(run(tmp_path, selection=selection)["val"]) == expected
+
+
+def noisy(rng, split, images, wrong=6):
+    """Candidates of which `hint` tells how well they fit, and the mean probability nothing."""
+    rows, truth = [], []
+    for number in range(images):
+        name = f"{split}/{number:02}"
+        truth += [(name, 0, 10), (name, 20, 30)]
+        for start in rng.integers(0, wrong, 4):
+            stop = 10 + 20 * int(rng.integers(0, 2))
+            fit = (10 - start) / 10  # the IoU of its last columns with the object
+            rows.append(
+                candidate(name, stop - 10 + start, stop, 0.5 + fit / 2 * rng.random(), hint=fit)
+            )
+    return rows, truth
+
+
+@pytest.fixture
+def learnable(tmp_path):
+    rng = np.random.default_rng(0)
+    (oof, a), (val, b), (test, _) = (noisy(rng, s, 30, wrong=10) for s in ("train", "val", "test"))
+    folds = [(f"train/{n:02}", n % 3) for n in range(30)]
+    write(tmp_path, oof=oof, val=val, test=test, truth=a + b, folds=folds)
+    return tmp_path
+
+
+def true_iou(results):
+    return [r["bbox"][2] / 10 for r in results]
+
+
+@pytest.mark.parametrize("model", ["lightgbm", "random_forest"])
+def test_a_second_level_ranks_by_what_it_has_learnt_from_oof(learnable, model):
+    results = run(learnable, score=model, trees=40)
+    for split in SPLITS:
+        assert len(results[split]) == 120
+        assert np.corrcoef(scores(results[split]), true_iou(results[split]))[0, 1] > 0.95
+    gains = pd.read_csv(learnable / "predictions/second_level/importance.csv")
+    assert set(gains["feature"]) == {"area", "mean_probability", "hint"}
+    assert gains["gain"].sum() == pytest.approx(1, abs=1e-5)
+    assert gains["gain"].is_monotonic_decreasing
+    assert gains.set_index("feature")["gain"]["mean_probability"] < 0.2
+
+
+def test_the_target_may_be_whether_it_hits(learnable):
+    results = run(learnable, score="lightgbm", target="hit", trees=40)["val"]
+    hit, found = np.array(true_iou(results)) >= 0.5, np.array(scores(results))
+    assert found[hit].min() > 0.9
+    assert found[~hit].max() < 0.1
+
+
+def test_oof_is_scored_by_the_models_of_the_other_folds_and_the_rest_by_the_last(learnable):
+    results = run(learnable, score="lightgbm")
+    folder = learnable / "predictions/second_level"
+    assert {p.name for p in folder.iterdir()} == {
+        *("importance.csv", "final.txt", "fold0.txt", "fold1.txt", "fold2.txt")
+    }
+
+    def by_model(split, model):
+        rows = pd.read_parquet(learnable / f"candidates/{split}.parquet")
+        booster = lightgbm.Booster(model_file=str(folder / f"{model}.txt"))
+        found = booster.predict(rows[["area", "mean_probability", "hint"]].to_numpy(float))
+        return found.round(8), rows["name"]
+
+    for split in ("val", "test"):
+        assert sorted(scores(results[split])) == sorted(by_model(split, "final")[0])
+    expected = []
+    for fold in range(3):
+        found, names = by_model("oof", f"fold{fold}")
+        expected += found[names.str[-2:].astype(int) % 3 == fold].tolist()
+    assert sorted(scores(results["oof"])) == sorted(expected)
+
+
+def test_the_truth_of_val_judges_only(learnable):
+    names = ("oof.json", "val.json", "test.json", "second_level/final.txt")
+    changes = {"score": "lightgbm", "calibration": "isotonic"}
+    read = lambda: [(learnable / "predictions" / n).read_bytes() for n in names]  # noqa: E731
+    run(learnable, **changes)
+    before, errors = read(), (learnable / "predictions/calibration.json").read_text()
+    path = learnable / "prepared/truth_val.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    run(learnable, **changes)
+    assert read() == before
+    assert (learnable / "predictions/calibration.json").read_text() != errors
+
+
+def test_calibration_lowers_the_error_and_keeps_the_ranking_of_each_image(learnable):
+    plain = run(learnable)
+    before = json.loads((learnable / "predictions/calibration.json").read_text())
+    calibrated = run(learnable, calibration="isotonic")
+    after = json.loads((learnable / "predictions/calibration.json").read_text())
+    without = [
+        [{**r, "score": None} for split in SPLITS for r in results[split]]
+        for results in (plain, calibrated)
+    ]
+    assert without[0] == without[1]
+    for split in ("oof", "val"):
+        assert after[f"{split}.ece"] < before[f"{split}.ece"]
+    for split in ("val", "test"):  # by one calibrator all images together
+        pairs = sorted(zip(scores(plain[split]), scores(calibrated[split]), strict=True))
+        assert pairs == sorted(pairs, key=lambda pair: pair[1])
+
+
+def test_any_score_can_be_calibrated(learnable):
+    results = run(learnable, score="mean_sqrt_area", calibration="isotonic")
+    assert 0 <= min(scores(results["test"])) < max(scores(results["test"])) <= 1
+    errors = json.loads((learnable / "predictions/calibration.json").read_text())
+    assert errors["oof.ece"] is not None
+
+
+def test_oof_is_calibrated_by_the_hits_of_the_other_folds(tmp_path):
+    truth = [("train/a", 0, 4)]  # the only candidate of fold 0 is right, that of fold 1 is wrong
+    oof = [candidate("train/a", 0, 4, 0.6), candidate("train/b", 0, 4, 0.6)]
+    folds = [("train/a", 0), ("train/b", 1)]
+    write(tmp_path, oof=oof, val=[candidate("val/a", 0, 4, 0.6)], truth=truth, folds=folds)
+    results = run(tmp_path, calibration="isotonic")
+    assert scores(results["oof"]) == pytest.approx([0, 1], abs=0.001)
+    assert scores(results["val"]) == pytest.approx([0.5], abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"score": "lightgbm"}, "rescore.score lightgbm needs candidates of at least two trained"),
+        ({"score": "random_forest"}, "rescore.score random_forest needs candidates"),
+        ({"calibration": "isotonic"}, r"isotonic needs .* of \[4\]; set split_folds.folds"),
+    ],
+)
+def test_one_fold_is_not_enough_to_learn_from(tmp_path, changes, words):
+    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
+    write(tmp_path, oof=oof, folds=[("train/a", 4), ("train/b", 4), ("train/c", 1)])
+    with pytest.raises(InputError, match=words):
+        run(tmp_path, **changes)
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_nothing_is_learnt_from_what_shows_a_crowd(tmp_path):
+    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
+    folds, crowds = [("train/a", 0), ("train/b", 1)], [("train/b", 0, 20)]
+    write(tmp_path, oof=oof, folds=folds, crowds=crowds)
+    for changes in ({"score": "lightgbm"}, {"calibration": "isotonic"}):
+        with pytest.raises(InputError, match=r"two trained folds, got them of \[0\]"):
+            run(tmp_path, **changes)
+
+
+def test_without_a_candidate_there_is_nothing_to_learn_from(tmp_path):
+    write(tmp_path)
+    assert run(tmp_path) == {"oof": [], "val": [], "test": []}
+    with pytest.raises(InputError, match=r"got them of \[\]"):
+        run(tmp_path, score="lightgbm")
+
+
+def test_a_fold_without_candidates_has_no_model(tmp_path):
+    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
+    folds = [("train/a", 0), ("train/b", 1), ("train/c", 2)]
+    write(tmp_path, oof=oof, truth=[("train/a", 0, 4)], folds=folds)
+    assert scores(run(tmp_path, score="lightgbm")["oof"]) == pytest.approx([0, 1])
+    assert not (tmp_path / "predictions/second_level/fold2.txt").exists()
+
+
+def test_a_tree_of_scores_above_one_is_refused(val_only):
+    with pytest.raises(InputError, match="selection tree needs scores up to 1.*mean_sqrt_area"):
+        run(val_only, score="mean_sqrt_area", selection="tree")
+
+
+def test_the_same_input_gives_the_same_bytes(learnable):
+    def everything():
+        run(learnable, score="lightgbm", calibration="isotonic", selection="nms")
+        paths = sorted((learnable / "predictions").rglob("*.*"))
+        return {path.name: path.read_bytes() for path in paths}
+
+    assert everything() == everything()
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("images.csv", "images.csv: no such file; run prepare_masks"),
-        ("truth_train.json", "truth_train.json: no such file; run the stage that writes it"),
+        ("prepared/images.csv", "images.csv: no such file; run prepare_masks"),
+        ("prepared/truth_val.json", "truth_val.json: no such file; run the stage that writes it"),
+        ("folds.csv", "folds.csv: no such file; run split_folds"),
+        ("candidates/test.parquet", "test.parquet: no such file; run postprocess"),
     ],
 )
-def test_a_missing_file_is_named(data, name, words):
-    (data / "prepared" / name).unlink()
+def test_a_missing_file_is_named_and_leaves_nothing_behind(val_only, name, words):
+    (val_only / name).unlink()
     with pytest.raises(InputError, match=words):
-        run(data)
-    assert not (data / "predictions").exists()
-
-
-def test_a_missing_table_leaves_nothing_behind(data):
-    (data / "candidates/test.parquet").unlink()
-    with pytest.raises(InputError, match="test.parquet: no such file; run the postprocess stage"):
-        run(data)
-    assert not (data / "predictions").exists()
+        run(val_only)
+    assert not (val_only / "predictions").exists()

@@ -352,6 +352,15 @@ def test_heads_are_those_with_a_weight_in_any_phase(run):
     assert json.loads((folder / "model.json").read_text())["heads"] == ["mask", "border", "empty"]
 
 
+def test_the_loss_that_trains_the_embedding_last_is_described(run):
+    phases = [PHASE | {"loss": {"embedding_weight": 1.0, "embedding_loss": "triplet"}}, PHASE]
+    described = json.loads((run(train__phases=phases) / "model.json").read_text())
+    assert described["heads"] == ["mask", "embedding"]
+    assert described["embedding_loss"] == "triplet"
+    described = json.loads((run(loss__embedding_weight=1.0) / "model.json").read_text())
+    assert described["embedding_loss"] == "discriminative"
+
+
 def test_phases_follow_each_other(run):
     phases = [PHASE | {"epochs": 2, "fraction": 0.5}, PHASE | {"lr": 0.0001}]
     curve = pd.read_csv(run(train__phases=phases, train__batch_size=2) / "curve.csv")

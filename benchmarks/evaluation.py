@@ -1,0 +1,163 @@
+"""Show what it costs to judge a large validation set: 10,000 tiles with nearly 90,000 objects.
+
+    python -m benchmarks.evaluation [--tiles 10000]
+
+Tiles of 300x300 with nine random buildings each (turned rectangles and ellipses), and nine
+detections a tile: nine in ten are a building moved, turned and resized a little, the others lie
+anywhere. Truth and predictions are read from JSON as the evaluate stage does, in a process of its
+own that uses one core; its peak memory holds everything, the Python libraries and the input too.
+The intervals are those of all metrics, from 1000 sets of groups of four tiles. Seconds of the
+processor are what it would take on a core that nothing else uses.
+
+Writes benchmarks/results/evaluation.json
+"""
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from src.bootstrap import METRICS, PERCENTS, interval, resample
+from src.coco_evaluation import check_predictions, evaluate_detections
+from src.object_metrics import score_images, score_together
+from src.rle import encode_instances
+
+SIDE = 300  # px
+OBJECTS = 9  # per tile
+SIDES = (14, 60)  # px, of an object
+FOUND = 0.9  # part of the detections that is a moved object
+JITTER = 2.0  # px, standard deviation of a moved object's place and size
+MAX_DETECTIONS = 100
+RESAMPLES = 1000
+GROUP = 4  # tiles
+CATEGORY = {"id": 100, "name": "building"}
+SHOWN = ("ap50", "ap", "f1_50", "pq")
+RESULT = Path(__file__).parent / "results" / "evaluation.json"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiles", type=int, default=10_000)
+    tiles = parser.parse_args(argv).tiles
+    with tempfile.TemporaryDirectory() as folder:
+        truth, predictions = _draw_tiles(tiles)
+        (Path(folder) / "truth.json").write_text(json.dumps(truth))
+        (Path(folder) / "predictions.json").write_text(json.dumps(predictions))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            measured = pool.apply(_judge, (Path(folder),))
+    result = {
+        "tile": [SIDE, SIDE],
+        "tiles": tiles,
+        "objects": len(truth["annotations"]),
+        "detections": len(predictions),
+        "resamples": RESAMPLES,
+        "groups": len({image["id"] // GROUP for image in truth["images"]}),
+        "cores": 1,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pycocotools": version("pycocotools"),
+        **measured,
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print("| part | seconds | of the processor |\n|---|---:|---:|")
+    for part, seconds in result["seconds"].items():
+        print(f"| {part} | {seconds:.1f} | {result['cpu_seconds'][part]:.1f} |")
+    print(f"\npeak memory {result['peak_mib']} MiB")
+    for key, (low, high) in result["intervals"].items():
+        print(f"{key} {result['metrics'][key]} ({low} to {high})")
+
+
+def _judge(folder: Path) -> dict:
+    """Do what the evaluate stage does of one split; time its parts."""
+    cv2.setNumThreads(1)
+    laps, before = {}, np.array([time.perf_counter(), time.process_time()])
+
+    def lap(part: str) -> None:
+        now = np.array([time.perf_counter(), time.process_time()])
+        laps[part] = now - before - sum(laps.values())
+
+    truth = json.loads((folder / "truth.json").read_text())
+    predictions = json.loads((folder / "predictions.json").read_text())
+    images, annotations, categories = (truth[k] for k in ("images", "annotations", "categories"))
+    check_predictions(predictions, images, categories, "predictions.json")
+    lap("read and check")
+    result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
+    lap("COCO evaluation")
+    rows = score_images(images, annotations, predictions, result.matches)
+    scores = result.metrics | score_together(rows)
+    lap("object metrics")
+    at = np.hstack([result.matches.tp_at, result.matches.ignored_at])
+    names = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
+    found = pd.DataFrame(at, columns=names)
+    found["image_id"], found["score"] = result.matches.image_id, result.matches.score
+    table = pd.DataFrame(rows)
+    table["group"] = table["image_id"] // GROUP
+    sampled = resample(table, found, metrics=METRICS, resamples=RESAMPLES, seed=0)
+    lap("intervals")
+    laps["total"] = sum(laps.values())
+    seconds, cpu_seconds = (
+        {part: round(float(times[kind]), 2) for part, times in laps.items()} for kind in (0, 1)
+    )
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "metrics": {key: round(scores[key], 4) for key in SHOWN},
+        "intervals": {key: [round(bound, 4) for bound in interval(sampled[key])] for key in SHOWN},
+    }
+
+
+def _draw_tiles(tiles: int) -> tuple[dict, list[dict]]:
+    rng = np.random.default_rng(0)
+    images, annotations, predictions = [], [], []
+    for image in tqdm(range(tiles), desc="draw", unit="tile"):
+        name = f"val/{image:06d}"
+        images.append({"id": image, "name": name, "height": SIDE, "width": SIDE})
+        shapes = np.concatenate(
+            [rng.uniform(0, SIDE, (OBJECTS, 2)), rng.uniform(*SIDES, (OBJECTS, 2))], axis=1
+        )
+        angles, ellipses = rng.uniform(0, 180, OBJECTS), rng.random(OBJECTS) < 0.2
+        for encoded, area in zip(*_encode(shapes, angles, ellipses), strict=True):
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image, "category_id": CATEGORY["id"]}
+                | {"iscrowd": 0, "segmentation": encoded, "area": area}
+            )
+        moved = shapes + rng.normal(0, JITTER, shapes.shape)
+        elsewhere = rng.random(OBJECTS) > FOUND
+        moved[elsewhere, :2] = rng.uniform(0, SIDE, (elsewhere.sum(), 2))
+        angles = angles + rng.normal(0, 4, OBJECTS)
+        for encoded in _encode(np.maximum(moved, [0, 0, 4, 4]), angles, ellipses)[0]:
+            predictions.append(
+                {"image_id": image, "category_id": CATEGORY["id"], "segmentation": encoded}
+                | {"score": round(rng.random(), 6)}
+            )
+    return {"images": images, "annotations": annotations, "categories": [CATEGORY]}, predictions
+
+
+def _encode(
+    shapes: np.ndarray, angles: np.ndarray, ellipses: np.ndarray
+) -> tuple[list[dict], list[int]]:
+    """Draw shapes of (x, y, width, height), the later over the earlier; return RLEs and areas."""
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    for label, (shape, angle, ellipse) in enumerate(zip(shapes, angles, ellipses, strict=True), 1):
+        box = (tuple(shape[:2].tolist()), tuple(shape[2:].tolist()), float(angle))
+        if ellipse:
+            cv2.ellipse(drawn, box, label, cv2.FILLED)
+        else:
+            cv2.fillPoly(drawn, [np.rint(cv2.boxPoints(box)).astype(np.int32)], label)
+    encoded = encode_instances(drawn)
+    return encoded.rles, encoded.areas.tolist()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""How well candidates overlap real objects, and which of them hit one."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+HIT_IOU = 0.5
+
+
+class Overlaps(NamedTuple):
+    """How N candidates overlap the truth of their images."""
+
+    iou: np.ndarray  # (N,) float64, the best IoU with an object, in [0, 1]; 0 without one
+    ignored: np.ndarray  # (N,) bool, shows a crowd region and so says nothing about its worth
+
+
+class Hits(NamedTuple):
+    """What COCO's greedy matching at IoU 0.5 makes of N candidates."""
+
+    hit: np.ndarray  # (N,) bool, matched with an object
+    ignored: np.ndarray  # (N,) bool, matched with a crowd region: neither right nor wrong
+
+
+def annotations_by_name(coco: dict) -> dict[str, list[dict]]:
+    """Group annotations by the name of their image.
+
+    Parameters
+    ----------
+    coco : dict
+        images with id and name, annotations with image_id.
+
+    Returns
+    -------
+    annotations : dict
+        The annotations of each image in the order of the file; an image without any has no entry.
+    """
+    names = {image["id"]: image["name"] for image in coco["images"]}
+    grouped = defaultdict(list)
+    for annotation in coco["annotations"]:
+        grouped[names[annotation["image_id"]]].append(annotation)
+    return dict(grouped)
+
+
+def best_overlaps(names: np.ndarray, rles: list[dict], truth: dict[str, list[dict]]) -> Overlaps:
+    """Find the best IoU of each candidate with any object; several may have the same object.
+
+    Parameters
+    ----------
+    names : ndarray of str, shape (N,)
+        The image of each candidate.
+    rles : list of dict
+        N compressed RLEs.
+    truth : dict
+        From `annotations_by_name`: segmentation (compressed RLE) and iscrowd of each annotation.
+
+    Returns
+    -------
+    overlaps : Overlaps
+        Ignored are candidates that lie with more than half of their pixels in one crowd region
+        and have an IoU below 0.5 with every object.
+
+    Raises
+    ------
+    ValueError
+        If a candidate and an object of its image are of different sizes.
+    """
+    iou, inside = np.zeros((2, len(rles)))
+    for rows, objects, crowd in _per_image(names, rles, truth):
+        iou[rows] = objects.max(axis=1, initial=0)
+        inside[rows] = crowd.max(axis=1, initial=0)
+    return Overlaps(iou, (inside > 0.5) & (iou < HIT_IOU))
+
+
+def find_hits(
+    names: np.ndarray, rles: list[dict], scores: np.ndarray, truth: dict[str, list[dict]]
+) -> Hits:
+    """Match candidates with objects as COCO's evaluation does at IoU 0.5, objects of any area.
+
+    By falling score (of equal ones the first) each candidate takes the free object of its image
+    with the largest IoU, at least 0.5; of equal ones the last. One that finds none but a crowd
+    region (at least half of its pixels) is ignored; a crowd region takes any number.
+
+    Parameters
+    ----------
+    names : ndarray of str, shape (N,)
+        The image of each candidate.
+    rles : list of dict
+        N compressed RLEs.
+    scores : ndarray of float, shape (N,)
+        Only their order matters.
+    truth : dict
+        From `annotations_by_name`: segmentation (compressed RLE) and iscrowd of each annotation.
+
+    Returns
+    -------
+    hits : Hits
+        In the order of the candidates.
+
+    Raises
+    ------
+    ValueError
+        If a candidate and an object of its image are of different sizes.
+    """
+    hit, in_crowd = np.zeros((2, len(rles)), bool)
+    for rows, objects, crowd in _per_image(names, rles, truth):
+        in_crowd[rows] = crowd.max(axis=1, initial=0) >= HIT_IOU
+        free = np.ones(objects.shape[1], bool)
+        for place in np.argsort(-scores[rows], kind="stable"):
+            iou = np.where(free, objects[place], 0)
+            best = iou.max(initial=0)
+            if best >= HIT_IOU:
+                hit[rows[place]] = True
+                free[np.flatnonzero(iou == best)[-1]] = False
+    return Hits(hit, ~hit & in_crowd)
+
+
+def _per_image(
+    names: np.ndarray, rles: list[dict], truth: dict[str, list[dict]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield rows, their IoU with objects (n, G) and share inside crowd regions (n, C)."""
+    images, ids = np.unique(names, return_inverse=True)
+    rows = np.split(np.argsort(ids, kind="stable"), np.cumsum(np.bincount(ids))[:-1])
+    with_truth = [(r, truth[n]) for n, r in zip(images, rows, strict=False) if n in truth]
+    for rows, annotations in tqdm(with_truth, "match candidates", unit="image", delay=2):
+        iscrowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
+        found = [rles[row] for row in rows]
+        objects = [annotation["segmentation"] for annotation in annotations]
+        ious = coco_mask.iou(found, objects, iscrowd.astype(np.uint8))
+        if (ious < 0).any():  # so pycocotools marks masks that cannot be compared
+            sizes = sorted({tuple(rle["size"]) for rle in found + objects})
+            raise ValueError(f"masks of one image must have one size, got {sizes}")
+        yield rows, ious[:, ~iscrowd], ious[:, iscrowd]

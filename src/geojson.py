@@ -1,0 +1,61 @@
+"""Objects as features of GeoJSON."""
+
+import json
+
+import numpy as np
+
+from src.geotransforms import to_map
+
+PIXEL_DECIMALS = 3
+MAP_DIGITS = 12  # a thousandth of a millimetre in metres, a tenth of one in degrees
+
+
+def object_feature(
+    polygons: list[list[np.ndarray]],
+    properties: dict,
+    transform: tuple[float, ...] | None = None,
+) -> str:
+    """Write one object as a feature, in one line.
+
+    Parameters
+    ----------
+    polygons : list of list of ndarray, shape (n, 2)
+        In px, as `src.polygons` has them; at least one.
+    properties : dict
+        What JSON can hold.
+    transform : tuple of 6 float, optional
+        The image's geotransform (`src.geotransforms`). Without one coordinates stay in px, whole
+        numbers where the polygons have whole numbers, others to 0.001 px.
+
+    Returns
+    -------
+    line : str
+        A Polygon, or a MultiPolygon of several parts. Rings are closed, outer ones anticlockwise
+        with y upwards, holes clockwise, as RFC 7946 asks.
+
+    Raises
+    ------
+    ValueError
+        If there is no polygon.
+    """
+    if not polygons:
+        raise ValueError("an object needs at least one polygon")
+    parts = [[_coordinates(ring, transform) for ring in rings] for rings in polygons]
+    if len(parts) == 1:
+        geometry = {"type": "Polygon", "coordinates": parts[0]}
+    else:
+        geometry = {"type": "MultiPolygon", "coordinates": parts}
+    feature = {"type": "Feature", "properties": properties, "geometry": geometry}
+    return json.dumps(feature, separators=(",", ":"), allow_nan=False)
+
+
+def _coordinates(ring: np.ndarray, transform: tuple[float, ...] | None) -> list[list]:
+    closed = np.concatenate([ring, ring[:1]])
+    if transform is None:
+        whole = closed.dtype.kind == "i"
+        return (closed if whole else np.round(closed, PIXEL_DECIMALS)).tolist()
+    _, xc, xr, _, yc, yr = transform
+    if xc * yr < xr * yc:  # rows run down the map: what is clockwise in px is not on it
+        closed = closed[::-1]
+    points = to_map(closed, transform).tolist()
+    return [[float(f"{value:.{MAP_DIGITS}g}") for value in point] for point in points]

@@ -1,0 +1,222 @@
+"""A second-level model: from the features of a candidate to how good it is.
+
+Models are cross-fitted, so that no candidate is scored by a model that has seen its target.
+"""
+
+from typing import NamedTuple
+
+import lightgbm
+import numpy as np
+from sklearn.ensemble import RandomForestRegressor
+from tqdm import tqdm
+
+MODELS = ("lightgbm", "random_forest")
+FOREST_LEAVES = 16  # times `leaves`: trees that are averaged may be deeper than trees added up
+FOREST_ROWS = 10_000  # most candidates drawn for a tree, which bounds what a forest costs
+Model = lightgbm.Booster | RandomForestRegressor
+
+
+class CrossFit(NamedTuple):
+    """Scores of the N candidates the models were fitted on, and the models."""
+
+    scores: np.ndarray  # (N,) float64 in [0, 1], each by the model that has not seen its fold
+    of_fold: dict[int, Model]  # fitted on all candidates but those of the fold, by rising fold
+    final: Model  # fitted on all candidates
+
+
+def cross_fit(
+    features: np.ndarray,
+    targets: np.ndarray,
+    used: np.ndarray,
+    folds: np.ndarray,
+    *,
+    names: list[str],
+    model: str,
+    trees: int,
+    learning_rate: float,
+    leaves: int,
+    seed: int,
+) -> CrossFit:
+    """Fit one model on all candidates, and for every fold one on those of the other folds.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (N, F)
+        Finite.
+    targets : ndarray of float, shape (N,)
+        In [0, 1].
+    used : ndarray of bool, shape (N,)
+        Whether a candidate is fitted on; it is scored in any case.
+    folds : ndarray of int, shape (N,)
+        The fold of each candidate's image; folds without candidates have no model.
+    names, model, trees, learning_rate, leaves, seed
+        See `fit`.
+
+    Returns
+    -------
+    fitted : CrossFit
+
+    Raises
+    ------
+    ValueError
+        If the candidates used are of fewer than two folds, or as `fit`.
+    """
+    if len(np.unique(folds[used])) < 2:
+        raise ValueError(f"candidates of at least two folds, got {np.unique(folds[used]).tolist()}")
+    settings = {"names": names, "model": model, "trees": trees, "learning_rate": learning_rate}
+    settings |= {"leaves": leaves, "seed": seed}
+    scores, of_fold = np.zeros(len(targets)), {}
+    for fold in tqdm(np.unique(folds).tolist(), "second level", unit="fold", delay=2):
+        others = used & (folds != fold)
+        of_fold[fold] = fit(features[others], targets[others], **settings)
+        scores[folds == fold] = predict(of_fold[fold], features[folds == fold])
+    return CrossFit(scores, of_fold, fit(features[used], targets[used], **settings))
+
+
+def fit(
+    features: np.ndarray,
+    targets: np.ndarray,
+    *,
+    names: list[str],
+    model: str,
+    trees: int,
+    learning_rate: float,
+    leaves: int,
+    seed: int,
+    threads: int = 0,
+) -> Model:
+    """Fit a model of targets in [0, 1]; the same to the bit for any number of threads.
+
+    `lightgbm` boosts trees on the cross entropy, whose predictions never leave [0, 1] (for targets
+    of 0 and 1 it is a classifier). `random_forest` averages deeper trees, grown best split first
+    on the squared error with a third of the features at each split
+    and at most FOREST_ROWS candidates, drawn with replacement, in each tree.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (N, F)
+        Finite; N at least 1. Too few to split, or all with one target, make a constant model.
+    targets : ndarray of float, shape (N,)
+        In [0, 1].
+    names : list of str
+        Of the F features.
+    model : {"lightgbm", "random_forest"}
+    trees : int
+        At least 1.
+    learning_rate : float
+        Above 0; not used by `random_forest`.
+    leaves : int
+        Most leaves of a tree, at least 2; `random_forest` takes FOREST_LEAVES times as many.
+    seed : int
+        Of the samples of rows and features.
+    threads : int
+        0 is all.
+
+    Returns
+    -------
+    fitted : lightgbm.Booster or RandomForestRegressor
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, there is no row, a feature is not finite or a target is outside
+        [0, 1].
+    """
+    _check(features, targets)
+    if model == "lightgbm":
+        settings = {
+            "objective": "cross_entropy",
+            "num_leaves": leaves,
+            "learning_rate": learning_rate,
+            "min_data_in_leaf": 20,
+            "lambda_l2": 1.0,
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.8,
+            "bagging_freq": int(len(targets) > 1),  # 0.8 of one row would be none
+            "seed": seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": threads,
+            "verbosity": -1,
+        }
+        data = lightgbm.Dataset(features, targets, feature_name=names)
+        return lightgbm.train(settings, data, trees)
+    if model == "random_forest":
+        forest = RandomForestRegressor(
+            n_estimators=trees,
+            max_leaf_nodes=FOREST_LEAVES * leaves,
+            min_samples_leaf=3,
+            max_features=1 / 3,
+            max_samples=min(len(targets), FOREST_ROWS),
+            random_state=seed,
+            n_jobs=threads or -1,
+        )
+        return forest.fit(features, targets).set_params(n_jobs=1)  # threads add up in any order
+    raise ValueError(f"model '{model}' is unknown; known: {', '.join(MODELS)}")
+
+
+def predict(model: Model, features: np.ndarray) -> np.ndarray:
+    """Score candidates.
+
+    Parameters
+    ----------
+    model : lightgbm.Booster or RandomForestRegressor
+        From `fit`.
+    features : ndarray of float, shape (N, F)
+        Finite, the features it was fitted on.
+
+    Returns
+    -------
+    scores : ndarray of float64, shape (N,)
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a feature is not finite.
+    """
+    _check_finite(features)
+    if not len(features):
+        return np.zeros(0)
+    return np.clip(model.predict(features), 0, 1)
+
+
+def importances(model: Model) -> np.ndarray:
+    """Return the share of each feature in what all splits gain, float64 (F,); 0 without a split."""
+    if isinstance(model, RandomForestRegressor):
+        gains = model.feature_importances_
+    else:
+        gains = model.feature_importance("gain")
+    return gains / gains.sum() if gains.any() else np.zeros(len(gains))
+
+
+def model_texts(fitted: CrossFit) -> dict[str, str]:
+    """Write models as text, from which `lightgbm.Booster(model_str=...)` predicts the same.
+
+    Parameters
+    ----------
+    fitted : CrossFit
+
+    Returns
+    -------
+    texts : dict
+        "final" and "fold<k>" for every fold; empty for `random_forest`, which has no text format.
+    """
+    models = {"final": fitted.final} | {f"fold{k}": m for k, m in fitted.of_fold.items()}
+    if isinstance(fitted.final, RandomForestRegressor):
+        return {}
+    return {name: model.model_to_string() for name, model in models.items()}
+
+
+def _check(features: np.ndarray, targets: np.ndarray) -> None:
+    if not len(targets):
+        raise ValueError("no candidate to fit on")
+    if not ((targets >= 0) & (targets <= 1)).all():
+        raise ValueError(f"targets must be in [0, 1], got {targets.min()} to {targets.max()}")
+    _check_finite(features)
+
+
+def _check_finite(features: np.ndarray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=0))
+    if wrong.size:
+        raise ValueError(f"features {wrong.tolist()} have values that are not finite")

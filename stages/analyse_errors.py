@@ -1,0 +1,173 @@
+"""Tell what was missed and what is wrong, of which kind, and what each kind costs in AP50.
+
+    python -m stages.analyse_errors data/prepared data/folds.csv data/predictions \
+        data/evaluation data/errors
+
+Reads  prepared/truth_{train,val}.json, images.csv  COCO, masks as compressed RLE; name,group
+       folds.csv                        name,fold: oof are the images of the trained folds
+       predictions/{oof,val}.json       COCO results; not read for a split without images
+       evaluation/detections_<split>.parquet  the judged detections, at IoU 0.5
+Writes errors/objects_<split>.csv       one row per object: what became of it, its neighbour
+       errors/detections_<split>.csv    one row per wrong detection: its kind
+       errors/recall_<split>.csv        question,bin,objects,found,recall
+       errors/precision_<split>.csv     question,bin,detections,right,precision
+       errors/fixes_<split>.csv         kind,count,ap50_if_fixed,regained (share of 1 - AP50)
+       errors/worst_<split>.csv         kind,place,name,errors,share: the images to look at
+
+`src.error_analysis` says what the kinds, the questions and the fixes mean.
+"""
+
+import argparse
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from pydantic import Field
+from tqdm import tqdm
+
+from src.error_analysis import (
+    ImageErrors,
+    analyse_image,
+    fix_each_kind,
+    precision_by_bin,
+    recall_by_bin,
+    worst_images,
+)
+from src.errors import InputError
+from src.json_files import read_json
+from src.new_folder import new_folder
+from src.params import Params, load_params
+
+TRUTH = {"oof": "truth_train.json", "val": "truth_val.json"}
+RECALL = ["question", "bin", "objects", "found", "recall"]
+PRECISION = ["question", "bin", "detections", "right", "precision"]
+WORST = ["kind", "place", "name", "errors", "share"]
+JUDGED = ["image_id", "detection", "score", "tp", "ignored", "truth_id"]
+
+
+class SplitFoldsParams(Params):
+    k: int = Field(ge=2)
+    folds: list[int]
+    seed: int
+
+
+class ErrorsParams(Params):
+    iou_poor: float = Field(gt=0, lt=0.5)  # from which a wrong detection is a poor outline
+    gallery: int = Field(ge=1)  # images named of each kind of error
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("prepared", "folds", "predictions", "evaluation", "errors"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
+    params = load_params(args.params, "errors", ErrorsParams)
+
+    images = _read_csv(args.prepared / "images.csv", ["name", "group"])
+    group_of = dict(zip(images["name"], images["group"].astype(str), strict=True))
+    table = _read_csv(args.folds, ["name", "fold"])
+    trained = set(table["name"][table["fold"].isin(folds)])
+    with new_folder(args.errors) as folder:
+        for split, file in TRUTH.items():
+            truth = read_json(args.prepared / file)
+            images = [i for i in truth["images"] if split != "oof" or i["name"] in trained]
+            images.sort(key=lambda image: image["id"])
+            judged = _read_judged(args.evaluation / f"detections_{split}.parquet")
+            predictions = args.predictions / f"{split}.json"
+            results = _analyse(images, truth["annotations"], judged, predictions, params.iou_poor)
+            if not images:  # one empty result gives the empty tables their columns
+                results = [analyse_image([], [], 1, 1, params.iou_poor)]
+            objects = _join(images, [result.objects for result in results], group_of)
+            detections = _join(images, [result.detections for result in results], group_of)
+            images_of = Counter(group_of[image["name"]] for image in images)
+            groups = sorted(group for group, count in images_of.items() if count > 1)
+            _write(folder, split, objects, detections, groups, params.gallery)
+            lost = int((~objects["found"]).sum())
+            print(f"{split}: {lost} of {len(objects['found'])} objects are not found")
+
+
+def _analyse(
+    images: list[dict], annotations: list[dict], judged: pd.DataFrame, path: Path, iou_poor: float
+) -> list[ImageErrors]:
+    predictions = read_json(path) if images else []
+    if not judged["detection"].between(0, len(predictions) - 1).all():
+        raise InputError(f"{path}: not the predictions that were judged; run evaluate again")
+    strange = set(judged["image_id"]) - {image["id"] for image in images}
+    if strange:
+        raise InputError(
+            f"{path}: image {min(strange)} was judged and is not in a trained fold; "
+            "run evaluate again"
+        )
+    objects, detections = defaultdict(list), defaultdict(list)
+    for annotation in annotations:
+        if not annotation["iscrowd"]:
+            objects[annotation["image_id"]].append(annotation)
+    rows = judged[~judged["ignored"]].sort_values(["image_id", "detection"])
+    for row in rows[JUDGED].to_dict("records"):
+        mask = predictions[row["detection"]]["segmentation"]
+        detections[row["image_id"]].append(row | {"segmentation": mask})
+    jobs = (
+        delayed(analyse_image)(
+            objects[i["id"]], detections[i["id"]], i["height"], i["width"], iou_poor
+        )
+        for i in images
+    )
+    results = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    return list(tqdm(results, total=len(images), desc=path.stem, unit="image"))
+
+
+def _join(images: list[dict], tables: list[dict], group_of: dict[str, str]) -> dict:
+    """Put the columns of all images together, behind the name and group of each row's image."""
+    counts = [len(table["detection"]) for table in tables]
+    names = np.repeat([image["name"] for image in images] or [""], counts).astype(object)
+    groups = np.array([group_of[name] for name in names], object)
+    joined = {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
+    return {"name": names, "group": groups} | joined
+
+
+def _write(
+    folder: Path, split: str, objects: dict, detections: dict, groups: list[str], gallery: int
+) -> None:
+    wrong = detections["kind"] != "right"
+    tables = {
+        "objects": pd.DataFrame(objects),
+        "detections": pd.DataFrame(detections)[wrong],
+        "recall": pd.DataFrame(recall_by_bin(objects, groups), columns=RECALL),
+        "precision": pd.DataFrame(precision_by_bin(detections, groups), columns=PRECISION),
+        "fixes": pd.DataFrame(fix_each_kind(objects, detections)),
+        "worst": pd.DataFrame(worst_images(objects, detections, gallery), columns=WORST),
+    }
+    for name, table in tables.items():
+        path = folder / f"{name}_{split}.csv"
+        table.round(6).to_csv(path, index=False, lineterminator="\n")
+
+
+def _read_judged(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run evaluate")
+    table = pd.read_parquet(path)
+    return _checked(path, table, JUDGED)[JUDGED].astype({"tp": bool, "ignored": bool})
+
+
+def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage that writes it")
+    return _checked(path, pd.read_csv(path, keep_default_na=False), columns)
+
+
+def _checked(path: Path, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{path}: has no column {missing[0]}; run the stage that writes it again")
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

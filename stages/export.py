@@ -1,0 +1,138 @@
+"""Write predicted objects in formats that other programs read.
+
+    python -m stages.export data/prepared data/predictions data/exports --params params.yaml
+
+Reads  images.csv           name, split, image_id, height, width
+       geotransforms.csv    where images lie on the map, if there is such a file
+       {oof,val,test}.json  COCO results
+Writes, per split that has images and by the formats asked for
+       submission_<split>.csv    id (file name without extension), rle_mask: all objects united
+       label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...
+       polygons_<split>.geojson  a feature per object; in px from the upper left corner of the
+                                 image, in map coordinates where it is known to lie on the map
+Every image of val and test is listed; of oof those with an object, since others may belong to
+folds that were not trained.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from joblib import Parallel, delayed
+from pycocotools import mask as coco_mask
+from pydantic import Field
+from tqdm import tqdm
+
+from src.archive import encode_png, write_archive
+from src.errors import InputError
+from src.geojson import object_feature
+from src.geotransforms import read_geotransforms
+from src.label_maps import paint_objects
+from src.new_folder import new_folder
+from src.params import Params, load_params
+from src.polygons import simplify_polygon, trace_polygons
+from src.predicted_objects import ImageObjects, crop_mask, read_image_objects
+from src.right_angles import square_polygon
+from src.rle import decode
+from src.submissions import encode_submission
+
+SPLITS = {"oof": "train", "val": "val", "test": "test"}
+
+
+class ExportParams(Params):
+    formats: list[Literal["submission", "label_maps", "geojson"]]
+    simplify: float = Field(ge=0)  # px
+    right_angles: bool
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("prepared", "predictions", "exports"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    params = load_params(args.params, "export", ExportParams)
+
+    places = read_geotransforms(args.prepared / "geotransforms.csv")
+    with new_folder(args.exports) as folder:
+        for split, source in SPLITS.items():
+            results = args.predictions / f"{split}.json"
+            images = read_image_objects(results, args.prepared / "images.csv", source)
+            images = [image for image in images if split != "oof" or image.rles]
+            if images and "submission" in params.formats:
+                _write_submission(folder / f"submission_{split}.csv", images)
+            if images and "label_maps" in params.formats:
+                _write_label_maps(folder / f"label_maps_{split}.zip", images)
+            if images and "geojson" in params.formats:
+                _write_geojson(folder / f"polygons_{split}.geojson", images, places, params)
+            print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
+
+
+def _write_submission(path: Path, images: list[ImageObjects]) -> None:
+    texts = _each(_submission_text, path, images)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["id", "rle_mask"])
+        for image, text in zip(images, texts, strict=True):
+            table.writerow([image.name.split("/", 1)[1], text])
+
+
+def _write_label_maps(path: Path, images: list[ImageObjects]) -> None:
+    names = [image.name for image in images]
+    write_archive(path, zip(names, _each(_label_map, path, images), strict=True))
+
+
+def _write_geojson(
+    path: Path, images: list[ImageObjects], places: dict, params: ExportParams
+) -> None:
+    of_image = [places.get(image.name) for image in images]
+    features = _each(_features, path, images, of_image, [params] * len(images))
+    lines = (line for of_image in features for line in of_image)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        file.writelines("," * (number > 0) + "\n" + line for number, line in enumerate(lines))
+        file.write("\n]}\n")
+
+
+def _each(function: Callable, path: Path, images: list[ImageObjects], *others: list) -> Iterator:
+    """Call the function for every image, and tell how far it is."""
+    calls = zip(images, *others, strict=True)
+    results = Parallel(n_jobs=-1, return_as="generator")(delayed(function)(*c) for c in calls)
+    return tqdm(results, path.stem, total=len(images), unit="image")
+
+
+def _submission_text(image: ImageObjects) -> str:
+    return encode_submission(decode(coco_mask.merge(image.rles))) if image.rles else ""
+
+
+def _label_map(image: ImageObjects) -> bytes:
+    try:
+        objects = [crop_mask(rle) for rle in image.rles]
+        return encode_png(paint_objects(objects, image.height, image.width))
+    except InputError as error:
+        raise InputError(f"{image.name}: {error}") from None
+
+
+def _features(
+    image: ImageObjects, transform: tuple[float, ...] | None, params: ExportParams
+) -> list[str]:
+    """Return one line of GeoJSON per object."""
+    shape = square_polygon if params.right_angles else simplify_polygon
+    units = "px" if transform is None else "map"
+    lines = []
+    for rle, score in zip(image.rles, image.scores, strict=True):
+        mask, x, y = crop_mask(rle)
+        polygons = [shape(rings, params.simplify) for rings in trace_polygons(mask)]
+        polygons = [[ring + [x, y] for ring in rings] for rings in polygons]
+        known = {"image": image.name, "score": score, "area": int(mask.sum()), "units": units}
+        lines.append(object_feature(polygons, known, transform))
+    return lines
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

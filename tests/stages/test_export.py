@@ -1,0 +1,217 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from ruamel.yaml import YAML
+
+from src.archive import ImageArchive
+from src.errors import InputError
+from src.polygons import fill_polygons
+from src.submissions import decode_submission
+from stages import export
+
+HEIGHT, WIDTH = 24, 30
+
+
+def drawn(*boxes):
+    """A mask of boxes (top, bottom, left, right); pixels in two boxes are background."""
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] ^= True
+    return mask
+
+
+# name, then (score, mask) as rescore wrote them
+OBJECTS = {
+    "val/all": [(0.7, drawn((0, HEIGHT, 0, WIDTH)))],
+    "val/empty": [],
+    "val/many": [
+        (0.4, drawn((0, 8, 0, 9), (2, 6, 2, 6))),  # with a hole
+        (0.9, drawn((5, 12, 5, 14))),  # over its corner
+        (0.4, drawn((20, 22, 3, 5), (22, 24, 5, 7))),  # touching by a corner
+        (0.2, drawn((0, 1, 29, 30))),  # one pixel
+    ],
+    "val/sub/tile.1": [(0.5, drawn((10, 13, 20, 30)))],
+}
+GEOTRANSFORM = (500_000.25, 0.5, 0.0, 6_000_000.75, 0.0, -0.5)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "predictions").mkdir()
+    names = ["train/a", "train/b", *OBJECTS]
+    rows = [
+        f"{name},{name.split('/')[0]},{number},{HEIGHT},{WIDTH}"
+        for number, name in enumerate(names, start=11)
+    ]
+    table = "\n".join(["name,split,image_id,height,width", *rows]) + "\n"
+    (tmp_path / "prepared/images.csv").write_text(table)
+    results = [
+        coco_result(number, score, mask)
+        for number, objects in enumerate(OBJECTS.values(), start=13)
+        for score, mask in objects
+    ]
+    oof = [coco_result(12, 0.5, drawn((0, 2, 0, 1)))]
+    for split, found in (("oof", oof), ("val", results), ("test", [])):
+        (tmp_path / f"predictions/{split}.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def coco_result(image_id, score, mask):
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    rle = {"size": [HEIGHT, WIDTH], "counts": rle["counts"].decode()}
+    return {"image_id": image_id, "category_id": 1, "segmentation": rle, "score": score}
+
+
+def run(data, *formats, simplify=0.0, right_angles=False):
+    section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
+    YAML().dump({"export": section}, data / "params.yaml")
+    paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
+    export.main([*paths, "--params", str(data / "params.yaml")])
+    return sorted(path.name for path in (data / "exports").iterdir())
+
+
+def read_features(data, split="val"):
+    document = json.loads((data / f"exports/polygons_{split}.geojson").read_text())
+    assert document["type"] == "FeatureCollection"
+    return document["features"]
+
+
+def fill(geometry, to_pixel=np.asarray):
+    """The mask of a geometry as another program would see it."""
+    parts = geometry["coordinates"]
+    parts = [parts] if geometry["type"] == "Polygon" else parts
+    polygons = [[to_pixel(np.array(ring, float))[:-1] for ring in rings] for rings in parts]
+    return fill_polygons(polygons, HEIGHT, WIDTH)
+
+
+def ranked(name):
+    """Masks by falling score, of equals the first."""
+    return [mask for _, mask in sorted(OBJECTS[name], key=lambda each: -each[0])]
+
+
+def test_a_submission_lists_every_image_with_its_objects_united(data):
+    assert run(data, "submission") == ["submission_oof.csv", "submission_val.csv"]
+    text = (data / "exports/submission_val.csv").read_bytes().decode()
+    assert text.startswith("id,rle_mask\nall,1 720\nempty,\nmany,")
+    assert "\r" not in text
+    rows = {f"val/{row['id']}": row["rle_mask"] for row in csv.DictReader(io.StringIO(text))}
+    assert list(rows) == list(OBJECTS)
+    for name, runs in rows.items():
+        union = np.any([np.zeros((HEIGHT, WIDTH), bool), *ranked(name)], axis=0)
+        assert np.array_equal(decode_submission(runs, HEIGHT, WIDTH), union)
+
+
+def test_only_training_images_with_objects_are_listed(data):
+    run(data, "submission")
+    assert (data / "exports/submission_oof.csv").read_text() == "id,rle_mask\nb,1 2\n"
+
+
+def test_label_maps_number_objects_by_falling_score(data):
+    assert run(data, "label_maps") == ["label_maps_oof.zip", "label_maps_val.zip"]
+    archive = ImageArchive(data / "exports/label_maps_val.zip")
+    assert archive.names == list(OBJECTS)
+    for name in OBJECTS:
+        instances = archive.read(name)
+        assert instances.dtype == np.uint16
+        free = np.ones((HEIGHT, WIDTH), bool)
+        for label, mask in enumerate(ranked(name), start=1):
+            assert np.array_equal(instances == label, mask & free)
+            free &= ~mask
+        assert np.array_equal(instances == 0, free)
+
+
+def test_polygons_fill_to_the_masks_exactly(data):
+    assert run(data, "geojson") == ["polygons_oof.geojson", "polygons_val.geojson"]
+    features = read_features(data)
+    expected = [(name, mask) for name in OBJECTS for mask in ranked(name)]
+    assert len(features) == len(expected)
+    for feature, (name, mask) in zip(features, expected, strict=True):
+        assert np.array_equal(fill(feature["geometry"]), mask)
+        assert feature["properties"]["image"] == name
+        assert feature["properties"]["area"] == mask.sum()
+        assert feature["properties"]["units"] == "px"
+    assert [f["properties"]["score"] for f in features] == [0.7, 0.9, 0.4, 0.4, 0.2, 0.5]
+    types = [f["geometry"]["type"] for f in features]
+    assert types == ["Polygon", "Polygon", "Polygon", "MultiPolygon", "Polygon", "Polygon"]
+
+
+def test_polygons_lie_on_the_map_where_the_image_does(data):
+    (data / "prepared/geotransforms.csv").write_text(
+        "name,x_origin,x_per_column,x_per_row,y_origin,y_per_column,y_per_row\n"
+        f"val/many,{','.join(map(str, GEOTRANSFORM))}\n"
+    )
+    run(data, "geojson")
+    features = read_features(data)
+    units = [(f["properties"]["image"], f["properties"]["units"]) for f in features]
+    assert {n for n, unit in units if unit == "map"} == {"val/many"}
+    assert {n for n, unit in units if unit == "px"} == {"val/all", "val/sub/tile.1"}
+    x0, xc, _, y0, _, yr = GEOTRANSFORM
+    found = [
+        fill(f["geometry"], lambda ring: np.round((ring - [x0, y0]) / [xc, yr], 6))
+        for f in features
+        if f["properties"]["image"] == "val/many"
+    ]
+    assert np.array_equal(found, ranked("val/many"))
+
+
+def test_polygons_can_be_simplified_or_squared(data):
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    turned = (np.abs(x + 0.5 * y - 20) < 7) & (np.abs(y - 0.5 * x - 5) < 7)
+    (data / "predictions/val.json").write_text(json.dumps([coco_result(14, 0.5, turned)]))
+
+    def points(**params):
+        run(data, "geojson", **params)
+        return np.array(read_features(data)[0]["geometry"]["coordinates"][0])[:-1]
+
+    steps, simple, square = points(), points(simplify=1.0), points(right_angles=True)
+    assert len(square) == 4 < len(simple) + 1 < len(steps)
+    sides = np.roll(square, -1, axis=0) - square
+    cosines = (sides * np.roll(sides, -1, axis=0)).sum(axis=1) / (sides**2).sum(axis=1)
+    assert cosines == pytest.approx(0, abs=1e-3)  # to the decimals written
+
+
+def test_the_same_predictions_give_the_same_bytes(data):
+    formats = ("geojson", "label_maps", "submission")
+    names = run(data, *formats)
+    first = [(data / "exports" / name).read_bytes() for name in names]
+    assert run(data, *reversed(formats)) == names
+    assert [(data / "exports" / name).read_bytes() for name in names] == first
+
+
+def test_no_formats_give_an_empty_folder(data):
+    assert run(data) == []
+
+
+def test_a_split_whose_images_are_all_empty_is_written(data):
+    (data / "predictions/val.json").write_text("[]")
+    run(data, "geojson", "submission", "label_maps")
+    assert read_features(data) == []
+    assert (data / "exports/submission_val.csv").read_text().endswith("\nsub/tile.1,\n")
+    assert not ImageArchive(data / "exports/label_maps_val.zip").read("val/all").any()
+
+
+def test_a_mistake_leaves_the_old_exports(data):
+    names = run(data, "submission")
+    (data / "predictions/test.json").unlink()
+    with pytest.raises(InputError, match="test.json: no such file"):
+        run(data, "geojson")
+    assert sorted(path.name for path in (data / "exports").iterdir()) == names
+    assert not (data / "exports.partial").exists()
+
+
+@pytest.mark.slow
+def test_too_many_objects_for_a_label_map_name_the_image(data):
+    results = [coco_result(15, 0.5, drawn((0, 1, 0, 1)))] * 65_535
+    (data / "predictions/val.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match="val/many: 65535 objects in one image"):
+        run(data, "label_maps")
+
+
+def test_an_unknown_format_is_refused(data):
+    with pytest.raises(InputError, match="export.formats"):
+        run(data, "shapefile")

@@ -1,0 +1,281 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_config
+from pycocotools import mask as coco_mask
+from ruamel.yaml import YAML
+
+from src.archive import write_archive
+from src.errors import InputError
+from stages import search_postprocess
+
+POSTPROCESS = {
+    "method": "threshold",
+    "threshold": 0.5,
+    "layers": [0.5],
+    "seeds": "border",
+    "seed_threshold": 0.5,
+    "seed_area": 1,
+    "link_threshold": 0.5,
+    "connectivity": 4,
+    "white_speckle": 0,
+    "black_speckle": 0,
+    "max_hole": 0,
+    "erode": 0,
+    "min_area": 0,
+    "max_area": 0,
+    "dilate": 0,
+    "empty_threshold": 0.0,
+    "hull_low": 0.0,
+    "hull_high": 0.0,
+    "hull_rows": 1.0,
+    "hull_min_area": 0.0,
+}
+SEARCH = {
+    "metric": "dice_mean",
+    "threshold": [0.2, 0.4, 0.6, 0.8],
+    "min_area": [0, 3],
+    "max_hole": [0, 1],
+    "dilate": [0, 1],
+    "max_images": 0,
+    "seed": 0,
+}
+
+
+def picture(object_px, sure, rest):
+    """Map and truth of one row of 8 px: the object's pixels are as sure as told, the others too."""
+    mask = np.full((1, 8), round(255 * rest), np.uint8)
+    mask[0, :object_px] = round(255 * sure)
+    truth = np.zeros((1, 8), np.uint8)
+    truth[0, :object_px] = 1
+    return mask, truth
+
+
+# Fold 0 wants a threshold above 0.5, fold 1 one below 0.5: 0.6 and 0.8 are as good for the one,
+# 0.2 and 0.4 for the other.
+PICTURES = {
+    "train/a": (0, *picture(3, 0.9, 0.5)),
+    "train/b": (0, *picture(4, 0.9, 0.5)),
+    "train/c": (1, *picture(3, 0.5, 0.0)),
+    "train/d": (1, *picture(2, 0.5, 0.0)),
+    "train/e": (1, *picture(5, 0.5, 0.0)),
+    "train/f": (2, *picture(5, 0.5, 0.5)),  # a fold that is not trained
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Function (postprocess, folds, pictures, heads, **search) that runs the stage; see there."""
+
+    def stage(postprocess, folds=(0, 1), pictures=PICTURES, heads=("mask",), **search):
+        _write_inputs(tmp_path, pictures, folds, heads)
+        sections = {
+            "postprocess": POSTPROCESS | postprocess,
+            "search": SEARCH | search,
+            "split_folds": {"k": 3, "folds": list(folds), "seed": 0},
+        }
+        YAML().dump(sections, tmp_path / "params.yaml")
+        names = ["prepared", "folds.csv", "ensemble", "search"]
+        arguments = [str(tmp_path / name) for name in names]
+        with parallel_config(backend="sequential"):
+            search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
+        chosen = json.loads((tmp_path / "search/chosen.json").read_text())
+        return chosen, pd.read_csv(tmp_path / "search/search.csv", dtype={"fold": str})
+
+    return stage
+
+
+def _write_inputs(root, pictures, folds, heads):
+    (root / "prepared").mkdir(exist_ok=True)
+    coco = {"images": [], "annotations": [], "categories": [{"id": 100, "name": "building"}]}
+    for number, (name, (_, _, truth)) in enumerate(pictures.items(), start=1):
+        image = {"id": number, "name": name, "file_name": "x", "height": 1, "width": 8}
+        coco["images"].append(image)
+        rle = coco_mask.encode(np.asfortranarray(truth))
+        keys = {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0}
+        keys["segmentation"] = rle | {"counts": rle["counts"].decode()}
+        coco["annotations"] += [keys] if truth.any() else []
+    (root / "prepared/truth_train.json").write_text(json.dumps(coco))
+    table = pd.DataFrame(
+        {"name": list(pictures), "fold": [fold for fold, _, _ in pictures.values()]}
+    )
+    table.to_csv(root / "folds.csv", index=False)
+    oof = [(name, mask) for name, (fold, mask, _) in pictures.items() if fold in folds]
+    write_archive(root / "ensemble/oof.zip", oof)
+    (root / "ensemble/maps.json").write_text(json.dumps({"heads": list(heads)}))
+
+
+def test_each_fold_gets_what_is_best_on_the_others(run):
+    chosen, _ = run({"threshold": "auto"})
+    assert chosen == {
+        "metric": "dice_mean",
+        "all": {"threshold": 0.2},  # right on the three images of fold 1
+        "folds": {"0": {"threshold": 0.2}, "1": {"threshold": 0.6}},
+    }
+
+
+def test_the_maps_of_a_fold_have_no_part_in_its_choice(run):
+    before, _ = run({"threshold": "auto"})
+    changed = {
+        name: (fold, *(picture(truth.sum(), 0.9, 0.5) if fold == 1 else (mask, truth)))
+        for name, (fold, mask, truth) in PICTURES.items()
+    }
+    after, _ = run({"threshold": "auto"}, pictures=changed)
+    assert after["folds"]["1"] == before["folds"]["1"]
+    assert after["folds"]["0"] != before["folds"]["0"]
+
+
+def test_the_table_holds_every_figure(run):
+    _, table = run({"threshold": "auto", "dilate": "auto"}, dilate=[1, 0])
+    assert table.columns.tolist() == ["fold", "threshold", "dilate", "dice_mean"]
+    assert table["fold"].tolist() == ["all"] * 8 + ["0"] * 8 + ["1"] * 8
+    assert table["threshold"].tolist() == [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8] * 3
+    assert table["dilate"].tolist() == [1, 0] * 12
+    value = table.set_index(["fold", "threshold", "dilate"])["dice_mean"]
+    too_much = 2 * 3 / 11, 2 * 4 / 12  # all 8 px of a and of b
+    assert value["1", 0.2, 0] == pytest.approx(sum(too_much) / 2, abs=1e-6)
+    assert value["0", 0.2, 0] == 1
+    assert value["0", 0.6, 0] == 0
+    assert value["0", 0.2, 1] == pytest.approx((6 / 7 + 4 / 5 + 10 / 11) / 3, abs=1e-6)
+    assert value["all", 0.2, 0] == pytest.approx((sum(too_much) + 3) / 5, abs=1e-6)
+
+
+def test_of_equal_combinations_the_first_is_chosen(run):
+    chosen, _ = run({"threshold": "auto"}, threshold=[0.4, 0.2, 0.8, 0.6])
+    assert chosen["all"] == {"threshold": 0.4}
+    assert chosen["folds"]["1"] == {"threshold": 0.8}
+
+
+def test_all_keys_are_searched_together(run):
+    auto = {"threshold": "auto", "min_area": "auto", "max_hole": "auto", "dilate": "auto"}
+    chosen, table = run(auto)
+    assert chosen["all"] == {"threshold": 0.2, "min_area": 0, "max_hole": 0, "dilate": 0}
+    assert len(table) == 3 * 32
+
+
+def test_where_nothing_is_auto_nothing_is_read(run, tmp_path):
+    chosen, table = run({}, pictures={}, threshold=[])
+    assert chosen == {"metric": "dice_mean", "all": {}, "folds": {}}
+    assert table.columns.tolist() == ["fold", "dice_mean"]
+    assert table.empty
+
+
+def test_a_single_fold_gets_the_values_of_all_and_says_so(run, capsys):
+    chosen, table = run({"threshold": "auto"}, folds=(1,))
+    assert chosen["all"] == {"threshold": 0.2}
+    assert chosen["folds"] == {"1": {"threshold": 0.2}}
+    assert set(table["fold"]) == {"all"}
+    assert "Only one fold is trained" in capsys.readouterr().out
+    run({"threshold": "auto"})
+    assert "Only one fold" not in capsys.readouterr().out
+
+
+def test_average_precision_is_undefined_without_an_object(run):
+    bare = {name: (fold, mask, 0 * truth) for name, (fold, mask, truth) in PICTURES.items()}
+    with pytest.raises(InputError, match="ap50 is undefined: the images of all folds show no obj"):
+        run({"threshold": "auto"}, pictures=bare, metric="ap50")
+    half = {n: (fold, mask, truth * fold) for n, (fold, mask, truth) in PICTURES.items()}
+    with pytest.raises(InputError, match="the images of the folds other than 1 show no object"):
+        run({"threshold": "auto"}, pictures=half, metric="ap50")
+
+
+def test_some_images_are_enough_if_asked_for(run, capsys):
+    chosen, _ = run({"threshold": "auto"}, max_images=3, seed=1)
+    assert "4 combinations on 3 oof images" in capsys.readouterr().out
+    assert chosen["folds"]["1"] == {"threshold": 0.6}
+    with pytest.raises(InputError, match="search.max_images 1 leaves no image of fold"):
+        run({"threshold": "auto"}, max_images=1)
+
+
+def test_heads_are_read_where_the_method_asks_for_them(run, tmp_path):
+    sure = np.full((1, 8), 255, np.uint8)
+    pictures = {}
+    for name, (fold, mask, truth) in PICTURES.items():
+        pictures[name] = (fold, sure, truth) if fold < 2 else (fold, mask, truth)
+    empty = [(name, int(fold == 0)) for name, (fold, _, _) in PICTURES.items() if fold < 2]
+    (tmp_path / "ensemble").mkdir()
+    table = pd.DataFrame(empty, columns=["name", "probability"])
+    table.to_csv(tmp_path / "ensemble/oof_empty.csv", index=False)
+    edges = []
+    for name, (fold, _, truth) in PICTURES.items():
+        edges += [(name, (255 * (1 - truth)).astype(np.uint8))] if fold < 2 else []
+    write_archive(tmp_path / "ensemble/oof_border.zip", edges)
+    keys = {"method": "watershed", "empty_threshold": 0.5, "min_area": "auto"}
+    heads = ("mask", "border", "empty")
+    _, table = run(keys, pictures=pictures, heads=heads, min_area=[0])
+    value = table.set_index("fold")["dice_mean"]
+    assert value["1"] == 0  # blank
+    assert value["0"] == pytest.approx((6 / 11 + 4 / 10 + 10 / 13) / 3, abs=1e-6)
+    with pytest.raises(InputError, match="postprocess.seeds contact needs the head contact"):
+        run(keys | {"seeds": "contact"}, pictures=pictures, heads=heads)
+
+
+@pytest.mark.parametrize(
+    ("postprocess", "search", "message"),
+    [
+        (
+            {"threshold": "auto"},
+            {"threshold": []},
+            "search.threshold lists no value to try",
+        ),
+        (
+            {"threshold": "auto"},
+            {"threshold": [1.5]},
+            "search.threshold.0: .* less than 1",
+        ),
+        ({}, {"metric": "ar50"}, "search.metric: .*'ap50'.* got 'ar50'"),
+        ({"method": "layers", "threshold": "auto"}, {}, "layers .*no single threshold"),
+        (
+            {"method": "embedding", "dilate": "auto"},
+            {},
+            "method embedding needs .* embedding",
+        ),
+    ],
+)
+def test_mistakes_are_refused(run, tmp_path, postprocess, search, message):
+    with pytest.raises(InputError, match=message):
+        run(postprocess, **search)
+    assert not list(tmp_path.glob("search*"))
+
+
+def test_folds_and_maps_of_another_run_are_refused(run, tmp_path):
+    with pytest.raises(InputError, match=r"no image of .*folds.csv is in \[2\]; name others"):
+        run({"threshold": "auto"}, folds=(2,), pictures=dict(list(PICTURES.items())[:5]))
+    other = {name + "x": one for name, one in PICTURES.items()}
+    run({"threshold": "auto"}, pictures=other)
+    (tmp_path / "ensemble/oof.zip").rename(tmp_path / "other.zip")
+    run({"threshold": "auto"})
+    (tmp_path / "other.zip").replace(tmp_path / "ensemble/oof.zip")
+    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    with pytest.raises(InputError, match="oof.zip: holds no 'train/a'"):
+        search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
+
+
+def test_the_order_of_the_files_does_not_matter(run, tmp_path):
+    mask, truth = picture(3, 0.9, 0.0)
+    alike = {f"train/{n}": (n % 2, mask, truth if n < 3 else truth[:, ::-1]) for n in range(6)}
+    _, table = run({"threshold": "auto"}, pictures=alike, metric="ap50")
+    assert table["ap50"][0] == pytest.approx(51 / 101, abs=1e-6)  # the right ones come first
+    before = (tmp_path / "search/search.csv").read_bytes()
+    for name in ("prepared/truth_train.json", "folds.csv"):
+        text = (tmp_path / name).read_text()
+        if name.endswith("json"):
+            coco = json.loads(text)
+            text = json.dumps(coco | {key: coco[key][::-1] for key in ("images", "annotations")})
+        else:
+            header, *rows = text.splitlines()
+            text = "\n".join([header, *rows[::-1]])
+        (tmp_path / name).write_text(text)
+    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    with parallel_config(backend="sequential"):
+        search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
+    assert (tmp_path / "search/search.csv").read_bytes() == before
+
+
+def test_the_same_input_gives_the_same_bytes(run, tmp_path):
+    run({"threshold": "auto", "min_area": "auto"}, max_images=4, seed=3)
+    before = [path.read_bytes() for path in sorted((tmp_path / "search").iterdir())]
+    run({"threshold": "auto", "min_area": "auto"}, max_images=4, seed=3)
+    assert [path.read_bytes() for path in sorted((tmp_path / "search").iterdir())] == before
