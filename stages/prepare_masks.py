@@ -9,6 +9,7 @@ Writes images.zip     <name>.png or .jpg  the image files as they are
        images.csv     one row per image: size, objects, ignored regions, coverage, group,
                       and its numbers in the columns of dataset.metadata
        truth_train.json, truth_val.json   COCO, every annotated object whole, as compressed RLE
+       geotransforms.csv                  where images lie on the map, of those that say so
        rejected.csv   file,reason
 """
 
@@ -29,6 +30,8 @@ from tqdm import tqdm
 from src.archive import write_archive
 from src.coco_dataset import CocoDataset, prepare_image, read_dataset, write_truth
 from src.errors import InputError
+from src.geotransforms import COLUMNS as PLACE
+from src.geotransforms import read_geotransform
 from src.metadata import read_metadata
 from src.new_folder import new_folder
 from src.params import Params, load_params
@@ -37,7 +40,8 @@ from src.photos import as_png_or_jpeg
 COLUMNS = ["name", "split", "image_id", "file_name", "height", "width"]
 COLUMNS += ["objects", "ignored", "coverage", "group"]
 TRUTH = {"train": "truth_train.json", "val": "truth_val.json"}
-OUTPUTS = {"images.zip", "instances.zip", "images.csv", "rejected.csv", *TRUTH.values()}
+OUTPUTS = {"images.zip", "instances.zip", "images.csv", "geotransforms.csv", "rejected.csv"}
+OUTPUTS |= set(TRUTH.values())
 
 
 class DatasetParams(Params):
@@ -81,6 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     metadata = read_metadata(args.root / "metadata.csv", dataset_params.metadata, names)
     with new_folder(args.prepared) as folder:
         counts, rows = _write_all(dataset, args.root, folder, params)
+        _write_table(folder / "geotransforms.csv", ["name", *PLACE], _places(rows))
         rows = [row | metadata[row["name"]] for row in rows]
         _write_table(folder / "images.csv", COLUMNS + dataset_params.metadata, rows)
     print(f"{args.prepared}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
@@ -167,6 +172,12 @@ def _check_enough(rows: list[dict], rejected: list[dict], root: Path, max_reject
             f"{root}/train: no object is left to learn from ({len(rejected)} images rejected); "
             "check the annotations, dataset.category_id and prepare_masks.edge_objects"
         )
+
+
+def _places(rows: list[dict]) -> list[dict]:
+    """Return name and geotransform of the images that have one."""
+    found = [(row["name"], read_geotransform(row["path"])) for row in rows]
+    return [{"name": name} | dict(zip(PLACE, place, strict=True)) for name, place in found if place]
 
 
 def _write_table(path: Path, columns: list[str], rows: list[dict]) -> None:

@@ -1,12 +1,20 @@
-"""A builder of small datasets in the CrowdAI layout."""
+"""A builder of small datasets in the CrowdAI layout; no worker processes in tests."""
 
 import json
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+
+
+@pytest.fixture(autouse=True)
+def _in_process():
+    """No worker processes, which take longer to start than most tests."""
+    with joblib.parallel_config(backend="sequential"):
+        yield
 
 
 @pytest.fixture

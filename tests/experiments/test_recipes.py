@@ -70,7 +70,12 @@ def planned(*names, on="sample", budget=1, no_download=False):
 
 
 EVERYTHING = planned(*RECIPES, *ABLATIONS)
-MEMBERS = [(name, m) for name in RECIPES for m in planned(name)[0].params["members"]]
+OF_RECIPE = {experiment.name: experiment for experiment in EVERYTHING[: len(RECIPES)]}
+MEMBERS = [(name, m) for name in RECIPES for m in OF_RECIPE[name].params["members"]]
+SHORT = [
+    pytest.param(experiment, marks=pytest.mark.slow)
+    for experiment in planned(*RECIPES, on="tile_defects", budget="1/7", no_download=True)
+]
 
 
 def by_name(experiment):
@@ -110,24 +115,20 @@ def test_every_stage_accepts_every_data_set(on):
         model_of(section).model_validate(params[section])
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    planned(*RECIPES) + planned(*RECIPES, on="tile_defects", budget="1/7", no_download=True),
-    ids=by_name,
-)
-def test_dvc_makes_of_the_overrides_of_a_recipe_exactly_its_params(experiment, tmp_path):
-    path = tmp_path / "params.yaml"
-    shutil.copy(ROOT / "params.yaml", path)
-    apply_overrides(path, overrides_of(experiment))
-    assert YAML(typ="safe").load(path) == experiment.params
-
-
-@pytest.mark.parametrize("experiment", planned(*ABLATIONS), ids=by_name)
-def test_dvc_makes_of_the_overrides_of_a_variant_exactly_its_params(experiment, tmp_path):
-    path = tmp_path / "params.json"  # which DVC treats alike and reads faster
+@pytest.mark.parametrize("experiment", [*EVERYTHING, *SHORT], ids=by_name)
+def test_dvc_makes_of_the_overrides_of_an_experiment_exactly_its_params(experiment, tmp_path):
+    path = tmp_path / "params.json"  # which DVC treats as it does YAML, and reads faster
     path.write_text(json.dumps(PARAMS))
     apply_overrides(path, overrides_of(experiment))
     assert json.loads(path.read_text()) == experiment.params
+
+
+@pytest.mark.parametrize("name", ["best", "salt_top1"])
+def test_dvc_writes_the_params_of_a_recipe_as_yaml(name, tmp_path):
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    apply_overrides(path, overrides_of(OF_RECIPE[name]))
+    assert YAML(typ="safe").load(path) == OF_RECIPE[name].params
 
 
 def overrides_of(experiment):
@@ -152,7 +153,7 @@ def test_a_published_system_names_all_that_a_default_could_change(name):
 
 @pytest.mark.parametrize(("name", "member"), MEMBERS)
 def test_the_pretrained_weights_a_recipe_names_exist(name, member):
-    params = planned(name)[0].params
+    params = OF_RECIPE[name].params
     model = params["model"] | params["members"][member].get("model", {})
     known = smp.encoders.encoders[model["encoder"]]["pretrained_settings"]
     assert model["encoder_weights"] in {"none", *known}
@@ -160,7 +161,8 @@ def test_the_pretrained_weights_a_recipe_names_exist(name, member):
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_the_variants_of_an_ablation_differ(name):
-    params = [json.dumps(experiment.params) for experiment in planned(name)]
+    own = [experiment for experiment in EVERYTHING if experiment.name.startswith(f"{name}-")]
+    params = [json.dumps(experiment.params) for experiment in own]
     assert len(set(params)) == len(params) >= 2
 
 

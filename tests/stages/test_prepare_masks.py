@@ -3,7 +3,6 @@ import json
 from pathlib import Path
 
 import cv2
-import joblib
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -32,13 +31,6 @@ prepare_masks:
   small_area: 196
   max_rejected: 0
 """
-
-
-@pytest.fixture(autouse=True)
-def _in_process():
-    """No worker processes, which take longer to start than these images."""
-    with joblib.parallel_config(backend="sequential"):
-        yield
 
 
 @pytest.fixture
@@ -294,7 +286,7 @@ def test_a_former_output_is_replaced_whole(root, prepare, tmp_path):
     (tmp_path / "prepared.partial/images.csv").write_text("of a run that was killed")
     assert contents(prepare(root)) == before
     assert set(before) == {
-        "images.csv", "images.zip", "instances.zip", "rejected.csv",
+        "geotransforms.csv", "images.csv", "images.zip", "instances.zip", "rejected.csv",
         "truth_train.json", "truth_val.json",
     }  # fmt: skip
 
@@ -362,3 +354,12 @@ def test_real_data_are_prepared_without_loss(name, images, annotations, prepare)
         assert len(truth["annotations"]) == count
         seen = [int(r["objects"]) + int(r["ignored"]) for r in rows if r["split"] == split]
         assert sum(seen) == count
+
+
+def test_where_images_lie_on_the_map_is_kept(prepare, root):
+    world = "0.5\n0\n0\n-0.5\n100.25\n199.75\n"  # the centre of the first pixel
+    (root / "train" / "images" / "b.pgw").write_text(world)
+    rows = table(prepare(root) / "geotransforms.csv")
+    assert [list(row.values()) for row in rows] == [
+        ["train/b", "100.0", "0.5", "0.0", "200.0", "0.0", "-0.5"]
+    ]
