@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import cv2
+import joblib
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
