@@ -46,8 +46,9 @@ OFF = {
     "train": {"accumulate": 1, "freeze_batch_norm": False, "snapshots": 0, "sampling": "uniform"}
     | {"replay": 0, "repeat": 1, "seed": 0},
     "predict": {"scales": [1.0]},
-    "postprocess": {"hull_high": 0},
-    "rescore": {"max_detections": 100},
+    "postprocess": {"method": "threshold", "white_speckle": 0, "black_speckle": 0, "erode": 0}
+    | {"max_area": 0, "empty_threshold": 0, "hull_high": 0},
+    "rescore": {"calibration": "none", "selection": "none", "min_score": 0, "max_detections": 100},
 }
 READ_ONLY_WITH_ANOTHER = {
     "prepare_masks": {"small_area", "max_rejected"},
@@ -58,7 +59,9 @@ READ_ONLY_WITH_ANOTHER = {
     "train": {"deterministic", "workers", "precision", "snapshot_decay"},
     "predict": {"max_size", "overlap", "precision"},
     "ensemble": {"weights"},
-    "postprocess": {"hull_low", "hull_rows", "hull_min_area"},
+    "postprocess": {"layers", "seeds", "seed_threshold", "seed_area", "link_threshold"}
+    | {"hull_low", "hull_rows", "hull_min_area"},
+    "rescore": {"target", "trees", "learning_rate", "leaves", "seed", "nms_iou"},
 }
 SMALLER = {"resnet34": "resnet18", "resnet101": "resnet18", "resnet152": "resnet18"}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from src.embedding_affinity import neighbour_affinity
+from src.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.prediction import predict_image, resized, window_starts
 
 SETTINGS = {
@@ -195,7 +195,7 @@ def test_one_view_of_one_scale_has_no_spread():
     assert predict(ramps, picture(4, 8)).keys() == {"mask", "boundary_distance", "empty"}
 
 
-@pytest.mark.parametrize("merge", ["mean", "max", "hmean"])
+@pytest.mark.parametrize("merge", ["mean", "max", "tsharpen"])
 def test_the_spread_over_two_views_is_half_their_difference_whatever_the_merge(merge):
     once = predict(column, picture(5, 10))["mask"]
     found = predict(column, picture(5, 10), views="hflip", merge=merge)["view_spread"]
@@ -284,15 +284,17 @@ def test_affinities_are_averaged_over_views():
 
 
 def test_affinities_of_resized_images_keep_their_place():
-    image = torch.zeros(3, 12, 20, dtype=torch.uint8)
-    image[0, 5:] = 255
-    image[1, :, 8:] = 255
-    for changes in ({"resize": 2.0}, {"scales": [2.0]}, {"scales": [1.0, 2.0]}):
-        found = affinity(image, **changes)
-        assert found.shape == (2, 12, 20)
-        lowest = found[1, :-1].argmin(0)
-        assert (lowest == 4).all()
-        assert (found[0, :, :-1].argmin(1) == 7).all()
+    image = picture(12, 20)
+    at_sizes = [
+        resampled_affinity(
+            neighbour_affinity(resized(image, factor).float() / 100, kind="discriminative"),
+            (12, 20),
+        )
+        for factor in (0.5, 2.0)
+    ]
+    torch.testing.assert_close(affinity(image, resize=2.0), at_sizes[1])
+    both = affinity(image, scales=[0.5, 2.0], merge="max", views="d4")
+    torch.testing.assert_close(both, (at_sizes[0] + at_sizes[1]) / 2)
 
 
 @pytest.mark.parametrize("head", ["mask", "empty", "embedding"])
