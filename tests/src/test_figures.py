@@ -15,6 +15,8 @@ from src.figures import (
     score_histograms,
 )
 
+pytestmark = pytest.mark.slow  # drawing takes seconds
+
 
 def fold(epochs=6, **changes):
     columns = {

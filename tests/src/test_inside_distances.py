@@ -104,6 +104,7 @@ def test_many_objects_equal_one_full_transform_per_object(seed):
     assert_exact(instances)
 
 
+@pytest.mark.slow
 def test_a_full_grid_of_one_pixel_objects_is_one_pixel_deep_everywhere():
     instances = np.arange(1, 60001, dtype=np.uint16).reshape(240, 250)
     inside, relative = inside_distances(instances)

@@ -220,6 +220,7 @@ def test_equals_the_same_rules_written_out_on_whole_images(seed):
     assert drawn.objects == len(np.unique(expected[(expected > 0) & (expected < IGNORE)]))
 
 
+@pytest.mark.slow
 def test_as_many_objects_as_labels_exist_can_be_drawn():
     pixels = np.arange(65534)
     regions = [Region(np.array([[i, i + 1]]), 1, (i // 256, i % 256, 1, 1)) for i in pixels]

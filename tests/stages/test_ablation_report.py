@@ -13,6 +13,8 @@ from src.errors import InputError
 from src.overlays import COLOURS
 from stages.ablation_report import main
 
+pytestmark = pytest.mark.slow  # drawing takes seconds
+
 PARAMS = """\
 split_folds:
   k: 2
