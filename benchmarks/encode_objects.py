@@ -26,6 +26,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from benchmarks.drawn_objects import draw_objects
 from src.candidate_features import mean_probabilities, object_features
 from src.rle import encode_instances
 
@@ -39,7 +40,7 @@ RESULT = Path(__file__).parent / "results" / "encode_objects.json"
 def main() -> None:
     cv2.setNumThreads(1)  # nothing else here uses threads
     rng = np.random.default_rng(0)
-    instances = _draw_objects(rng)
+    instances = draw_objects(rng, SIDE, OBJECTS, SIDES)
     noise = rng.integers(0, 80, instances.shape, np.uint8)
     probability = np.where(instances > 0, 255 - noise, noise)
     in_columns = np.asfortranarray(instances), np.asfortranarray(probability)
@@ -95,23 +96,6 @@ def _reference(instances: np.ndarray, probability: np.ndarray) -> tuple[list, li
         boxes.append(coco_mask.toBbox(rle))
         means.append(probability[mask].mean() / 255)
     return rles, areas, boxes, means
-
-
-def _draw_objects(rng: np.random.Generator) -> np.ndarray:
-    """Place rectangles and ellipses that do not overlap, wholly or in part inside the image."""
-    instances = np.zeros((SIDE, SIDE), np.uint16)
-    label = 0
-    while label < OBJECTS:
-        box = (rng.uniform(0, SIDE, 2), rng.uniform(*SIDES, 2), rng.uniform(0, 180))
-        shape = np.zeros((SIDE, SIDE), np.uint8)
-        if rng.random() < 0.8:
-            cv2.fillPoly(shape, [np.rint(cv2.boxPoints(box)).astype(np.int32)], 1)
-        else:
-            cv2.ellipse(shape, box, 1, cv2.FILLED)
-        if shape.any() and not instances[shape > 0].any():
-            label += 1
-            instances[shape > 0] = label
-    return instances
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 from tqdm import tqdm
 
+from benchmarks.drawn_objects import draw_objects
 from src.distances import QUARTERS, encode_distances, sqrt_area, two_nearest_distances
 
 SIDE = 300  # px
@@ -38,7 +39,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     rows = []
     for objects, sides in tqdm(SCENES.items(), desc="weight maps", unit="scene"):
-        tiles = [_draw_tile(rng, objects, sides) for _ in range(TILES)]
+        tiles = [draw_objects(rng, SIDE, objects, sides) for _ in range(TILES)]
         rows += _compare(tiles, objects)
     result = {
         "tile": [SIDE, SIDE],
@@ -97,24 +98,6 @@ def _reference_distances(instances: np.ndarray) -> np.ndarray:
 def _weight_error(distances: np.ndarray, reference: np.ndarray) -> float:
     ours, theirs = (W0 * np.exp(-(d.sum(axis=0) ** 2) / SIGMA**2) for d in (distances, reference))
     return float(np.abs(ours - theirs).max())
-
-
-def _draw_tile(rng: np.random.Generator, objects: int, sides: tuple[int, int]) -> np.ndarray:
-    """Place rectangles and ellipses that do not overlap, wholly or in part inside the tile."""
-    instances = np.zeros((SIDE, SIDE), np.uint16)
-    label = 0
-    while label < objects:
-        centre, size = rng.uniform(0, SIDE, 2), rng.uniform(*sides, 2)
-        box = (tuple(centre), tuple(size), rng.uniform(0, 180))
-        shape = np.zeros((SIDE, SIDE), np.uint8)
-        if rng.random() < 0.8:
-            cv2.fillPoly(shape, [np.rint(cv2.boxPoints(box)).astype(np.int32)], 1)
-        else:
-            cv2.ellipse(shape, box, 1, cv2.FILLED)
-        if shape.any() and not instances[shape > 0].any():
-            label += 1
-            instances[shape > 0] = label
-    return instances
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.spatial import KDTree
 
+from src.average_precision import average_precision
+
 OUTCOMES = ("found", "merged", "split", "poor_outline", "missed")  # of objects
 KINDS = ("right", "merged", "split_part", "duplicate", "poor_outline", "spurious")  # of detections
 FIXES = ("missed", "merged", "split", "poor_outline", "duplicate", "spurious", "score_order")
@@ -184,12 +186,7 @@ def average_precision_50(scores: np.ndarray, tp: np.ndarray, objects: int) -> fl
     """
     if not objects:
         return None
-    hits = tp[np.argsort(-scores, kind="stable")]
-    right, wrong = np.cumsum(hits), np.cumsum(~hits)
-    precision = right / (right + wrong)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(right / objects, np.linspace(0, 1, 101), side="left")
-    return float(np.append(envelope, 0.0)[places].mean())
+    return average_precision(tp[np.argsort(-scores, kind="stable")], objects)
 
 
 def fix_each_kind(objects: dict[str, np.ndarray], detections: dict[str, np.ndarray]) -> list[dict]:

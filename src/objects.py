@@ -9,58 +9,6 @@ from src.errors import InputError
 MAX_OBJECTS = 65534  # of one image: labels are uint16 and 65535 has a meaning of its own
 
 
-def label_objects(
-    probability: np.ndarray,
-    *,
-    threshold: float,
-    connectivity: int,
-    white_speckle: int,
-    black_speckle: int,
-    max_hole: int,
-    erode: int,
-    min_area: int,
-    max_area: int,
-    dilate: int,
-) -> np.ndarray:
-    """Threshold, clean, label, drop objects by their size, grow the others.
-
-    Parameters
-    ----------
-    probability : ndarray of uint8, shape (H, W)
-        Probability * 255.
-    threshold : float
-        In (0, 1); a pixel is foreground if its probability is at least this.
-    connectivity : {4, 8}
-        Of the foreground; the background has the other one.
-    white_speckle, black_speckle, max_hole, erode : int
-        As for `clean_foreground`.
-    min_area, max_area, dilate : int
-        As for `sized_objects`.
-
-    Returns
-    -------
-    instances : ndarray of uint16, shape (H, W)
-        Labels 1..N in row-major order of first pixels; all 0 if nothing is found.
-
-    Raises
-    ------
-    InputError
-        If there are more than 65,534 objects, which the labels cannot tell apart.
-    ValueError
-        If `connectivity` is neither 4 nor 8.
-    """
-    foreground = clean_foreground(
-        probability >= threshold * 255,
-        connectivity=connectivity,
-        white_speckle=white_speckle,
-        black_speckle=black_speckle,
-        max_hole=max_hole,
-        erode=erode,
-    )
-    labels = connected_labels(foreground, connectivity)
-    return sized_objects(labels, min_area=min_area, max_area=max_area, dilate=dilate)
-
-
 def clean_foreground(
     foreground: np.ndarray,
     *,
@@ -198,30 +146,3 @@ def _small_regions(
         for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
             small[edge] = False
     return small[regions]
-
-
-def object_probabilities(
-    probability: np.ndarray, instances: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and maximal probability of every object, in one pass each.
-
-    Parameters
-    ----------
-    probability : ndarray of uint8, shape (H, W)
-        Probability * 255.
-    instances : ndarray of uint16, shape (H, W)
-        Labels 1..`count`, every one of them present.
-    count : int
-        Number of objects, 0 or more.
-
-    Returns
-    -------
-    mean, largest : ndarray of float64, shape (count,)
-        In [0, 1].
-    """
-    labels, values = instances.ravel(), probability.ravel()
-    areas = np.bincount(labels, minlength=count + 1)[1:]
-    sums = np.bincount(labels, weights=values, minlength=count + 1)[1:]
-    largest = np.zeros(count + 1, np.uint8)
-    np.maximum.at(largest, labels, values)
-    return sums / areas / 255, largest[1:] / 255

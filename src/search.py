@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.average_precision import average_precision
 from src.errors import InputError
 from src.map_objects import find_labels
 from src.objects import grow_objects, sized_objects
@@ -18,7 +19,6 @@ MAX_DETECTIONS = 100  # judged per image, as COCO does
 IOUS = {"ap50": [0.5], "f1_50": [0.5], "detection_accuracy": np.linspace(0.5, 0.95, 10).tolist()}
 SIZES = ("min_area", "max_area", "dilate")  # what does not change how objects are told apart
 STEPS = ("threshold", "max_hole", "min_area")  # what differs first is what costs most
-RECALLS = np.linspace(0, 1, 101)
 
 
 class Judged(NamedTuple):
@@ -308,14 +308,7 @@ def _match(pairs: list[list[tuple[int, float]]], crowd: list[bool], iou: float) 
 
 
 def _average_precision(hits: np.ndarray, objects: int) -> float:
-    """COCO's mean precision at 101 recalls of detections ordered by falling score."""
-    if not objects:
-        return float("nan")
-    tp, fp = np.cumsum(hits == 1), np.cumsum(hits == 0)
-    precision = tp / (tp + fp + np.spacing(1))
-    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(tp / objects, RECALLS)
-    return float(np.append(best_from_here, 0)[places].mean())
+    return average_precision(hits[hits >= 0] == 1, objects) if objects else float("nan")
 
 
 def _f1(hits: np.ndarray, objects: int) -> float:

@@ -11,27 +11,11 @@ from src.candidates import (
     overlap_partners,
 )
 from src.rle import decode
+from tests import plain_postprocess
 
-PLAIN = {
-    "method": "threshold",
-    "threshold": 0.5,
+PLAIN = plain_postprocess.PLAIN | {
     "layers": [0.2, 0.4, 0.6, 0.8],
-    "seeds": "mask",
-    "seed_threshold": 0.5,
-    "seed_area": 0,
-    "link_threshold": 0.5,
-    "connectivity": 4,
-    "white_speckle": 0,
-    "black_speckle": 0,
-    "max_hole": 0,
-    "erode": 0,
-    "min_area": 0,
-    "max_area": 0,
-    "dilate": 0,
-    "empty_threshold": 0.0,
     "hull_low": 0.1,
-    "hull_high": 0.0,
-    "hull_rows": 1.0,
     "hull_min_area": 1.0,
 }
 

@@ -5,8 +5,8 @@ from src.errors import InputError
 from src.hulls import hull_uncertain
 from src.linked_objects import linked_labels
 from src.map_objects import find_labels, find_objects, heads_used
-from src.objects import label_objects
 from src.watershed import seed_map, watershed_labels
+from tests.src.test_objects import label_objects
 
 CLEAN = {"connectivity": 4, "white_speckle": 0, "black_speckle": 0, "max_hole": 0, "erode": 0}
 LABELS = CLEAN | {

@@ -2,11 +2,18 @@ import numpy as np
 import pytest
 
 from src.errors import InputError
-from src.objects import clean_foreground, label_objects, object_probabilities, sized_objects
+from src.objects import clean_foreground, connected_labels, sized_objects
 
 CLEAN = {"connectivity": 4, "white_speckle": 0, "black_speckle": 0, "max_hole": 0, "erode": 0}
 SIZES = {"min_area": 0, "max_area": 0, "dilate": 0}
 PLAIN = {"threshold": 0.5} | CLEAN | SIZES
+
+
+def label_objects(probability, *, threshold, **options):
+    """Threshold, clean, label, drop by size, grow."""
+    cleaning, sizes = ({key: options[key] for key in keys} for keys in (CLEAN, SIZES))
+    foreground = clean_foreground(probability >= threshold * 255, **cleaning)
+    return sized_objects(connected_labels(foreground, options["connectivity"]), **sizes)
 
 
 def objects(rows, **changes):
@@ -220,17 +227,3 @@ def test_many_objects_fit_until_the_labels_run_out():
 def test_another_connectivity_is_refused():
     with pytest.raises(ValueError, match="4 or 8, got 6"):
         objects(["#"], connectivity=6)
-
-
-def test_probabilities_of_objects_by_hand():
-    probability = np.array([[51, 102, 0, 255]], np.uint8)
-    instances = np.array([[1, 1, 0, 2]], np.uint16)
-    mean, largest = object_probabilities(probability, instances, 2)
-    np.testing.assert_allclose(mean, [0.3, 1])
-    np.testing.assert_allclose(largest, [0.4, 1])
-
-
-def test_no_object_has_no_probability():
-    zero = np.zeros((2, 2), np.uint8)
-    mean, largest = object_probabilities(zero, zero.astype(np.uint16), 0)
-    assert mean.size == largest.size == 0

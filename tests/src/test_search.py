@@ -16,28 +16,11 @@ from src.search import (
     metric_values,
     sets_to_choose_on,
 )
+from tests import plain_postprocess
 
-SETTINGS = {
-    "method": "threshold",
-    "threshold": "auto",
-    "seeds": "border",
-    "seed_threshold": 0.5,
-    "seed_area": 2,
-    "link_threshold": 0.5,
-    "connectivity": 4,
-    "white_speckle": 0,
-    "black_speckle": 0,
-    "max_hole": 0,
-    "erode": 0,
-    "min_area": 0,
-    "max_area": 0,
-    "dilate": 0,
-    "empty_threshold": 0.5,
-    "hull_low": 0.0,
-    "hull_high": 0.0,
-    "hull_rows": 1.0,
-    "hull_min_area": 0.0,
-}
+SETTINGS = plain_postprocess.PLAIN | {"seeds": "border", "seed_area": 2, "empty_threshold": 0.5}
+SETTINGS = {key: value for key, value in SETTINGS.items() if key != "layers"}
+SETTINGS["threshold"] = "auto"
 GRID = {"threshold": [0.4, 0.6], "min_area": [0, 9], "max_hole": [0, 8], "dilate": [0, 1]}
 
 

@@ -10,27 +10,12 @@ from src.candidate_features import FEATURES
 from src.errors import InputError
 from src.rle import decode
 from stages import postprocess
+from tests import plain_postprocess
 
-PARAMS = {
-    "method": "threshold",
-    "threshold": 0.5,
+PARAMS = plain_postprocess.PLAIN | {
     "layers": [0.3, 0.7],
-    "seeds": "mask",
-    "seed_threshold": 0.5,
-    "seed_area": 0,
-    "link_threshold": 0.5,
-    "connectivity": 4,
-    "white_speckle": 0,
-    "black_speckle": 0,
-    "max_hole": 0,
-    "erode": 0,
     "min_area": 3,
-    "max_area": 0,
-    "dilate": 0,
-    "empty_threshold": 0.0,
     "hull_low": 0.1,
-    "hull_high": 0.0,
-    "hull_rows": 1.0,
     "hull_min_area": 1.0,
 }
 INTEGERS = ["height", "width", "area", "parent"]

@@ -10,29 +10,9 @@ from ruamel.yaml import YAML
 from src.archive import write_archive
 from src.errors import InputError
 from stages import search_postprocess
+from tests import plain_postprocess
 
-POSTPROCESS = {
-    "method": "threshold",
-    "threshold": 0.5,
-    "layers": [0.5],
-    "seeds": "border",
-    "seed_threshold": 0.5,
-    "seed_area": 1,
-    "link_threshold": 0.5,
-    "connectivity": 4,
-    "white_speckle": 0,
-    "black_speckle": 0,
-    "max_hole": 0,
-    "erode": 0,
-    "min_area": 0,
-    "max_area": 0,
-    "dilate": 0,
-    "empty_threshold": 0.0,
-    "hull_low": 0.0,
-    "hull_high": 0.0,
-    "hull_rows": 1.0,
-    "hull_min_area": 0.0,
-}
+POSTPROCESS = plain_postprocess.PLAIN | {"seeds": "border", "seed_area": 1}
 SEARCH = {
     "metric": "dice_mean",
     "threshold": [0.2, 0.4, 0.6, 0.8],

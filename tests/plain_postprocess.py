@@ -1,0 +1,24 @@
+"""The params of postprocess with every option off, for tests to change."""
+
+PLAIN = {
+    "method": "threshold",
+    "threshold": 0.5,
+    "layers": [0.5],
+    "seeds": "mask",
+    "seed_threshold": 0.5,
+    "seed_area": 0,
+    "link_threshold": 0.5,
+    "connectivity": 4,
+    "white_speckle": 0,
+    "black_speckle": 0,
+    "max_hole": 0,
+    "erode": 0,
+    "min_area": 0,
+    "max_area": 0,
+    "dilate": 0,
+    "empty_threshold": 0.0,
+    "hull_low": 0.0,
+    "hull_high": 0.0,
+    "hull_rows": 1.0,
+    "hull_min_area": 0.0,
+}
