@@ -1,65 +1,51 @@
-"""A dataset of images and COCO annotations on disk: found, checked, brought into one form."""
+"""A dataset of images and COCO annotations on disk: found, checked, its objects read."""
 
 import json
-import os
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from array import array
+from collections import Counter
 from pathlib import Path, PurePosixPath
+from reprlib import repr as short  # of what may be nested deeply
 from typing import NamedTuple
 
 import numpy as np
 
-from src.archive import encode_png, is_inside
 from src.errors import InputError
-from src.instances import MAX_OBJECTS, Region, draw_instances
-from src.labels import IGNORE
-from src.photos import read_photo
-from src.segmentations import compress, read_segmentation
+from src.instances import MAX_OBJECTS
+from src.json_index import Element, index_lists
+from src.records import (
+    UNPRINTABLE,
+    Dataset,
+    ImageRecord,
+    SourceObject,
+    check_file_name,
+    check_unique,
+    image_files,
+    read_unlabelled,
+    record_name,
+)
+from src.segmentations import leaves_image, read_segmentation
 
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # cannot stand in a table or an archive
-
-
-class ImageRecord(NamedTuple):
-    """One image that the dataset lists; whether the file is intact is not known yet."""
-
-    name: str  # "<split>/<file name without extension>"
-    split: str  # train, val or test
-    image_id: int
-    file_name: str  # as listed
-    path: Path
-    group: str  # as listed, or the name
-    size: tuple[int, int] | None  # (H, W) as listed; None in test
-    annotations: list[dict]  # of the category, by id; see `read_dataset`; empty in test
+LISTS = ("images", "annotations", "categories")  # the last may be absent
+SPANS = np.dtype((np.int64, 3))
 
 
-class PreparedImage(NamedTuple):
-    """What `prepare_image` makes of one image; the last six are None or empty in test."""
+class _Annotations(NamedTuple):
+    """All annotations of a file in its order, as 64-bit numbers: 32 bytes for each."""
 
-    height: int  # px
-    width: int  # px
-    objects: int | None  # labels in the label map
-    ignored: int | None  # crowds and edge objects in it
-    coverage: float | None  # object pixels / pixels
-    instances: bytes  # the label map as uint16 PNG; see `draw_instances`
-    truth: list[dict]  # COCO annotations of all objects that have a pixel, whole
-    losses: dict[str, int]  # objects that the label map does not show, by cause
+    ids: array
+    image_ids: array
+    offsets: array  # bytes
+    lengths: array  # bytes; 0 for one of another category
+    categories: Counter  # id -> annotations
 
 
-class CocoDataset(NamedTuple):
-    """What `read_dataset` found."""
-
-    records: list[ImageRecord]  # sorted by name
-    category: dict  # {"id", "name"}
-    unlisted: int  # files in the labelled image folders that no annotation file lists
-
-
-def read_dataset(root: Path, category_id: int) -> CocoDataset:
+def find_records(root: Path, *, category_id: int) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
     `train/images/` and `train/annotation.json` must be there, `val/` likewise if there is such
     a folder; `test_images/` may hold unlabelled images, numbered 1..N by sorted file name. Image
-    files are not opened and segmentations not looked at.
+    files are not opened and segmentations not looked at. Annotation files are read from end to
+    end but not held: an annotation costs 32 bytes until all are read, and 24 bytes from then on.
 
     Parameters
     ----------
@@ -70,10 +56,10 @@ def read_dataset(root: Path, category_id: int) -> CocoDataset:
 
     Returns
     -------
-    dataset : CocoDataset
-        Each annotation has the keys id, truth_id (the same, but for an id of 0 the first free
-        one: COCO's evaluation takes an object with id 0 for none), iscrowd (0 or 1), area (None
-        where no positive number is given) and segmentation (unchecked; None where absent).
+    dataset : Dataset
+        The objects of a record are (annotation file, its first free id, spans), or () if the
+        image has none. Spans are the bytes of an int64 array (N, 3): offset and length in bytes
+        and id of each annotation of the category, by id.
 
     Raises
     ------
@@ -86,7 +72,7 @@ def read_dataset(root: Path, category_id: int) -> CocoDataset:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that holds train/")
     records, category, unlisted = _read_labelled(root, "train", category_id)
-    if not any(record.annotations for record in records):
+    if not any(record.objects for record in records):
         raise InputError(
             f"{root / 'train/annotation.json'}: no annotations, so nothing could be learnt; "
             "annotate at least one object"
@@ -95,168 +81,132 @@ def read_dataset(root: Path, category_id: int) -> CocoDataset:
         val_records, _, val_unlisted = _read_labelled(root, "val", category_id)
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
-        records += _read_unlabelled(root / "test_images")
-    return CocoDataset(sorted(records), category, unlisted)
+        records += read_unlabelled(root / "test_images")
+    return Dataset(sorted(records, key=lambda record: record.name), category, unlisted)
 
 
-def prepare_image(record: ImageRecord, category_id: int, **painting) -> PreparedImage | str:
-    """Read one image, check its file and its annotations and paint its label map.
+def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObject]:
+    """Read the annotations of one image from the annotation file.
 
     Parameters
     ----------
     record : ImageRecord
-        As `read_dataset` lists it.
-    category_id : int
-        Stands in the truth.
-    **painting
-        Keyword arguments of `draw_instances`.
+        As `find_records` gives it.
+    height, width : int
+        Of the image, in pixels.
 
     Returns
     -------
-    prepared : PreparedImage or str
-        The reason in words if the image must be rejected: its file is not intact, is of another
-        size than listed, or one of its annotations cannot be read.
+    objects : list of SourceObject
+        By id; the area is None where no positive number is given.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if a segmentation cannot be read or the annotation file is no
+        longer the one that was indexed.
     """
+    if not record.objects:
+        return []
+    path, spare, spans = record.objects
+    objects = []
     try:
-        _, (height, width) = read_photo(record.path, record.size)
-        regions = [_region(annotation, height, width) for annotation in record.annotations]
-    except InputError as error:
-        return str(error)
-    if record.split == "test":
-        return PreparedImage(height, width, None, None, None, b"", [], {})
-    crowd = [annotation["iscrowd"] == 1 for annotation in record.annotations]
-    drawn = draw_instances(regions, crowd, height, width, **painting)
-    covered = np.count_nonzero((drawn.instances > 0) & (drawn.instances < IGNORE))
-    truth = [
-        {
-            "id": annotation["truth_id"],
-            "image_id": record.image_id,
-            "category_id": category_id,
-            "iscrowd": annotation["iscrowd"],
-            "segmentation": compress(region, height, width),
-            "area": annotation["area"] or region.area,
-            "bbox": region.bbox,
-        }
-        for annotation, region in zip(record.annotations, regions, strict=True)
-        if region.area
-    ]
-    return PreparedImage(
-        height=height,
-        width=width,
-        objects=drawn.objects,
-        ignored=drawn.ignored,
-        coverage=round(covered / (height * width), 6),
-        instances=encode_png(drawn.instances),
-        truth=truth,
-        losses={"hidden under others": drawn.hidden, "without a pixel": len(regions) - len(truth)},
-    )
+        with open(path, "rb") as file:
+            for offset, length, annotation_id in np.frombuffer(spans, SPANS).tolist():
+                file.seek(offset)
+                annotation = _reread(file.read(length), annotation_id, record.image_id, path)
+                objects.append(_object(annotation, annotation_id or spare, height, width))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    return objects
 
 
-def write_truth(
-    path: Path, images: Iterable[dict], category: dict, annotations: Iterable[str]
-) -> None:
-    """Write a COCO ground truth file, one annotation a line, without holding them in memory.
-
-    Parameters
-    ----------
-    path : Path
-        Overwritten.
-    images : iterable of dict
-        With the keys image_id, name, file_name, height and width; others are left out.
-    category : dict
-        {"id", "name"}.
-    annotations : iterable of str
-        Each the JSON of one, with or without a line end.
-    """
-    listed = [
-        {"id": image["image_id"], **{k: image[k] for k in ("name", "file_name", "height", "width")}}
-        for image in images
-    ]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f'{{"categories": {json.dumps([category])},\n"images": {json.dumps(listed)},\n')
-        file.write('"annotations": [')
-        for number, annotation in enumerate(annotations):
-            file.write((",\n" if number else "\n") + annotation.rstrip("\n"))
-        file.write("\n]}\n")
-
-
-def _region(annotation: dict, height: int, width: int) -> Region:
+def _reread(content: bytes, annotation_id: int, image_id: int, path: Path) -> dict:
+    """Return the annotation that stands at its place, or refuse another."""
     try:
-        return read_segmentation(annotation["segmentation"], height, width)
+        annotation = json.loads(content.decode("utf-8", "surrogatepass"))
+        found = annotation["id"], annotation["image_id"]
+    except (ValueError, LookupError, TypeError):
+        found = None
+    except RecursionError:  # a call deeper than when it was indexed
+        raise InputError(f"annotation {annotation_id}: nested too deeply") from None
+    if found != (annotation_id, image_id):
+        raise InputError(
+            f"{path} has changed since it was indexed: annotation {annotation_id} is not in its "
+            "place; start again"
+        )
+    return annotation
+
+
+def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceObject:
+    area, segmentation = annotation.get("area"), annotation.get("segmentation")
+    positive = type(area) in (int, float) and 0 < area < float("inf")
+    try:
+        region, repaired = read_segmentation(segmentation, height, width)
     except InputError as error:
         raise InputError(f"annotation {annotation['id']}: {error}") from None
+    except RecursionError:
+        raise InputError(f"annotation {annotation['id']}: nested too deeply") from None
+    return SourceObject(
+        id=annotation["id"],
+        truth_id=truth_id,
+        crowd=annotation.get("iscrowd", 0) == 1,
+        area=area if positive else None,
+        region=region,
+        repaired=repaired,
+        outside=leaves_image(segmentation, height, width),
+    )
 
 
 def _read_labelled(root: Path, split: str, category_id: int) -> tuple[list[ImageRecord], dict, int]:
     """Return the records of train or val, the category and how many files are unlisted."""
     folder, path = root / split / "images", root / split / "annotation.json"
-    present = _image_files(folder)
-    document = _read_document(path)
-    records = [
-        _image_record(image, f"{path}: images[{position}]", split, folder)
-        for position, image in enumerate(document["images"])
-    ]
-    if not records:
-        raise InputError(f"{path}: lists no images; list every image of {folder}")
-    _check_unique(records, path)
-    by_image = _annotations_by_image(document["annotations"], records, path, category_id)
-    records = [record._replace(annotations=by_image[record.image_id]) for record in records]
-    for record in records:
-        if len(record.annotations) > MAX_OBJECTS:
-            raise InputError(
-                f"{path}: {len(record.annotations)} objects in image '{record.file_name}', more "
-                f"than {MAX_OBJECTS}; cut it into tiles"
-            )
-    listed = {PurePosixPath(record.file_name).as_posix() for record in records}
-    return records, _category(document, path, category_id), len(present - listed)
-
-
-def _read_unlabelled(folder: Path) -> list[ImageRecord]:
-    file_names = sorted(name for name in _image_files(folder) if "/" not in name)
-    if not file_names:
-        raise InputError(f"{folder}: holds no images; put them there or remove the folder")
-    records = []
-    for image_id, file_name in enumerate(file_names, start=1):
-        _check_file_name(file_name, str(folder))
-        name = _name("test", file_name)
-        path = folder / file_name
-        records.append(ImageRecord(name, "test", image_id, file_name, path, name, None, []))
-    _check_unique(records, folder)
-    return records
-
-
-def _image_files(folder: Path) -> set[str]:
-    """Relative paths of all files in a folder but the hidden ones."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; see docs/data.md for the layout")
-    found = set()
-    for parent, _, file_names in os.walk(folder, followlinks=True):
-        inside = Path(parent).relative_to(folder)
-        found |= {(inside / name).as_posix() for name in file_names if not name.startswith(".")}
-    if not found:
-        raise InputError(f"{folder}: holds no images; put the images there")
-    return found
-
-
-def _read_document(path: Path) -> dict:
-    """Return the JSON of an annotation file, sure to have the two lists of dicts it needs."""
+    present = image_files(folder)
     if not path.is_file():
         raise InputError(f"{path}: no such file; see docs/data.md for the layout")
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); write it again") from None
+    records, annotations, category = _read_document(path, split, folder, category_id)
+    if not records:
+        raise InputError(f"{path}: lists no images; list every image of {folder}")
+    check_unique(records, path)
+    _check_category(annotations.categories, path, category_id)
+    records = _with_objects(records, annotations, path)
+    listed = {PurePosixPath(record.file_name).as_posix() for record in records}
+    return records, category, len(present - listed)
+
+
+def _read_document(
+    path: Path, split: str, folder: Path, category_id: int
+) -> tuple[list[ImageRecord], _Annotations, dict]:
+    """Read an annotation file once; its lists may come in any order."""
+    records, found = [], set()
+    annotations = _Annotations(*(array("q") for _ in range(4)), Counter())
+    category = {"id": category_id, "name": str(category_id)}
+    origin = str(path)
+    for element in index_lists(path, LISTS):
+        if element.place < 0:
+            if isinstance(element.value, list):
+                found.add(element.key)
+            elif element.key == "categories":
+                raise InputError(f"{path}: 'categories' is not a list of objects; see docs/data.md")
+            continue
+        where = f"{origin}: {element.key}[{element.place}]"
+        if not isinstance(element.value, dict):
+            if element.key == "categories":
+                raise InputError(f"{path}: 'categories' is not a list of objects; see docs/data.md")
+            raise InputError(
+                f"{where} is {short(element.value):.40}, not an object with keys; see docs/data.md"
+            )
+        if element.key == "images":
+            records.append(_image_record(element.value, where, split, folder))
+        elif element.key == "annotations":
+            _add(annotations, element, where, category_id)
+        elif str(element.value.get("id")) == str(category_id):
+            name = element.value.get("name")
+            category["name"] = name if isinstance(name, str) else category["name"]
     for key in ("images", "annotations"):
-        entries = document.get(key) if isinstance(document, dict) else None
-        if not isinstance(entries, list):
+        if key not in found:
             raise InputError(f"{path}: no list '{key}', so not COCO's format; see docs/data.md")
-        for position, entry in enumerate(entries):
-            if not isinstance(entry, dict):
-                raise InputError(
-                    f"{path}: {key}[{position}] is {entry!r:.40}, not an object with keys; "
-                    "see docs/data.md"
-                )
-    return document
+    return records, annotations, category
 
 
 def _image_record(image: dict, where: str, split: str, folder: Path) -> ImageRecord:
@@ -265,28 +215,15 @@ def _image_record(image: dict, where: str, split: str, folder: Path) -> ImageRec
     file_name, group = image.get("file_name"), image.get("group")
     if not isinstance(file_name, str):
         raise InputError(
-            f"{where}.file_name is {file_name!r:.40}, not a text; give the file's name"
+            f"{where}.file_name is {short(file_name):.40}, not a text; give the file's name"
         )
-    _check_file_name(file_name, f"{where}.file_name")
+    check_file_name(file_name, f"{where}.file_name")
     if group is not None and (type(group) not in (int, str) or UNPRINTABLE.search(str(group))):
-        raise InputError(f"{where}.group is {group!r:.40}, neither a text nor a whole number")
-    name = _name(split, file_name)
+        raise InputError(f"{where}.group is {short(group):.40}, neither a text nor a whole number")
+    name = record_name(split, file_name)
     group = name if group in (None, "") else str(group)
     path = folder / file_name
-    return ImageRecord(name, split, image_id, file_name, path, group, size, [])
-
-
-def _name(split: str, file_name: str) -> str:
-    return f"{split}/{PurePosixPath(file_name).with_suffix('')}"
-
-
-def _check_file_name(file_name: str, where: str) -> None:
-    hidden = PurePosixPath(file_name).name.startswith(".")
-    if hidden or not is_inside(file_name) or UNPRINTABLE.search(file_name):
-        raise InputError(
-            f"{where} {file_name!a:.80}: a file name must be printable and stay inside its "
-            "folder, without '..', '\\' or a leading '/' or '.'; rename the file"
-        )
+    return ImageRecord(name, split, image_id, file_name, path, group, size, ())
 
 
 def _whole_number(entry: dict, key: str, where: str, least: int = 0) -> int:
@@ -295,81 +232,73 @@ def _whole_number(entry: dict, key: str, where: str, least: int = 0) -> int:
     value = entry[key]
     if type(value) is not int or not least <= value < 2**63:
         raise InputError(
-            f"{where}.{key} is {value!r:.40}, not a whole number from {least} up; correct it"
+            f"{where}.{key} is {short(value):.40}, not a whole number from {least} up; correct it"
         )
     return value
 
 
-def _check_unique(records: list[ImageRecord], path: Path) -> None:
-    ids, names = {}, {}
-    for record in records:
-        twin = ids.setdefault(record.image_id, record)
-        if twin is not record:
-            raise InputError(
-                f"{path}: two images with id {record.image_id}, '{twin.file_name}' and "
-                f"'{record.file_name}'; give each its own"
-            )
-        twin = names.setdefault(record.name, record)
-        if twin is not record:
-            raise InputError(
-                f"{path}: '{twin.file_name}' and '{record.file_name}' are one name, "
-                f"'{record.name}', without the extension; rename or remove one"
-            )
+def _add(annotations: _Annotations, element: Element, where: str, category_id: int) -> None:
+    annotation = element.value
+    annotations.ids.append(_whole_number(annotation, "id", where))
+    annotations.image_ids.append(_whole_number(annotation, "image_id", where))
+    category = _whole_number(annotation, "category_id", where)
+    crowd = annotation.get("iscrowd", 0)
+    of_category = category == category_id
+    if of_category and (type(crowd) not in (int, bool) or crowd not in (0, 1)):
+        raise InputError(f"{where}.iscrowd is {short(crowd):.40}, neither 0 nor 1; correct it")
+    annotations.categories[category] += 1
+    annotations.offsets.append(element.offset)
+    annotations.lengths.append(element.length if of_category else 0)
 
 
-def _annotations_by_image(
-    annotations: list[dict], records: list[ImageRecord], path: Path, category_id: int
-) -> dict[int, list[dict]]:
-    """Annotations of the category by image id, each list by annotation id."""
-    image_ids = {record.image_id for record in records}
-    by_image, categories, seen = defaultdict(list), Counter(), set()
-    for position, annotation in enumerate(annotations):
-        where = f"{path}: annotations[{position}]"
-        annotation_id = _whole_number(annotation, "id", where)
-        image_id = _whole_number(annotation, "image_id", where)
-        category = _whole_number(annotation, "category_id", where)
-        if annotation_id in seen:
-            raise InputError(f"{path}: two annotations with id {annotation_id}; give each its own")
-        seen.add(annotation_id)
-        if image_id not in image_ids:
-            raise InputError(
-                f"{path}: annotation {annotation_id} is of image {image_id}, which is not in "
-                "'images'; list the image or remove the annotation"
-            )
-        categories[category] += 1
-        if category == category_id:
-            by_image[image_id].append(_object(annotation, where))
+def _check_category(categories: Counter, path: Path, category_id: int) -> None:
     if categories and category_id not in categories:
         occurring = ", ".join(f"{key} ({categories[key]} times)" for key in sorted(categories))
         raise InputError(
             f"{path}: no annotation of category {category_id}; set dataset.category_id to one "
             f"that occurs: {occurring}"
         )
-    spare = max(seen, default=0) + 1
-    for objects in by_image.values():
-        objects.sort(key=lambda entry: entry["id"])
-        for entry in objects:
-            entry["truth_id"] = entry["id"] or spare
-    return by_image
 
 
-def _object(annotation: dict, where: str) -> dict:
-    crowd, area = annotation.get("iscrowd", 0), annotation.get("area")
-    if type(crowd) not in (int, bool) or crowd not in (0, 1):
-        raise InputError(f"{where}.iscrowd is {crowd!r:.40}, neither 0 nor 1; correct it")
-    positive = type(area) in (int, float) and 0 < area < float("inf")
-    return {
-        "id": annotation["id"],
-        "iscrowd": int(crowd),
-        "area": area if positive else None,  # None: to be counted
-        "segmentation": annotation.get("segmentation"),
-    }
+def _with_objects(
+    records: list[ImageRecord], annotations: _Annotations, path: Path
+) -> list[ImageRecord]:
+    """Return the records with the places of their annotations of the category."""
+    ids = np.frombuffer(annotations.ids, np.int64)
+    image_ids = np.frombuffer(annotations.image_ids, np.int64)
+    _check_annotation_ids(ids, path)
+    known = np.array([record.image_id for record in records], np.int64)
+    by_id = np.argsort(known)
+    places = np.searchsorted(known, image_ids, sorter=by_id)
+    images = by_id[np.minimum(places, len(known) - 1)]
+    unknown = np.flatnonzero(known[images] != image_ids)
+    if unknown.size:
+        raise InputError(
+            f"{path}: annotation {ids[unknown[0]]} is of image {image_ids[unknown[0]]}, which is "
+            "not in 'images'; list the image or remove the annotation"
+        )
+    lengths = np.frombuffer(annotations.lengths, np.int64)
+    order = np.lexsort((ids, images))
+    order = order[lengths[order] > 0]
+    offsets = np.frombuffer(annotations.offsets, np.int64)
+    spans = np.stack([offsets[order], lengths[order], ids[order]], axis=1)
+    spare = int(ids.max(initial=0)) + 1
+    counts = np.bincount(images[order], minlength=len(records))
+    for record, count in zip(records, counts.tolist(), strict=True):
+        if count > MAX_OBJECTS:
+            raise InputError(
+                f"{path}: {count} objects in image '{record.file_name}', more than "
+                f"{MAX_OBJECTS}; cut it into tiles"
+            )
+    parts = zip(records, np.split(spans, np.cumsum(counts)[:-1]), strict=True)
+    return [
+        record._replace(objects=(path, spare, part.tobytes())) if len(part) else record
+        for record, part in parts
+    ]
 
 
-def _category(document: dict, path: Path, category_id: int) -> dict:
-    """Return the category's id and name; its id serves as name where none is given."""
-    categories = document.get("categories", [])
-    if not isinstance(categories, list) or not all(isinstance(c, dict) for c in categories):
-        raise InputError(f"{path}: 'categories' is not a list of objects; see docs/data.md")
-    names = {str(c.get("id")): c["name"] for c in categories if isinstance(c.get("name"), str)}
-    return {"id": category_id, "name": names.get(str(category_id), str(category_id))}
+def _check_annotation_ids(ids: np.ndarray, path: Path) -> None:
+    order = np.argsort(ids, kind="stable")
+    twins = order[1:][ids[order[1:]] == ids[order[:-1]]]
+    if twins.size:
+        raise InputError(f"{path}: two annotations with id {ids[twins.min()]}; give each its own")

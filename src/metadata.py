@@ -3,10 +3,12 @@
 import csv
 import io
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from src.errors import InputError
+from src.image_folders import is_image
 
 
 def read_metadata(
@@ -17,8 +19,10 @@ def read_metadata(
     Parameters
     ----------
     path : Path
-        CSV in UTF-8 with a column `name` and the chosen ones; others are not looked at, nor are
-        rows of other images. Not opened where no column is chosen.
+        CSV in UTF-8 with the chosen columns and one that names the image: `name`, as in `names`,
+        or where there is none `id`, the file name with or without extension, in whichever split
+        it is. Other columns are not looked at, nor are rows of other images. Not opened where no
+        column is chosen.
     columns : list of str
         Names of the columns to keep.
     names : iterable of str
@@ -34,19 +38,22 @@ def read_metadata(
     ------
     InputError
         If the file is absent or no such table, lacks a column or an image, has one of them
-        twice, or a cell holds no finite number.
+        twice, an id fits images of two splits, or a cell holds no finite number.
     """
     names = list(names)
     if not columns:
         return {name: {} for name in names}
-    wanted, read = set(names), {}
+    wanted, by_id, read = set(names), _names_by_id(names), {}
     for line, row in _rows(path, columns):
-        if row["name"] not in wanted:
+        where = f"{path}: line {line}"
+        name = row["name"] if "name" in row else _name(row["id"] or "", by_id, where)
+        if name not in wanted:
             continue
-        if row["name"] in read:
-            raise InputError(f"{path}: line {line}: '{row['name']}' is there twice; remove one row")
-        where = f"{path}: line {line}: {row['name']}"
-        read[row["name"]] = {column: _number(row[column], column, where) for column in columns}
+        if name in read:
+            raise InputError(f"{where}: '{name}' is there twice; remove one row")
+        read[name] = {
+            column: _number(row[column], column, f"{where}: {name}") for column in columns
+        }
     missing = [name for name in names if name not in read]
     if missing:
         raise InputError(
@@ -54,6 +61,26 @@ def read_metadata(
             "add one for every image or take the column out of dataset.metadata"
         )
     return {name: read[name] for name in names}
+
+
+def _names_by_id(names: list[str]) -> dict[str, list[str]]:
+    by_id = defaultdict(list)
+    for name in names:
+        by_id[name.partition("/")[2]].append(name)
+    return by_id
+
+
+def _name(image_id: str, by_id: dict[str, list[str]], where: str) -> str | None:
+    """Name of the image that an id, a file name with or without extension, stands for."""
+    if image_id not in by_id and is_image(image_id):
+        image_id = str(PurePosixPath(image_id).with_suffix(""))
+    names = by_id.get(image_id, [None])
+    if len(names) > 1:
+        raise InputError(
+            f"{where}: id '{image_id}' fits '{names[0]}' and '{names[1]}'; give a column 'name' "
+            "with such names instead"
+        )
+    return names[0]
 
 
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
@@ -66,7 +93,8 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str |
         text = path.read_bytes().decode("utf-8-sig")  # with the mark that spreadsheets put first
         table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         header = list(table.fieldnames or [])
-        for column in ("name", *columns):
+        naming = "id" if "id" in header and "name" not in header else "name"
+        for column in (naming, *columns):
             if header.count(column) != 1:
                 raise InputError(
                     f"{path}: {header.count(column)} columns '{column}' in the first line "

@@ -1,19 +1,14 @@
 import json
-import re
+import pickle
 
 import numpy as np
 import pytest
 
-from src.archive import decode_image
-from src.coco_dataset import prepare_image, read_dataset, write_truth
+from src.coco_dataset import find_records, read_objects
 from src.errors import InputError
-from src.instances import IGNORE
 
 IMAGE = np.full((4, 6, 3), 120, np.uint8)
 SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}  # rows and columns 1 and 2
-PAINTING = {
-    "edge_objects": "keep", "edge_width": 0, "erode": 0, "dilate": 0, "small_area": 196,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -30,9 +25,13 @@ def edit(root, change, split="train"):
     path.write_text(json.dumps(document))
 
 
+def first_objects(root):
+    return read_objects(find_records(root, category_id=100).records[0], 4, 6)
+
+
 def refused(root, words, category_id=100):
     with pytest.raises(InputError, match=words) as caught:
-        read_dataset(root, category_id)
+        find_records(root, category_id=category_id)
     assert str(root) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -44,7 +43,7 @@ def test_records_are_named_by_split_and_sorted(tmp_path, write_crowdai):
         val=[("b.jpg", IMAGE, [SQUARE], {"id": 7})],
         test=[("z.png", IMAGE), ("k.tif", IMAGE)],
     )
-    dataset = read_dataset(root, 100)
+    dataset = find_records(root, category_id=100)
     found = [(r.name, r.split, r.image_id, r.file_name, r.size) for r in dataset.records]
     assert found == [
         ("test/k", "test", 1, "k.tif", None),
@@ -53,7 +52,8 @@ def test_records_are_named_by_split_and_sorted(tmp_path, write_crowdai):
         ("train/b", "train", 1, "b.jpg", (4, 6)),
         ("val/b", "val", 7, "b.jpg", (4, 6)),
     ]
-    assert [len(r.annotations) for r in dataset.records] == [0, 0, 0, 1, 1]
+    assert [len(read_objects(r, 4, 6)) for r in dataset.records] == [0, 0, 0, 1, 1]
+    assert [r.objects for r in dataset.records[:3]] == [(), (), ()]
     assert all(r.path.is_file() for r in dataset.records)
     assert dataset.category == {"id": 100, "name": "building"}
 
@@ -61,20 +61,20 @@ def test_records_are_named_by_split_and_sorted(tmp_path, write_crowdai):
 def test_the_group_is_the_records_or_else_the_name(tmp_path, write_crowdai):
     groups = [{"group": "block"}, {"group": 3}, {"group": None}, {"group": ""}, {}]
     items = [(f"{i}.png", IMAGE, [SQUARE], extra) for i, extra in enumerate(groups)]
-    records = read_dataset(write_crowdai(tmp_path / "set", items), 100).records
+    records = find_records(write_crowdai(tmp_path / "set", items), category_id=100).records
     assert [r.group for r in records] == ["block", "3", "train/2", "train/3", "train/4"]
 
 
 def test_annotations_of_other_categories_are_left_out(tmp_path, write_crowdai):
     objects = [SQUARE | {"id": 9}, SQUARE | {"category_id": 3}, SQUARE | {"id": 4}]
-    records = read_dataset(write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)]), 100)[0]
-    assert [a["id"] for a in records[0].annotations] == [4, 9]  # by id, whatever their place
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)])
+    assert [o.id for o in first_objects(root)] == [4, 9]  # by id, whatever their place
 
 
 def test_an_object_with_id_0_gets_a_free_one_in_the_truth(tmp_path, write_crowdai):
     objects = [SQUARE | {"id": 0}, SQUARE | {"id": 5}, SQUARE | {"id": 8, "category_id": 3}]
-    records = read_dataset(write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)]), 100)[0]
-    assert [(a["id"], a["truth_id"]) for a in records[0].annotations] == [(0, 9), (5, 5)]
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)])
+    assert [(o.id, o.truth_id) for o in first_objects(root)] == [(0, 9), (5, 5)]
 
 
 @pytest.mark.parametrize(
@@ -83,25 +83,24 @@ def test_an_object_with_id_0_gets_a_free_one_in_the_truth(tmp_path, write_crowda
 )
 def test_the_area_counts_if_it_is_a_positive_number(tmp_path, write_crowdai, area, kept):
     items = [("a.png", IMAGE, [SQUARE | {"area": area}])]
-    records = read_dataset(write_crowdai(tmp_path / "set", items), 100).records
-    assert records[0].annotations[0]["area"] == kept
+    assert first_objects(write_crowdai(tmp_path / "set", items))[0].area == kept
 
 
 def test_a_category_without_a_name_is_called_by_its_id(root):
     edit(root, lambda document: document.pop("categories"))
-    assert read_dataset(root, 100).category == {"id": 100, "name": "100"}
+    assert find_records(root, category_id=100).category == {"id": 100, "name": "100"}
 
 
 def test_files_that_are_not_listed_are_counted_and_hidden_ones_are_not(root):
     for name in ("extra.png", "notes.txt", ".DS_Store"):
         (root / "train/images" / name).write_text("x")
-    dataset = read_dataset(root, 100)
+    dataset = find_records(root, category_id=100)
     assert (len(dataset.records), dataset.unlisted) == (2, 2)
 
 
 def test_images_may_lie_in_subfolders(tmp_path, write_crowdai):
     root = write_crowdai(tmp_path / "set", [("x/a.png", IMAGE, [SQUARE])])
-    dataset = read_dataset(root, 100)
+    dataset = find_records(root, category_id=100)
     assert (dataset.records[0].name, dataset.unlisted) == ("train/x/a", 0)
     assert dataset.records[0].path.is_file()
 
@@ -109,7 +108,7 @@ def test_images_may_lie_in_subfolders(tmp_path, write_crowdai):
 def test_hidden_files_are_no_test_images(tmp_path, write_crowdai):
     train = [("a.png", IMAGE, [SQUARE])]
     root = write_crowdai(tmp_path / "set", train, test=[(".x.png", IMAGE), ("y.png", IMAGE)])
-    records = read_dataset(root, 100).records
+    records = find_records(root, category_id=100).records
     assert [(r.name, r.image_id) for r in records[:-1]] == [("test/y", 1)]
 
 
@@ -154,6 +153,8 @@ def test_what_is_not_json_is_refused(root, content):
     [
         ([], "no list 'images', so not COCO's format"),
         ({"images": {}}, "no list 'images'"),
+        ({"annotations": []}, "no list 'images'"),
+        (3, "no list 'images'"),
         ({"images": []}, "no list 'annotations'"),
         ({"images": [], "annotations": []}, "lists no images; list every image of"),
         ({"images": ["a.png"], "annotations": []}, r"images\[0\] is 'a.png', not an object"),
@@ -242,9 +243,16 @@ def test_an_annotation_with_a_wrong_value_is_refused(root, key, value, words):
     refused(root, words)
 
 
-def test_categories_of_another_shape_are_refused(root):
-    edit(root, lambda document: document.update(categories=["building"]))
+@pytest.mark.parametrize("categories", [["building"], {"100": "building"}, None])
+def test_categories_of_another_shape_are_refused(root, categories):
+    edit(root, lambda document: document.update(categories=categories))
     refused(root, "'categories' is not a list of objects")
+
+
+def test_the_first_of_the_ids_that_are_there_twice_is_named(tmp_path, write_crowdai):
+    objects = [SQUARE | {"id": number} for number in (2, 9, 9, 2)]
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)])
+    refused(root, "two annotations with id 9")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -261,7 +269,7 @@ def test_a_category_that_does_not_occur_is_refused_with_those_that_do(
 
 def test_train_without_annotations_is_refused_and_val_is_not(tmp_path, write_crowdai):
     empty, full = [("a.png", IMAGE, [])], [("a.png", IMAGE, [SQUARE])]
-    dataset = read_dataset(write_crowdai(tmp_path / "val", full, val=empty), 100)
+    dataset = find_records(write_crowdai(tmp_path / "val", full, val=empty), category_id=100)
     assert [r.name for r in dataset.records] == ["train/a", "val/a"]
     refused(write_crowdai(tmp_path / "none", empty), "no annotations, so nothing could be learnt")
 
@@ -272,78 +280,139 @@ def test_more_objects_than_labels_are_refused(tmp_path, write_crowdai):
     refused(root, "65535 objects in image 'a.png', more than 65534; cut it into tiles")
 
 
-def prepare(root, **options):
-    record = read_dataset(root, 100).records[0]
-    return prepare_image(record, 100, **{**PAINTING, **options})
+@pytest.mark.parametrize("keys", ["aic", "aci", "cai", "cia", "iac", "ica"])
+def test_the_lists_may_come_in_any_order(tmp_path, write_crowdai, keys):
+    objects = [SQUARE, SQUARE | {"id": 0}]
+    root = write_crowdai(tmp_path / "set", [("b.png", IMAGE, []), ("a.png", IMAGE, objects)])
+    expected = [repr(read_objects(r, 4, 6)) for r in find_records(root, category_id=100).records]
+    path = root / "train/annotation.json"
+    document = json.loads(path.read_text())
+    lists = {key[0]: key for key in document}
+    ordered = {lists[key]: document[lists[key]] for key in keys}
+    path.write_text(json.dumps({"info": {"images": []}} | ordered, indent=2))
+    dataset = find_records(root, category_id=100)
+    assert [r.name for r in dataset.records] == ["train/a", "train/b"]
+    assert dataset.category == {"id": 100, "name": "building"}
+    assert [repr(read_objects(record, 4, 6)) for record in dataset.records] == expected
 
 
-def one_image(tmp_path, write_crowdai, objects, **extra):
-    return write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects, extra)])
-
-
-def test_an_image_is_painted_and_its_truth_holds_every_object_whole(tmp_path, write_crowdai):
-    below = np.zeros((4, 6), bool)
-    below[:, :3] = True
+def test_an_object_is_read_whole(tmp_path, write_crowdai):
     crowd = {"segmentation": {"size": [4, 6], "counts": [20, 4]}, "iscrowd": 1, "area": 9.5}
-    nothing = {"segmentation": [[50, 50, 60, 50, 60, 60]]}
-    prepared = prepare(one_image(tmp_path, write_crowdai, [below, SQUARE, crowd, nothing]))
-    expected = np.array([[1, 1, 1, 0, 0, IGNORE]] * 4)
-    expected[1:3, 1:3] = 2
-    instances = decode_image(prepared.instances, -1, "map")
-    np.testing.assert_array_equal(instances, expected)
-    assert instances.dtype == np.uint16
-    assert prepared[:5] == (4, 6, 2, 1, 0.5)
-    assert prepared.losses == {"hidden under others": 0, "without a pixel": 1}
-    by_hand = [  # runs from background: 12 on; 5 off, 2 on, 2 off, 2 on; 20 off, 4 on
-        {"id": 1, "iscrowd": 0, "counts": "0<<", "area": 12, "bbox": (0, 0, 3, 4)},
-        {"id": 2, "iscrowd": 0, "counts": "5220;", "area": 4, "bbox": (1, 1, 2, 2)},
-        {"id": 3, "iscrowd": 1, "counts": "d04", "area": 9.5, "bbox": (5, 0, 1, 4)},
+    loop = {"segmentation": [[0, 0, 4, 4, 4, 0, 0, 4]], "iscrowd": False, "name": "ä"}
+    objects = first_objects(
+        write_crowdai(tmp_path / "set", [("a.png", IMAGE, [SQUARE, crowd, loop])])
+    )
+    assert [o[:4] + (o.repaired,) for o in objects] == [
+        (1, 1, False, None, False),
+        (2, 2, True, 9.5, False),
+        (3, 3, False, None, True),
     ]
-    for found, entry in zip(prepared.truth, by_hand, strict=True):
-        rle = {"size": [4, 6], "counts": entry.pop("counts")}
-        assert found == entry | {"image_id": 1, "category_id": 100, "segmentation": rle}
-
-
-def test_painting_does_not_change_the_truth(tmp_path, write_crowdai):
-    root = one_image(tmp_path, write_crowdai, [SQUARE, np.ones((4, 6), bool)])
-    plain = prepare(root)
-    painted = prepare(root, edge_objects="ignore", edge_width=9, dilate=1, erode=1)
-    assert painted.truth == plain.truth
-    assert painted.instances != plain.instances
+    assert [o.region.bbox for o in objects[:2]] == [(1, 1, 2, 2), (5, 0, 1, 4)]
+    assert objects[0].region.runs.tolist() == [[5, 7], [9, 11]]  # 4 rows, column after column
 
 
 @pytest.mark.parametrize(
     ("segmentation", "words"),
     [
-        (None, "annotation 2: the segmentation is of type NoneType"),
-        ([[1, 2, 3]], "annotation 2: polygon 1 has 3 coordinates, an odd number"),
-        ({"size": [6, 4], "counts": [24]}, "annotation 2: the RLE's size is"),
+        (None, "^annotation 2: the segmentation is of type NoneType"),
+        ([[1, 2, 3]], "^annotation 2: polygon 1 has 3 coordinates, an odd number"),
+        ({"size": [6, 4], "counts": [24]}, "^annotation 2: the RLE's size is"),
     ],
 )
-def test_an_annotation_that_cannot_be_read_rejects_its_image(
+def test_an_annotation_that_cannot_be_read_is_refused_by_its_id(
     tmp_path, write_crowdai, segmentation, words
 ):
     objects = [SQUARE, {"segmentation": segmentation}]
-    assert re.match(words, prepare(one_image(tmp_path, write_crowdai, objects)))
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, objects)])
+    with pytest.raises(InputError, match=words):
+        first_objects(root)
 
 
-def test_an_image_of_another_size_than_listed_is_rejected(tmp_path, write_crowdai):
-    root = one_image(tmp_path, write_crowdai, [SQUARE], height=6, width=4)
-    assert prepare(root) == ("the file is 4x6 px (height x width), the annotations say 6x4")
+@pytest.mark.parametrize("depth", [*range(880, 1000, 3), 2000])
+def test_nesting_of_any_depth_is_refused(root, depth):
+    nested = "[" * depth + "]" * depth
+    path = root / "train/annotation.json"
+    text = path.read_text()
+    for place, words in [
+        ('"images": [', r"images\[0\] is \[\[.*, not an object|nested too deeply"),
+        ('"annotations": [{"id": ', r"annotations\[0\].id is \[\[|nested too deeply"),
+        ('"file_name": ', r"images\[0\].file_name is \[\[|nested too deeply"),
+    ]:
+        wrong = text.replace(place, place + nested + ', "x": ' * (place[-2] == ":"), 1)
+        path.write_text(wrong.replace(nested + "{", nested + ", {"))
+        refused(root, words)
+    path.write_text(text.replace("[[1, 1, ", f"[[{nested}, 1, ", 1))
+    with pytest.raises(InputError, match="annotation 1: (polygon 1 holds|nested)|nested too deep"):
+        first_objects(root)
 
 
-def test_a_truth_file_is_json_with_one_annotation_a_line(tmp_path):
-    path = tmp_path / "truth.json"
-    image = {"image_id": 4, "name": "val/a", "file_name": "a.png", "height": 2, "width": 3, "x": 1}
-    category = {"id": 100, "name": "house"}
-    write_truth(path, [image], category, ['{"id": 1}\n', '{"id": 2}\n'])
-    assert json.loads(path.read_text()) == {
-        "images": [{"id": 4, "name": "val/a", "file_name": "a.png", "height": 2, "width": 3}],
-        "annotations": [{"id": 1}, {"id": 2}],
-        "categories": [category],
-    }
-    assert path.read_text().splitlines()[3:5] == ['{"id": 1},', '{"id": 2}']
-    write_truth(path, [], category, [])
-    assert json.loads(path.read_text()) == {
-        "images": [], "annotations": [], "categories": [category]
-    }  # fmt: skip
+def test_an_annotation_without_a_segmentation_is_refused_when_it_is_read(root):
+    edit(root, lambda document: document["annotations"][0].pop("segmentation"))
+    with pytest.raises(InputError, match="annotation 1: the segmentation is of type NoneType"):
+        first_objects(root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"annotations"', '"info": 1, "annotations"'),  # all moved on
+        lambda text: text.replace('{"id": 1, "image_id": 1', '{"id": 7, "image_id": 1'),
+        lambda text: text.replace('{"id": 1, "image_id": 1', '{"id": 1, "image_id": 2'),
+        lambda text: text[:200],
+        lambda text: "",
+        lambda text: "[" * len(text),
+        lambda text: "1" * len(text),
+        lambda text: " " * (len(text) - 1) + "\xff",
+    ],
+)
+def test_an_annotation_file_that_changed_after_it_was_indexed_is_refused(root, change):
+    record = find_records(root, category_id=100).records[0]
+    path = root / "train/annotation.json"
+    changed = change(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed, encoding="latin-1")
+    with pytest.raises(InputError, match="annotation.json has changed since it was indexed: annot"):
+        read_objects(record, 4, 6)
+
+
+def test_an_annotation_file_that_is_gone_is_told(root):
+    record = find_records(root, category_id=100).records[0]
+    (root / "train/annotation.json").unlink()
+    with pytest.raises(InputError, match="annotation.json cannot be read .No such file"):
+        read_objects(record, 4, 6)
+
+
+def test_records_are_small_and_can_be_sent_to_a_worker(tmp_path, write_crowdai):
+    long = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3] * 100]}
+    few = find_records(write_crowdai(tmp_path / "a", [("a.png", IMAGE, [long])]), category_id=100)
+    items = [("a.png", IMAGE, [long] * 101)]
+    many = find_records(write_crowdai(tmp_path / "b", items), category_id=100)
+    sizes = [len(pickle.dumps(dataset.records[0])) for dataset in (few, many)]
+    assert sizes[1] - sizes[0] < 100 * 24 + 16  # whatever their outlines
+    record = pickle.loads(pickle.dumps(many.records[0]))
+    assert record == many.records[0]
+    assert len(read_objects(record, 4, 6)) == 101
+
+
+def test_every_annotation_goes_to_its_image_whatever_the_order_of_both(tmp_path, write_crowdai):
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(5000)[:300].tolist()
+    items = [(f"{number}.png", IMAGE, [], {"id": number}) for number in ids]
+    root = write_crowdai(tmp_path / "set", items)
+    listed = [
+        {
+            "id": int(number),
+            "image_id": ids[rng.integers(300)],
+            "category_id": int(rng.choice([3, 100])),
+            **SQUARE,
+        }
+        for number in rng.permutation(10000)[:2000]
+    ]
+    edit(root, lambda document: document.update(annotations=listed))
+    for record in find_records(root, category_id=100).records:
+        expected = sorted(
+            entry["id"] or max(e["id"] for e in listed) + 1
+            for entry in listed
+            if (entry["image_id"], entry["category_id"]) == (record.image_id, 100)
+        )
+        assert sorted(o.truth_id for o in read_objects(record, 4, 6)) == expected

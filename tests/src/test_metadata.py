@@ -90,3 +90,46 @@ def test_a_missing_file_is_refused_with_what_asks_for_it(tmp_path):
     words = r"metadata\.csv: no such file, but dataset\.metadata is \['depth'\]; see docs/data\.md"
     with pytest.raises(InputError, match=words):
         read_metadata(tmp_path / "metadata.csv", ["depth"], NAMES)
+
+
+@pytest.mark.parametrize("cell", ["a", "a.png", "a.JPG"])
+def test_images_may_be_named_by_their_file_name_alone(read, cell):
+    names = ["train/a", "test/s/b", "train/a.b"]
+    table = f"depth,id\n1,{cell}\n2,s/b.tif\n3,a.b\n4,elsewhere\n"
+    expected = {"train/a": {"depth": 1.0}, "test/s/b": {"depth": 2.0}, "train/a.b": {"depth": 3.0}}
+    assert read(table, names=names) == expected
+
+
+def test_a_full_file_name_goes_before_one_without_extension(read):
+    names = ["train/a", "train/a.png"]
+    assert read("id,depth\na.png,2\na,1\n", names=names) == {
+        "train/a": {"depth": 1.0}, "train/a.png": {"depth": 2.0},
+    }  # fmt: skip
+
+
+def test_a_column_name_goes_before_a_column_id(read):
+    assert read("id,id,name,depth\n7,7,train/a,1\n7,8,val/a,2\n") == {
+        "train/a": {"depth": 1.0}, "val/a": {"depth": 2.0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "words"),
+    [
+        (
+            "id,depth\na,1\n",
+            NAMES,
+            "line 2: id 'a' fits 'train/a' and 'val/a'; give a column 'name' with such names",
+        ),
+        ("id,depth\na.png,1\n", NAMES, "line 2: id 'a' fits 'train/a' and 'val/a'"),
+        ("id,depth\na,1\na.png,1\n", ["val/a"], "line 3: 'val/a' is there twice; remove one row"),
+        ("id,depth\na.1,1\n", ["val/a"], "no row for 'val/a'"),
+        ("id,depth\nval/a,1\n", ["val/a"], "no row for 'val/a'"),
+        ("id,depth\na,x\n", ["val/a"], "line 2: val/a: depth is 'x', not a finite number"),
+        ("depth,id\n1\n", ["val/a"], "no row for 'val/a'"),
+        ("id,id,depth\na,a,1\n", ["val/a"], "2 columns 'id' in the first line 'id,id,depth'"),
+    ],
+)
+def test_ids_that_do_not_tell_images_are_refused(read, table, names, words):
+    with pytest.raises(InputError, match=words):
+        read(table, names=names)
