@@ -3,13 +3,15 @@
     python -m stages.export data/prepared data/predictions data/exports --params params.yaml
 
 Reads  images.csv           name, split, image_id, height, width
-       geotransforms.csv    where images lie on the map, if there is such a file
+       geotransforms.csv    where images lie on which map, if there is such a file
        {oof,val,test}.json  COCO results
 Writes, per split that has images and by the formats asked for
        submission_<split>.csv    id (file name without extension), rle_mask: all objects united
        label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...
        polygons_<split>.geojson  a feature per object; in px from the upper left corner of the
                                  image, in map coordinates where it is known to lie on the map
+       polygons_<split>_<crs>.geojson  such as polygons_val_EPSG_32737.geojson: where images of
+                                 a split lie in several coordinate systems, one file for each
 Every image of val and test is listed; of oof those with an object, since others may belong to
 folds that were not trained.
 """
@@ -27,7 +29,7 @@ from tqdm import tqdm
 
 from src.archive import encode_png, write_archive
 from src.errors import InputError
-from src.geojson import object_feature
+from src.geojson import END, collection_start, object_feature
 from src.geotransforms import read_geotransforms
 from src.label_maps import paint_objects
 from src.new_folder import new_folder
@@ -66,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
             if images and "label_maps" in params.formats:
                 _write_label_maps(folder / f"label_maps_{split}.zip", images)
             if images and "geojson" in params.formats:
-                _write_geojson(folder / f"polygons_{split}.geojson", images, places, params)
+                for crs, path, of_crs in _coordinate_systems(folder, split, images, places):
+                    _write_geojson(path, crs, of_crs, places, params)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 
@@ -84,16 +87,32 @@ def _write_label_maps(path: Path, images: list[ImageObjects]) -> None:
     write_archive(path, zip(names, _each(_label_map, path, images), strict=True))
 
 
+def _coordinate_systems(
+    folder: Path, split: str, images: list[ImageObjects], places: dict
+) -> Iterator[tuple[str, Path, list[ImageObjects]]]:
+    """Part the images by coordinate system, since a file can have but one; "" is not known."""
+    parts, others = {}, 0
+    for image in images:
+        crs = places[image.name][-1] if image.name in places else ""
+        parts.setdefault(crs, []).append(image)
+    for crs in sorted(parts):
+        ending = ""
+        if crs and len(parts) > 1:
+            others += not crs.startswith("EPSG:")
+            ending = crs.replace(":", "_") if crs.startswith("EPSG:") else f"WKT_{others}"
+        yield crs, folder / f"polygons_{split}{'_' * bool(ending)}{ending}.geojson", parts[crs]
+
+
 def _write_geojson(
-    path: Path, images: list[ImageObjects], places: dict, params: ExportParams
+    path: Path, crs: str, images: list[ImageObjects], places: dict, params: ExportParams
 ) -> None:
     of_image = [places.get(image.name) for image in images]
     features = _each(_features, path, images, of_image, [params] * len(images))
     lines = (line for of_image in features for line in of_image)
     with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write('{"type":"FeatureCollection","features":[')
+        file.write(collection_start(crs))
         file.writelines("," * (number > 0) + "\n" + line for number, line in enumerate(lines))
-        file.write("\n]}\n")
+        file.write(END)
 
 
 def _each(function: Callable, path: Path, images: list[ImageObjects], *others: list) -> Iterator:
@@ -116,18 +135,18 @@ def _label_map(image: ImageObjects) -> bytes:
 
 
 def _features(
-    image: ImageObjects, transform: tuple[float, ...] | None, params: ExportParams
+    image: ImageObjects, place: tuple[float | str, ...] | None, params: ExportParams
 ) -> list[str]:
     """Return one line of GeoJSON per object."""
     shape = square_polygon if params.right_angles else simplify_polygon
-    units = "px" if transform is None else "map"
+    units = "px" if place is None else "map"
     lines = []
     for rle, score in zip(image.rles, image.scores, strict=True):
         mask, x, y = crop_mask(rle)
         polygons = [shape(rings, params.simplify) for rings in trace_polygons(mask)]
         polygons = [[ring + [x, y] for ring in rings] for rings in polygons]
         known = {"image": image.name, "score": score, "area": int(mask.sum()), "units": units}
-        lines.append(object_feature(polygons, known, transform))
+        lines.append(object_feature(polygons, known, place))
     return lines
 
 

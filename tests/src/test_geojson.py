@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from src.geojson import object_feature
+from src.geojson import END, collection_start, object_feature
 from src.polygons import signed_area
 
 SQUARE = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
@@ -35,7 +35,11 @@ def test_fractions_of_pixels_have_three_decimals():
 
 @pytest.mark.parametrize(
     "transform",
-    [None, (500_000.0, 0.3, 0.0, 6_000_000.0, 0.0, -0.3), (5.0, 0.1, 0.2, 45.0, -0.2, 0.1)],
+    [
+        None,
+        (500_000.0, 0.3, 0.0, 6_000_000.0, 0.0, -0.3),
+        (5.0, 0.1, 0.2, 45.0, -0.2, 0.1, "EPSG:4326"),
+    ],
 )
 def test_outer_rings_are_anticlockwise_on_the_map(transform):
     [rings] = [json.loads(object_feature([[SQUARE, HOLE]], {}, transform))["geometry"]]
@@ -64,3 +68,26 @@ def test_an_object_without_polygons_or_with_endless_numbers_is_refused():
         object_feature([], {})
     with pytest.raises(ValueError, match="JSON"):
         object_feature([[SQUARE]], {"score": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("crs", "members"),
+    [
+        ("", {}),
+        (
+            "EPSG:32737",
+            {"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32737"}}},
+        ),
+        (  # longitude first
+            "EPSG:4326",
+            {"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}},
+        ),
+        ('LOCAL_CS["my grid"]', {"crs_wkt": 'LOCAL_CS["my grid"]'}),
+    ],
+)
+def test_a_collection_tells_its_coordinate_system(crs, members):
+    expected = {"type": "FeatureCollection"} | members | {"features": []}
+    assert json.loads(collection_start(crs) + END) == expected
+    line = object_feature([[SQUARE]], {})
+    document = json.loads(f"{collection_start(crs)}\n{line},\n{line}{END}")
+    assert document == expected | {"features": [json.loads(line)] * 2}

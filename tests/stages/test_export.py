@@ -140,23 +140,64 @@ def test_polygons_fill_to_the_masks_exactly(data):
     assert types == ["Polygon", "Polygon", "Polygon", "MultiPolygon", "Polygon", "Polygon"]
 
 
-def test_polygons_lie_on_the_map_where_the_image_does(data):
+def write_places(data, **systems):
+    """Put images of val on the map, each in its coordinate system."""
+    rows = [
+        f'val/{name},{",".join(map(str, GEOTRANSFORM))},"{crs}"' for name, crs in systems.items()
+    ]
     (data / "prepared/geotransforms.csv").write_text(
-        "name,x_origin,x_per_column,x_per_row,y_origin,y_per_column,y_per_row\n"
-        f"val/many,{','.join(map(str, GEOTRANSFORM))}\n"
+        "name,x_origin,x_per_column,x_per_row,y_origin,y_per_column,y_per_row,crs\n"
+        + "\n".join(rows)
     )
+
+
+def test_polygons_lie_on_the_map_where_the_image_does(data):
+    write_places(data, many="")
     run(data, "geojson")
     features = read_features(data)
     units = [(f["properties"]["image"], f["properties"]["units"]) for f in features]
     assert {n for n, unit in units if unit == "map"} == {"val/many"}
     assert {n for n, unit in units if unit == "px"} == {"val/all", "val/sub/tile.1"}
+    assert np.array_equal([f for f in map(from_map, features) if f is not None], ranked("val/many"))
+
+
+def from_map(feature):
+    """The mask of a feature in map coordinates; None for one in pixels."""
     x0, xc, _, y0, _, yr = GEOTRANSFORM
-    found = [
-        fill(f["geometry"], lambda ring: np.round((ring - [x0, y0]) / [xc, yr], 6))
-        for f in features
-        if f["properties"]["image"] == "val/many"
+    if feature["properties"]["units"] == "px":
+        return None
+    return fill(feature["geometry"], lambda ring: np.round((ring - [x0, y0]) / [xc, yr], 6))
+
+
+def test_a_split_on_one_map_is_one_file_that_names_it(data):
+    (data / "prepared/images.csv").write_text(
+        f"name,split,image_id,height,width\nval/many,val,15,{HEIGHT},{WIDTH}\n"
+    )
+    many = [coco_result(15, score, mask) for score, mask in OBJECTS["val/many"]]
+    (data / "predictions/val.json").write_text(json.dumps(many))
+    (data / "predictions/oof.json").write_text("[]")
+    write_places(data, many="EPSG:32737")
+    assert run(data, "geojson") == ["polygons_val.geojson"]
+    document = json.loads((data / "exports/polygons_val.geojson").read_text())
+    assert document["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32737"
+    assert np.array_equal([from_map(f) for f in document["features"]], ranked("val/many"))
+
+
+def test_every_coordinate_system_has_a_file_of_its_own(data):
+    write_places(data, all="EPSG:32737", many="EPSG:32736", empty='LOCAL_CS[""my grid""]')
+    names = [f"polygons_val{end}.geojson" for end in ("", "_EPSG_32736", "_EPSG_32737", "_WKT_1")]
+    assert run(data, "geojson") == ["polygons_oof.geojson", *names]
+    documents = [json.loads((data / "exports" / name).read_text()) for name in names]
+    images = [{f["properties"]["image"] for f in each["features"]} for each in documents]
+    assert images == [{"val/sub/tile.1"}, {"val/many"}, {"val/all"}, set()]
+    systems = [each.get("crs", {}).get("properties", {}).get("name") for each in documents]
+    assert systems == [
+        None,
+        "urn:ogc:def:crs:EPSG::32736",
+        "urn:ogc:def:crs:EPSG::32737",
+        None,
     ]
-    assert np.array_equal(found, ranked("val/many"))
+    assert documents[3]["crs_wkt"] == 'LOCAL_CS["my grid"]'
 
 
 def test_polygons_can_be_simplified_or_squared(data):
