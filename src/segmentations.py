@@ -7,16 +7,21 @@ from pycocotools import mask as coco_mask
 
 from src.errors import InputError
 from src.instances import Region
+from src.windings import crosses_itself, is_simple, winding_runs
 
 MAX_COORDINATE = 1e6  # px; farther out no polygon of an image lies
 MAX_OUTLINE = 4e6  # px; rasterising takes some 80 bytes for each
+OVERHANG = 1  # px that an outline may leave the image by: rounding, or the edge's far side
 MAX_DIGITS = 7  # of 5 bits in one number of a compressed RLE, 2**34 px
 
 
-def read_segmentation(segmentation, height: int, width: int) -> Region:
+def read_segmentation(segmentation, height: int, width: int) -> tuple[Region, bool]:
     """Rasterise one annotation's segmentation as the official COCO tools do.
 
-    Everything is checked before it reaches compiled code, which trusts its input.
+    Everything is checked before it reaches compiled code, which trusts its input. A polygon that
+    crosses itself is repaired: it covers all that it goes around, also what it goes around twice,
+    where the official tools leave a hole. All others are to the pixel what those tools make of
+    them; touching itself, spikes without width and repeated points need no repair.
 
     Parameters
     ----------
@@ -31,14 +36,17 @@ def read_segmentation(segmentation, height: int, width: int) -> Region:
     -------
     region : Region
         Without runs and with area 0 if the segmentation is valid but covers no pixel.
+    repaired : bool
+        Whether one of its polygons crosses itself.
 
     Raises
     ------
     InputError
         If it cannot be read; the message says what is wrong with it.
     """
+    repaired = False
     if isinstance(segmentation, list):
-        runs = _runs_of_polygons(segmentation, height, width)
+        runs, repaired = _runs_of_polygons(segmentation, height, width)
     elif isinstance(segmentation, dict):
         runs = _runs_of_rle(segmentation, height, width)
     else:
@@ -46,7 +54,33 @@ def read_segmentation(segmentation, height: int, width: int) -> Region:
             f"the segmentation is of type {type(segmentation).__name__}, "
             "neither a list of polygons nor an RLE"
         )
-    return Region(runs, int((runs[:, 1] - runs[:, 0]).sum()), _bounding_box(runs, height))
+    area = int((runs[:, 1] - runs[:, 0]).sum())
+    return Region(runs, area, _bounding_box(runs, height)), repaired
+
+
+def leaves_image(segmentation, height: int, width: int) -> bool:
+    """Tell whether polygons lie outside the image in part or in whole, by more than a pixel.
+
+    Parameters
+    ----------
+    segmentation : list of list of float, or dict
+        That `read_segmentation` can read.
+    height, width : int
+        Of the image, in pixels.
+
+    Returns
+    -------
+    outside : bool
+        False for an RLE, which has no room for it.
+    """
+    if isinstance(segmentation, dict):
+        return False
+    return any(
+        min(polygon) < -OVERHANG
+        or max(polygon[::2]) > width + OVERHANG
+        or max(polygon[1::2]) > height + OVERHANG
+        for polygon in segmentation
+    )
 
 
 def compress(region: Region, height: int, width: int) -> dict:
@@ -64,21 +98,39 @@ def compress(region: Region, height: int, width: int) -> dict:
     rle : dict
         {"size": [H, W], "counts": str}.
     """
-    edges = [0, *region.runs.ravel().tolist(), height * width]
-    if region.runs.size and edges[-2] == edges[-1]:  # the last pixel: no background follows
+    return {"size": [height, width], "counts": _rle(region.runs, height, width)["counts"].decode()}
+
+
+def _rle(runs: np.ndarray, height: int, width: int) -> dict:
+    """Compressed RLE, with counts as bytes, of runs of which none touches the next."""
+    edges = [0, *runs.ravel().tolist(), height * width]
+    if runs.size and edges[-2] == edges[-1]:  # the last pixel: no background follows
         edges.pop()
     counts = [stop - start for start, stop in pairwise(edges)]
-    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode()}
+    return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
-def _runs_of_polygons(polygons: list, height: int, width: int) -> np.ndarray:
+def _joined(runs: np.ndarray) -> np.ndarray:
+    """Join runs that touch; they come in order."""
+    apart = runs[1:, 0] > runs[:-1, 1]
+    starts, stops = np.ones((2, len(runs)), bool)
+    starts[1:], stops[:-1] = apart, apart
+    return np.stack([runs[starts, 0], runs[stops, 1]], axis=1)
+
+
+def _runs_of_polygons(polygons: list, height: int, width: int) -> tuple[np.ndarray, bool]:
     if not polygons:
         raise InputError("the segmentation is an empty list")
     for number, polygon in enumerate(polygons, start=1):
         _check_polygon(polygon, f"polygon {number}")
-    parts = coco_mask.frPyObjects(polygons, height, width)
-    return _runs(_decode_counts(coco_mask.merge(parts)["counts"], height * width))
+    parts, repaired = coco_mask.frPyObjects(polygons, height, width), False
+    for number, polygon in enumerate(polygons):
+        if is_simple(polygon):
+            continue
+        runs, windings = winding_runs(polygon, height, width)
+        if crosses_itself(runs, windings):
+            parts[number], repaired = _rle(_joined(runs), height, width), True
+    return _runs(_decode_counts(coco_mask.merge(parts)["counts"], height * width)), repaired
 
 
 def _check_polygon(polygon, which: str) -> None:

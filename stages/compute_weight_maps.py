@@ -13,15 +13,14 @@ import argparse
 from pathlib import Path
 
 import cv2
-import numpy as np
-from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image, write_archive
+from src.archive import ImageArchive, decode_image, encode_png, write_archive
 from src.distances import weight_planes
 from src.errors import InputError
 from src.params import Params, load_params
+from src.workers import WorkersParams, in_order
 
 
 class WeightMapParams(Params):
@@ -35,23 +34,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "weight_maps", WeightMapParams)
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     archive = ImageArchive(args.instances)
     if not archive.names:
         raise InputError(f"{args.instances}: holds no instance maps; prepare a labelled split")
-    maps = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(weight_map)(archive.read_bytes(name), f"{args.instances}: {name}", **dict(params))
-        for name in archive.names
-    )
+    encoded = ((archive.read_bytes(name), f"{args.instances}: {name}") for name in archive.names)
+    maps = in_order(weight_map, encoded, scheduler=scheduler, **dict(params))
     maps = tqdm(maps, total=len(archive.names), desc="weight maps", unit="image")
     count = write_archive(args.weight_maps, zip(archive.names, maps, strict=True))
     print(f"{count} weight maps -> {args.weight_maps}")
 
 
-def weight_map(encoded: bytes, origin: str, max_distance: int) -> np.ndarray:
-    """Return the three planes, uint8 (H, W, 3), of an encoded instance map."""
+def weight_map(encoded: bytes, origin: str, max_distance: int) -> bytes:
+    """Return the three planes, uint8 (H, W, 3) as PNG, of an encoded instance map."""
     instances = decode_image(encoded, cv2.IMREAD_UNCHANGED, origin)
-    return weight_planes(instances, max_distance)
+    return encode_png(weight_planes(instances, max_distance))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A builder of small datasets in the CrowdAI layout; no worker processes in tests."""
 
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,17 @@ def _in_process():
     """No worker processes, which take longer to start than most tests."""
     with joblib.parallel_config(backend="sequential"):
         yield
+
+
+@pytest.fixture(scope="session")
+def dask_scheduler():
+    """Address of a Dask scheduler with two worker processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    options = {"threads_per_worker": 1, "dashboard_address": ":0", "processes": True}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        cluster.wait_for_workers(2)
+        yield cluster.scheduler_address
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from src.errors import InputError
-from src.segmentations import compress, read_segmentation
+from src.segmentations import compress, leaves_image, read_segmentation
+from src.windings import is_simple
 
 # pycocotools' own decoding asks numpy for something that numpy 2 will drop
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -37,60 +39,60 @@ def check(region, mask):
 
 
 def test_a_square_covers_the_pixels_between_its_corners():
-    region = read_segmentation([SQUARE], 3, 4)
+    region, _ = read_segmentation([SQUARE], 3, 4)
     check(region, np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], bool))
     assert region.runs.tolist() == [[0, 2], [3, 5]]
 
 
 def test_a_polygon_in_two_parts_is_one_object():
-    region = read_segmentation([SQUARE, [3, 1, 4, 1, 4, 3, 3, 3]], 3, 4)
+    region, _ = read_segmentation([SQUARE, [3, 1, 4, 1, 4, 3, 3, 3]], 3, 4)
     check(region, np.array([[1, 1, 0, 0], [1, 1, 0, 1], [0, 0, 0, 1]], bool))
     assert region.bbox == (0, 0, 4, 3)
 
 
 def test_overlapping_parts_are_united():
-    region = read_segmentation([SQUARE, [1, 0, 3, 0, 3, 2, 1, 2]], 3, 4)
+    region, _ = read_segmentation([SQUARE, [1, 0, 3, 0, 3, 2, 1, 2]], 3, 4)
     check(region, np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]], bool))
 
 
 def test_a_polygon_over_the_edge_is_cut_off_there():
-    region = read_segmentation([[-50, -50, 1, -50, 1, 50, -50, 50]], 3, 4)
+    region, _ = read_segmentation([[-50, -50, 1, -50, 1, 50, -50, 50]], 3, 4)
     check(region, np.array([[1, 0, 0, 0]] * 3, bool))
 
 
 def test_a_polygon_around_the_image_covers_it_all():
     around = [[-9, -9, 9, -9, 9, 9, -9, 9]]
     for height, width in ((1, 1), (1, 5), (5, 1), (2, 3)):
-        check(read_segmentation(around, height, width), np.ones((height, width), bool))
+        check(read_segmentation(around, height, width)[0], np.ones((height, width), bool))
 
 
 @pytest.mark.parametrize(
     "polygon", [[1, 1, 1, 1, 1, 1], [-9, -9, -5, -9, -5, -5], [0, 0, 2, 2, 1, 1]]
 )
 def test_a_valid_polygon_may_cover_no_pixel(polygon):
-    check(read_segmentation([polygon], 3, 4), np.zeros((3, 4), bool))
+    check(read_segmentation([polygon], 3, 4)[0], np.zeros((3, 4), bool))
 
 
 def test_uncompressed_rle_runs_down_the_columns_from_background():
-    region = read_segmentation({"size": [3, 4], "counts": [1, 3, 6, 2]}, 3, 4)
+    region, _ = read_segmentation({"size": [3, 4], "counts": [1, 3, 6, 2]}, 3, 4)
     check(region, np.array([[0, 1, 0, 0], [1, 0, 0, 1], [1, 0, 0, 1]], bool))
 
 
 def test_compressed_rle_is_read():
     # 1, 3, 6 in one digit each, then 2 as its difference to 3, which is -1: all five bits set
-    region = read_segmentation({"size": [3, 4], "counts": "136O"}, 3, 4)
+    region, _ = read_segmentation({"size": [3, 4], "counts": "136O"}, 3, 4)
     check(region, np.array([[0, 1, 0, 0], [1, 0, 0, 1], [1, 0, 0, 1]], bool))
 
 
 @pytest.mark.parametrize("counts", [[0, 2, 0, 1, 1, 0, 2], [0, 3, 1, 0, 0, 0, 2], [0, 3, 3, 0]])
 def test_empty_runs_are_joined_away(counts):
     rle = {"size": [2, 3], "counts": counts}
-    check(read_segmentation(rle, 2, 3), np.array([[1, 1, 0], [1, 0, 0]], bool))
+    check(read_segmentation(rle, 2, 3)[0], np.array([[1, 1, 0], [1, 0, 0]], bool))
 
 
 @pytest.mark.parametrize("counts", [[6], [6, 0], "6"])
 def test_an_rle_may_be_all_background(counts):
-    check(read_segmentation({"size": [2, 3], "counts": counts}, 2, 3), np.zeros((2, 3), bool))
+    check(read_segmentation({"size": [2, 3], "counts": counts}, 2, 3)[0], np.zeros((2, 3), bool))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -103,28 +105,101 @@ def test_every_form_of_a_mask_gives_that_mask(seed):
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
     for form in (compressed, [0, *counts] if flat[0] else counts):
-        check(read_segmentation({"size": [height, width], "counts": form}, height, width), mask)
+        rle = {"size": [height, width], "counts": form}
+        region, repaired = read_segmentation(rle, height, width)
+        check(region, mask)
+        assert not repaired
+
+
+def official(parts, height, width):
+    rle = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
+    return coco_mask.decode(rle).astype(bool)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_polygons_are_rasterised_as_the_official_tools_do(seed):
     rng = np.random.default_rng(seed)
     height, width = (int(n) for n in rng.integers(1, 80, 2))
-    parts = [
-        (rng.random(2 * int(n)) * 100 - 10).round(2).tolist()
-        for n in rng.integers(3, 12, rng.integers(1, 4))
-    ]
-    official = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, height, width)))
-    check(read_segmentation(parts, height, width), official.astype(bool))
+    parts = []
+    for _ in range(rng.integers(1, 4)):
+        angles = np.sort(rng.random(rng.integers(3, 30))) * 2 * np.pi
+        directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        reach = rng.uniform(1, 50, (len(angles), 1))
+        parts.append((rng.random(2) * 80 + reach * directions).round(2).ravel().tolist())
+    region, repaired = read_segmentation(parts, height, width)
+    check(region, official(parts, height, width))
+    assert not repaired
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_outlines_traced_from_masks_stay_what_the_official_tools_make_of_them(seed):
+    blurred = cv2.GaussianBlur(np.random.default_rng(seed).random((60, 70)), (0, 0), 2)
+    mask = (blurred > np.quantile(blurred, 0.55)).astype(np.uint8)
+    outlines = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    parts = [outline.ravel().tolist() for outline in outlines if len(outline) > 2]
+    assert not all(is_simple(part) for part in parts)  # they touch themselves
+    region, repaired = read_segmentation(parts, 60, 70)
+    check(region, official(parts, 60, 70))
+    assert not repaired
+
+
+def test_what_an_outline_goes_around_twice_is_no_hole():
+    curl = [0, 0, 9, 0, 9, 9, 3, 9, 3, 3, 6, 3, 6, 6, 0, 6]
+    expected = np.zeros((9, 10), bool)
+    expected[0:6, 0:9] = expected[0:9, 3:9] = True
+    assert not official([curl], 9, 10)[3:6, 3:6].any()
+    for parts in ([curl], [[0, 0, 1, 0, 1, 1, 0, 1], curl], [curl, curl]):
+        region, repaired = read_segmentation(parts, 9, 10)
+        check(region, expected)
+        assert repaired
+
+
+def test_an_outline_drawn_twice_is_not_nothing():
+    region, repaired = read_segmentation([SQUARE + SQUARE], 3, 4)
+    check(region, np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], bool))
+    assert repaired
+
+
+def test_a_bow_tie_keeps_both_ends():
+    bow_tie = [0, 0, 8, 8, 8, 0, 0, 8]
+    region, repaired = read_segmentation([bow_tie], 8, 8)
+    check(region, official([bow_tie], 8, 8))
+    assert repaired
+    assert region.area == 32  # half of the square
+
+
+def test_parts_are_looked_at_one_by_one():
+    curl = [10, 0, 19, 0, 19, 9, 13, 9, 13, 3, 16, 3, 16, 6, 10, 6]
+    plain = [0, 0, 5, 0, 5, 5, 0, 5]
+    region, repaired = read_segmentation([plain, curl, plain], 9, 20)
+    assert repaired
+    assert region.area == 25 + 72  # both filled, the first counted once
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "outside"),
+    [
+        ([SQUARE], False),
+        ([[-1, -1, 5, -1, 5, 4, -1, 4]], False),  # by a pixel
+        ([[-1.5, 0, 2, 0, 2, 2]], True),
+        ([SQUARE, [0, 0, 5.5, 0, 2, 2]], True),
+        ([[0, 0, 2, 0, 2, 4.5]], True),
+        ([[0, 0, 4.5, 0, 2, 2]], False),  # the image is wider than high
+        ([[-9, -9, -5, -9, -5, -5]], True),
+        ({"size": [3, 4], "counts": "136O"}, False),
+    ],
+)
+def test_an_outline_that_leaves_the_image_is_noticed(segmentation, outside):
+    assert leaves_image(segmentation, 3, 4) is outside
 
 
 def test_runs_of_a_large_image_survive_compression():
     size = [12000, 14000]
     runs = [[5, 1000], [3000, 83000000], [167999999, 168000000]]
     counts = [5, 995, 2000, 82997000, 84999999, 1]
-    region = read_segmentation({"size": size, "counts": counts}, *size)
+    region, _ = read_segmentation({"size": size, "counts": counts}, *size)
     assert region.runs.tolist() == runs
-    assert read_segmentation(compress(region, *size), *size).runs.tolist() == runs
+    assert read_segmentation(compress(region, *size), *size)[0].runs.tolist() == runs
 
 
 POLYGON_FAULTS = [
@@ -188,7 +263,7 @@ def test_a_mangled_rle_is_refused_or_is_a_mask_of_the_image(seed):
         mangled[rng.integers(len(mangled))] = rng.integers(48, 112)
         rle = {"size": [40, 50], "counts": mangled.decode()}
         try:
-            region = read_segmentation(rle, 40, 50)
+            region, _ = read_segmentation(rle, 40, 50)
         except InputError:
             refused += 1
         else:

@@ -7,11 +7,12 @@ from src.instances import IGNORE
 from stages.compute_weight_maps import main
 
 
-def weight_maps(tmp_path, instances, max_distance=63):
+def weight_maps(tmp_path, instances, max_distance=63, scheduler="none"):
     """Run the stage on instance maps by name; return the path of what it writes."""
     maps = [(name, np.array(rows, np.uint16)) for name, rows in sorted(instances.items())]
     write_archive(tmp_path / "instances.zip", maps)
-    (tmp_path / "params.yaml").write_text(f"weight_maps: {{max_distance: {max_distance}}}")
+    sections = f"weight_maps: {{max_distance: {max_distance}}}\nworkers: {{scheduler: {scheduler}}}"
+    (tmp_path / "params.yaml").write_text(sections)
     written = tmp_path / "out/weight_maps.zip"
     params = ["--params", str(tmp_path / "params.yaml")]
     main([str(tmp_path / "instances.zip"), str(written), *params])
@@ -82,6 +83,14 @@ def test_the_same_maps_give_the_same_bytes_with_any_number_of_workers(tmp_path, 
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_bytes(tmp_path, dask_scheduler):
+    rng = np.random.default_rng(0)
+    instances = {f"train/{i:02}": rng.integers(0, 9, (20, 30)) for i in range(12)}
+    alone = weight_maps(tmp_path, instances).read_bytes()
+    assert weight_maps(tmp_path, instances, scheduler=dask_scheduler).read_bytes() == alone
+
+
 def test_an_archive_without_maps_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"instances\.zip: holds no instance maps"):
         weight_maps(tmp_path, {})
@@ -90,7 +99,8 @@ def test_an_archive_without_maps_is_refused(tmp_path):
 
 def test_an_unreadable_map_is_named_and_nothing_is_left_behind(tmp_path):
     write_archive(tmp_path / "instances.zip", [("train/a", b"\x89PNG but cut off")])
-    (tmp_path / "params.yaml").write_text("weight_maps: {max_distance: 9}")
+    sections = "weight_maps: {max_distance: 9}\nworkers: {scheduler: none}"
+    (tmp_path / "params.yaml").write_text(sections)
     params = ["--params", str(tmp_path / "params.yaml")]
     with pytest.raises(InputError, match=r"instances\.zip: train/a: not a readable image"):
         main([str(tmp_path / "instances.zip"), str(tmp_path / "out/maps.zip"), *params])

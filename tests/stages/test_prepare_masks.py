@@ -1,6 +1,6 @@
 import csv
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import joblib
@@ -19,17 +19,35 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8)
 INNER = {"segmentation": [[3, 3, 6, 3, 6, 5, 3, 5]]}  # rows 3, 4 and columns 3, 4, 5
 EDGE = {"segmentation": [[0, 0, 2, 0, 2, 8, 0, 8]]}  # columns 0 and 1
 PARAMS = """
+workers:
+  scheduler: none
 dataset:
   root: data/sample
-  layout: coco
+  format: coco
   category_id: 100
+  masks: instances
+  mask_folder: masks
+  mask_suffix: ""
+  id_column: id
+  rle_column: rle_mask
+  group_pattern: ""
+  metadata_file: metadata.csv
   metadata: []
+images:
+  bands: []
+  stretch: none
+  low: 0.0
+  high: 0.0
+  no_data: none
+  orientation: ignore
 prepare_masks:
   edge_objects: ignore
   edge_width: 2
   erode: 0
   dilate: 0
   small_area: 196
+  duplicate_objects: drop
+  reject: []
   max_rejected: 0
 """
 
@@ -42,7 +60,7 @@ def prepare(tmp_path):
         text = PARAMS
         for key, value in changes.items():
             before = next(line for line in text.splitlines() if line.strip().startswith(f"{key}:"))
-            text = text.replace(before, f"  {key}: {value}")
+            text = text.replace(f"\n{before}\n", f"\n  {key}: {value}\n")
         (tmp_path / "params.yaml").write_text(text)
         main([str(root), str(tmp_path / out), "--params", str(tmp_path / "params.yaml")])
         return tmp_path / out
@@ -201,7 +219,7 @@ def test_content_counts_not_the_extension(tmp_path, prepare, write_crowdai):
     items = [("a.jpg", rgba, [INNER], size), ("b.png", jpeg, [], size), ("c.png", deep, [], size)]
     prepared = prepare(write_crowdai(tmp_path / "set", items))
     archive = ImageArchive(prepared / "images.zip")
-    assert [archive.read_bytes(name) for name in archive.names] == [rgba, jpeg, deep]
+    assert [archive.read_bytes(name) for name in archive.names[:2]] == [rgba, jpeg]
     np.testing.assert_array_equal(archive.read("train/a", PHOTO), IMAGE)
     np.testing.assert_array_equal(archive.read("train/c", PHOTO), np.dstack([IMAGE[..., 0]] * 3))
 
@@ -219,7 +237,8 @@ def test_the_last_line_counts_everything(root, prepare, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.endswith(
         "prepared: 2 test images, 3 train images, 1 val images, 2 objects, 3 ignored, "
-        "2 hidden under others, 1 without a pixel, 0 images rejected, 1 files not listed"
+        "0 hidden under others, 1 without a pixel, 2 duplicates dropped, 0 images rejected, "
+        "1 files not listed; images with warnings: duplicate 1, outside 1, vanished 1"
     )
 
 
@@ -288,7 +307,7 @@ def test_a_former_output_is_replaced_whole(root, prepare, tmp_path):
     assert contents(prepare(root)) == before
     assert set(before) == {
         "geotransforms.csv", "images.csv", "images.zip", "instances.zip", "rejected.csv",
-        "truth_train.json", "truth_val.json",
+        "truth_train.json", "truth_val.json", "warnings.csv",
     }  # fmt: skip
 
 
@@ -307,6 +326,16 @@ def test_processes_write_the_same_bytes_as_one_process(root, prepare):
         assert contents(prepare(root, "again")) == alone
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["oam_buildings", "drawn"])
+def test_a_cluster_writes_the_same_bytes_as_one_process(root, prepare, dask_scheduler, name):
+    root = root if name == "drawn" else REAL / name
+    if not root.is_dir():
+        pytest.skip(f"{name} is not there")
+    alone = contents(prepare(root))
+    assert contents(prepare(root, "again", scheduler=dask_scheduler)) == alone
+
+
 def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
     before = contents(prepare(root))
     document = read_json(root / "train/annotation.json")
@@ -319,20 +348,51 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("layout", "voc", "dataset.layout: .*'coco'"),
+        ("scheduler", "here", "workers.scheduler: .*address of a Dask scheduler"),
+        ("format", "voc", "dataset.format: .*'coco', 'mask_folder' or 'rle_csv'"),
         ("category_id", "'100'", "dataset.category_id: .*valid integer"),
+        ("masks", "boxes", "dataset.masks: .*'instances', 'components', 'whole' or 'ids'"),
+        ("id_column", "''", "dataset.id_column: .*at least 1 character"),
+        ("group_pattern", "'a('", r"dataset.group_pattern is 'a\(', no regular expression"),
+        ("metadata_file", "../x.csv", "dataset.metadata_file: .*below dataset.root.*'../x.csv'"),
         ("metadata", "[depth, 3]", "dataset.metadata.1: .*valid string"),
         ("metadata", "[group]", "dataset.metadata: .*has a column 'group' of its own"),
         ("metadata", "[depth, depth]", "dataset.metadata: .*name each column once"),
         ("edge_objects", "crop", "prepare_masks.edge_objects: .*'ignore', 'drop' or 'keep'"),
         ("edge_width", -1, "prepare_masks.edge_width: .*greater than or equal to 0"),
         ("erode", 1.5, "prepare_masks.erode: .*valid integer"),
+        ("bands", "[1, 2]", "images.bands: .*one band or three"),
+        ("bands", "[0]", "images.bands.0: .*greater than or equal to 1"),
+        ("stretch", "log", "images.stretch: .*'none', 'range' or 'percentile'"),
+        ("low", ".nan", "images.low: .*finite"),
+        ("no_data", "nothing", "images.no_data.*'none'"),
+        ("no_data", ".inf", "images.no_data.*finite"),
+        ("orientation", "turn", "images.orientation: .*'ignore' or 'apply'"),
+        ("duplicate_objects", "merge", "prepare_masks.duplicate_objects: .*'drop' or 'keep'"),
+        ("reject", "blank", "prepare_masks.reject: .*valid list"),
+        ("reject", "[dark]", "prepare_masks.reject.0: .*'blank', 'saturated', 'no_data'"),
         ("max_rejected", -1, "prepare_masks.max_rejected: .*greater than or equal to 0"),
     ],
 )
 def test_params_out_of_range_are_refused(root, prepare, key, value, words):
     with pytest.raises(InputError, match=words):
         prepare(root, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("stretch", "low", "high", "words"),
+    [
+        ("range", 5.0, 5.0, r"images.high: .*above low \(5\) where stretch is range"),
+        ("percentile", 98, 2, r"images.high: .*above low \(98\) where stretch is percentile"),
+        ("percentile", -1, 50, r"images.high: .*percentiles lie from 0 to 100, low \(-1\) too"),
+        ("percentile", 2, 101, "images.high: .*percentiles lie from 0 to 100"),
+    ],
+)
+def test_a_stretch_between_values_that_do_not_fit_is_refused(
+    root, prepare, stretch, low, high, words
+):
+    with pytest.raises(InputError, match=words):
+        prepare(root, stretch=stretch, low=low, high=high)
 
 
 @pytest.mark.parametrize(
@@ -362,5 +422,133 @@ def test_where_images_lie_on_the_map_is_kept(prepare, root):
     (root / "train" / "images" / "b.pgw").write_text(world)
     rows = table(prepare(root) / "geotransforms.csv")
     assert [list(row.values()) for row in rows] == [
-        ["train/b", "100.0", "0.5", "0.0", "200.0", "0.0", "-0.5"]
+        ["train/b", "100.0", "0.5", "0.0", "200.0", "0.0", "-0.5", ""]
     ]
+
+
+@pytest.fixture
+def odd(tmp_path, write_crowdai):
+    """Dataset with an image for each kind of warning, and one without."""
+    grey, dark = np.full((8, 10, 3), 90, np.uint8), np.clip(IMAGE, 1, 254)
+    dark[:, :6] = 0
+    clear = np.dstack([IMAGE, np.where(np.arange(10) < 7, 0, 255) + np.zeros((8, 1))])
+    clear = cv2.imencode(".png", clear.astype(np.uint8))[1].tobytes()
+    bow_tie = {"segmentation": [[2, 2, 8, 6, 8, 2, 2, 6]]}
+    inside = {"segmentation": [[3, 3, 5, 3, 5, 5, 3, 5]]}
+    size = {"height": 8, "width": 10}
+    train = [
+        ("blank.png", grey, [INNER]),
+        ("clear.png", clear, [INNER], size),
+        ("dark.png", dark, []),
+        ("hidden.png", IMAGE, [inside, {"segmentation": [[3, 3, 4, 3, 4, 5, 3, 5]]},
+                               {"segmentation": [[4, 3, 5, 3, 5, 5, 4, 5]]}]),
+        ("objects.png", IMAGE, [INNER, bow_tie, INNER, {"segmentation": [[5, 5, 5, 5, 5, 5]]},
+                                INNER, {"segmentation": [[5, 3, 12, 3, 12, 6, 5, 6]]}]),
+        ("plain.png", IMAGE, [INNER]),
+    ]  # fmt: skip
+    return write_crowdai(tmp_path / "odd", train, test=[("flat.png", grey)])
+
+
+def test_what_is_odd_is_listed_and_kept(odd, prepare, capsys):
+    prepared = prepare(odd)
+    rows = table(prepared / "warnings.csv")
+    stems = [PurePosixPath(row["file"]).stem for row in rows]
+    assert [PurePosixPath(row.pop("name")).stem for row in rows] == stems
+    assert [tuple(row.values()) for row in rows] == [
+        ("test_images/flat.png", "blank", "all pixels are alike"),
+        ("train/images/blank.png", "blank", "all pixels are alike"),
+        ("train/images/clear.png", "saturated", "70.0 % of the pixels are 0 or 255 in all bands"),
+        ("train/images/clear.png", "no_data", "70.0 % of the pixels are without data"),
+        ("train/images/dark.png", "saturated", "60.0 % of the pixels are 0 or 255 in all bands"),
+        ("train/images/hidden.png", "hidden", "1 object lies wholly under others"),
+        ("train/images/objects.png", "outside", "1 object (id 11)"),
+        ("train/images/objects.png", "repaired", "1 object (id 7)"),
+        ("train/images/objects.png", "vanished", "1 object (id 9)"),
+        ("train/images/objects.png", "duplicate", "2 objects (id 8 10)"),
+    ]
+    assert len(table(prepared / "images.csv")) == 7
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith(
+            "; images with warnings: blank 2, duplicate 1, hidden 1, no_data 1, outside 1, "
+            "repaired 1, saturated 2, vanished 1"
+        )
+    )
+
+
+def test_warnings_reject_an_image_where_asked(odd, prepare):
+    prepared = prepare(odd, reject="[hidden, vanished, blank, repaired]", max_rejected=4)
+    assert [tuple(row.values()) for row in table(prepared / "rejected.csv")] == [
+        ("test_images/flat.png", "blank: all pixels are alike"),
+        ("train/images/blank.png", "blank: all pixels are alike"),
+        ("train/images/hidden.png", "hidden: 1 object lies wholly under others"),
+        ("train/images/objects.png", "repaired: 1 object (id 7)"),
+    ]
+    kinds = [row["kind"] for row in table(prepared / "warnings.csv")]
+    assert kinds == ["saturated", "no_data", "saturated"]
+    with pytest.raises(InputError, match="4 images rejected, .* first test_images/flat.png: blank"):
+        prepare(odd, reject="[hidden, vanished, blank, repaired]", max_rejected=3)
+
+
+def test_an_object_annotated_twice_counts_once_unless_kept(odd, prepare):
+    truths = {}
+    for choice in ("drop", "keep"):
+        prepared = prepare(odd, choice, duplicate_objects=choice)
+        truth = read_json(prepared / "truth_train.json")
+        truths[choice] = [a["id"] for a in truth["annotations"] if a["image_id"] == 5]
+        assert "duplicate" in [row["kind"] for row in table(prepared / "warnings.csv")]
+    assert truths == {"drop": [6, 7, 11], "keep": [6, 7, 8, 10, 11]}
+
+
+def test_a_group_may_be_a_part_of_the_file_name(tmp_path, prepare, write_crowdai):
+    items = [(f"{name}.png", IMAGE, [INNER], {"group": "own"}) for name in ("a_1", "a_2", "b")]
+    root = write_crowdai(tmp_path / "set", items)
+    for pattern, groups in ((r"'^(.+)_\d'", ["a", "a", "own"]), (r"'\w\.'", ["1.", "2.", "b."])):
+        rows = table(prepare(root, group_pattern=pattern) / "images.csv")
+        assert [row["group"] for row in rows] == groups
+
+
+def test_bands_of_16_bits_are_brought_to_8(tmp_path, prepare, write_crowdai):
+    deep = np.arange(80, dtype=np.uint16).reshape(8, 10) * 100
+    content = cv2.imencode(".png", deep)[1].tobytes()
+    items = [("a.png", content, [INNER], {"height": 8, "width": 10})]
+    root = write_crowdai(tmp_path / "set", items)
+    prepared = prepare(root, bands="[1]", stretch="range", low=0.0, high=5100.0)
+    found = ImageArchive(prepared / "images.zip").read("train/a", PHOTO)
+    expected = np.minimum(np.arange(80).reshape(8, 10) * 5, 255)
+    np.testing.assert_array_equal(found, np.dstack([expected] * 3))
+
+
+def test_masks_in_files_are_read(tmp_path, prepare):
+    for folder in ("images", "labels"):
+        (tmp_path / "set/train" / folder).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "set/train/images/a.png"), IMAGE)
+    mask = np.zeros((8, 10), np.uint8)
+    mask[3:5, 3:6] = mask[6, 8:] = 255
+    cv2.imwrite(str(tmp_path / "set/train/labels/a_mask.png"), mask)
+    options = {"format": "mask_folder", "mask_folder": "labels", "mask_suffix": "_mask"}
+    for masks, objects in (("components", 2), ("whole", 1)):
+        prepared = prepare(tmp_path / "set", masks=masks, edge_objects="keep", **options)
+        instances = ImageArchive(prepared / "instances.zip").read("train/a")
+        np.testing.assert_array_equal(instances > 0, mask > 0)
+        assert instances.max() == objects
+        truth = read_json(prepared / "truth_train.json")
+        assert [entry["category_id"] for entry in truth["annotations"]] == [100] * objects
+        assert truth["categories"] == [{"id": 100, "name": "100"}]
+
+
+def test_run_lengths_in_a_table_are_read(tmp_path, prepare):
+    (tmp_path / "set/train/images").mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"set/train/images/{name}.png"), IMAGE)
+    (tmp_path / "set/train/train.csv").write_text("picture,runs\na,28 2 36 2 44 2\nb,\n")
+    options = {"id_column": "picture", "rle_column": "runs"}
+    prepared = prepare(tmp_path / "set", format="rle_csv", masks="components", **options)
+    expected = np.zeros((8, 10), np.uint16)
+    expected[3:5, 3:6] = 1  # pixels are counted from 1, down the columns
+    archive = ImageArchive(prepared / "instances.zip")
+    np.testing.assert_array_equal(archive.read("train/a"), expected)
+    assert not archive.read("train/b").any()
+    with pytest.raises(InputError, match="dataset.masks is ids"):
+        prepare(tmp_path / "set", format="rle_csv", masks="ids", **options)
