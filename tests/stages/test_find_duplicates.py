@@ -1,0 +1,254 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from src.archive import write_archive
+from src.errors import InputError
+from src.geotransforms import COLUMNS as PLACE
+from src.perceptual_hash import view
+from stages.find_duplicates import main
+
+COLUMNS = ["name", "split", "height", "width", "coverage", "group"]
+
+
+def picture(seed, height=80, width=80):
+    rng = np.random.default_rng(seed)
+    image = sum(
+        cv2.resize(rng.standard_normal((n, n, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+        for n in (3, 6, 12)
+    )
+    return np.clip(np.rint(128 + 35 * image), 0, 255).astype(np.uint8)
+
+
+def turned(image, number):
+    """A view, a little brighter, as the bytes of a JPEG file."""
+    image = np.moveaxis(view(np.moveaxis(image, 2, 0), number), 0, 2)
+    image = np.clip(np.rint(image * 1.04), 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
+
+
+def size(image):
+    if isinstance(image, bytes):
+        image = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    return image.shape[:2]
+
+
+def prepare(folder, images, groups=(), places=()):
+    """Write a prepared folder of images by name, RGB arrays or the bytes of files."""
+    folder.mkdir()
+    write_archive(folder / "images.zip", sorted(images.items()))
+    groups = dict(groups)
+    rows = [
+        [name, name.split("/")[0], *size(image), 0.1, groups.get(name, name)]
+        for name, image in images.items()
+    ]
+    for file, header, lines in (
+        ("images.csv", COLUMNS, rows),
+        ("geotransforms.csv", ["name", *PLACE], places),
+    ):
+        with (folder / file).open("w", newline="") as opened:
+            csv.writer(opened, lineterminator="\n").writerows([header, *lines])
+    return folder
+
+
+def run(prepared, **params):
+    """Run the stage; return the rows of its tables, and its report."""
+    params = {"distance": 10, "difference": 12.0, "tile_overlap": 0.0} | params
+    lines = "".join(f"  {key}: {value}\n" for key, value in params.items())
+    out = prepared.parent / "out"
+    settings = prepared.parent / "params.yaml"
+    settings.write_text(f"find_duplicates:\n{lines}workers:\n  scheduler: none\n")
+    arguments = [prepared, out / "groups", out / "leakage.json", "--params", settings]
+    main([str(argument) for argument in arguments])
+    tables = []
+    for name in ("groups.csv", "pairs.csv"):
+        with (out / "groups" / name).open(newline="") as file:
+            tables.append(list(csv.DictReader(file)))
+    return *tables, json.loads((out / "leakage.json").read_text())
+
+
+def column(rows, key):
+    return {row["name"]: row[key] for row in rows}
+
+
+@pytest.fixture
+def leaking(tmp_path):
+    """A turned copy of train in val and in test, twins in val, and a group of its own."""
+    base = [picture(seed) for seed in range(6)]
+    images = {f"train/{i}": image for i, image in enumerate(base[:4])}
+    images |= {"val/0": turned(base[0], 3), "val/1": base[4], "val/2": turned(base[4], 0)}
+    images |= {"val/3": base[5], "test/0": turned(base[2], 6)}
+    groups = {"train/0": "roof", "train/1": "roof"}
+    return prepare(tmp_path / "prepared", images, groups)
+
+
+def test_copies_share_a_cluster_and_join_their_groups(leaking):
+    groups, pairs, _ = run(leaking)
+    assert list(groups[0]) == ["name", "split", "own_group", "group", "cluster"]
+    assert [row["name"] for row in groups] == sorted(column(groups, "name"))
+    assert column(groups, "split")["val/3"] == "val"
+    assert column(groups, "own_group")["train/1"] == "roof"
+    assert column(groups, "own_group")["val/0"] == "val/0"
+    assert column(groups, "cluster") == {
+        "test/0": "0",
+        "train/0": "1",
+        "train/1": "",
+        "train/2": "0",
+        "train/3": "",
+        "val/0": "1",
+        "val/1": "2",
+        "val/2": "2",
+        "val/3": "",
+    }
+    assert column(groups, "group") == {
+        "test/0": "test/0",
+        "train/0": "roof",
+        "train/1": "roof",
+        "train/2": "test/0",
+        "train/3": "train/3",
+        "val/0": "roof",
+        "val/1": "val/1",
+        "val/2": "val/1",
+        "val/3": "val/3",
+    }
+    assert [(row["name_a"], row["name_b"], row["view"]) for row in pairs] == [
+        ("test/0", "train/2", "2"),  # 6 are three quarter turns; one undoes them
+        ("train/0", "val/0", "3"),
+        ("val/1", "val/2", "0"),
+    ]
+    assert all(0 <= int(row["distance"]) <= 10 for row in pairs)
+    assert all(0 < float(row["difference"]) < 4 for row in pairs)
+
+
+def test_the_leak_is_told_in_numbers_and_in_a_sentence(leaking, capsys):
+    *_, leaks = run(leaking)
+    assert leaks == {
+        "clusters": 3,
+        "largest_cluster": 2,
+        "train.images": 4,
+        "train.duplicated": 0,
+        "val.images": 4,
+        "val.duplicated": 2,
+        "val.in_train": 1,
+        "val.in_train_share": 0.25,
+        "val.clean": 3,
+        "test.images": 1,
+        "test.duplicated": 0,
+        "test.in_train": 1,
+        "test.in_train_share": 1.0,
+        "test.clean": 0,
+        "blank": 0,
+    }
+    assert "1 of 4 val images (25.0 %) and 1 of 1 test images (100.0 %)" in capsys.readouterr().out
+
+
+def test_the_same_input_gives_the_same_bytes(leaking):
+    written = []
+    for _ in range(2):
+        run(leaking)
+        files = sorted((leaking.parent / "out").rglob("*.*"))
+        written.append([(file.name, file.read_bytes()) for file in files])
+    assert [name for name, _ in written[0]] == ["groups.csv", "pairs.csv", "leakage.json"]
+    assert written[0] == written[1]
+
+
+def test_off_reads_no_image_and_keeps_the_groups(leaking, capsys):
+    (leaking / "images.zip").unlink()
+    groups, pairs, leaks = run(leaking, distance=-1)
+    assert column(groups, "group") == column(groups, "own_group")
+    assert set(column(groups, "cluster").values()) == {""}
+    assert pairs == []
+    assert leaks["val.images"] == 4
+    assert leaks["val.in_train"] is leaks["clusters"] is leaks["blank"] is None
+    assert "were not looked for" in capsys.readouterr().out
+
+
+def test_a_chain_through_copies_and_groups_is_one_group(tmp_path):
+    image = picture(0)
+    images = {"train/a": image, "train/b": turned(image, 5), "train/c": picture(1)}
+    groups = [("train/b", "scene"), ("train/c", "scene")]
+    groups, *_ = run(prepare(tmp_path / "prepared", images, groups))
+    assert set(column(groups, "group").values()) == {"scene"}
+    assert column(groups, "cluster") == {"train/a": "0", "train/b": "0", "train/c": ""}
+
+
+def test_blank_images_are_counted_and_not_joined(tmp_path):
+    images = {f"train/{i}": np.full((40, 40, 3), 255, np.uint8) for i in range(5)}
+    groups, pairs, leaks = run(prepare(tmp_path / "prepared", images))
+    assert pairs == []
+    assert len(set(column(groups, "group").values())) == 5
+    assert leaks["blank"] == 5
+
+
+def test_one_image_of_one_pixel_is_enough(tmp_path, capsys):
+    images = {"train/a": np.zeros((1, 1, 3), np.uint8)}
+    groups, _, leaks = run(prepare(tmp_path / "prepared", images))
+    assert len(groups) == leaks["train.images"] == 1
+    assert leaks["val.in_train_share"] is None
+    assert "0 of 1 train images have near-duplicates in train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_views_of_images_that_are_not_square_are_found(tmp_path, number):
+    image = picture(0, 45, 71)
+    images = {"train/a": image, "val/a": turned(image, number)}
+    _, [pair], leaks = run(prepare(tmp_path / "prepared", images))
+    assert pair["view"] == str(number)
+    assert leaks["val.in_train"] == 1
+
+
+@pytest.mark.parametrize(("overlap", "together"), [(0.4, True), (0.6, False), (0, False)])
+def test_overlapping_ground_joins_groups_but_makes_no_cluster(tmp_path, overlap, together):
+    images = {"train/a": picture(0), "val/b": picture(1), "val/c": picture(2)}
+    places = [
+        ["train/a", 0, 1, 0, 0, 0, -1, "EPSG:32630"],
+        ["val/b", 40, 1, 0, 0, 0, -1, "EPSG:32630"],  # half of it
+        ["val/c", 0, 1, 0, 0, 0, -1, "EPSG:32631"],
+    ]
+    groups, pairs, leaks = run(
+        prepare(tmp_path / "prepared", images, places=places), tile_overlap=overlap, distance=-1
+    )
+    group = column(groups, "group")
+    assert (group["train/a"] == group["val/b"]) is together
+    assert group["val/c"] == "val/c"
+    assert pairs == []
+    assert leaks["val.clean"] == (1 if together else 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("name,split\na,train\n", "not a table of images"),
+        ("name,split,height,width,group\na,train,x,2,a\n", "'x'"),
+        ("", "not a table of images"),
+        ("name,split,height,width,group\n", "holds no image"),
+    ],
+)
+def test_a_table_that_is_no_table_of_images_is_refused(leaking, table, words):
+    (leaking / "images.csv").write_text(table)
+    with pytest.raises(InputError, match=f"images.csv: .*{words}"):
+        run(leaking)
+    assert not (leaking.parent / "out").exists()
+
+
+def test_what_is_missing_is_told_with_the_stage_to_run(leaking):
+    (leaking / "images.csv").unlink()
+    with pytest.raises(InputError, match="images.csv: no such file; run prepare_masks"):
+        run(leaking)
+
+
+def test_an_image_that_is_not_in_the_archive_is_named(leaking):
+    write_archive(leaking / "images.zip", [("train/0", picture(0))])
+    with pytest.raises(InputError, match="images.zip: holds no 'test/0'"):
+        run(leaking)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"distance": 17}, {"distance": -2}, {"difference": -1.0}, {"tile_overlap": 1.0}]
+)
+def test_params_out_of_range_are_refused(leaking, wrong):
+    with pytest.raises(InputError, match=f"find_duplicates.{next(iter(wrong))}"):
+        run(leaking, **wrong)
