@@ -1,39 +1,65 @@
-"""Assign every training image to a fold: whole groups, alike in mask coverage.
+"""Assign every training image to a fold: whole groups, by one of four methods.
 
-    python -m stages.split_folds data/prepared data/folds.csv
+    python -m stages.split_folds data/prepared data/groups data/split \
+        data/folds.csv data/fold_summary.csv
 
-Reads  prepared/images.csv  columns name, split, coverage (0..1), group and others
-Writes folds.csv            name,fold  the images of split train, sorted by name; fold in 0..k-1
+Reads  prepared/images.csv   name, split, height, width, objects, coverage (0..1), and the column
+                             that split_folds.column names where the method is `column`
+       groups/groups.csv     name, group, cluster (of near-duplicates, empty without)
+       split/likeness.csv    name, test_likeness (empty where there is no test)
+Writes folds.csv             name,fold,repeat,group,copies,copy,test_likeness  the images of split
+                             train, by repeat, then name; fold in repeat * k .. repeat * k + k - 1;
+                             copies: train images in its cluster (1 if alone), copy: its place
+                             among these by name, from 0
+       fold_summary.csv      fold,images,groups,duplicated,empty,coverage,objects,object_area,
+                             test_likeness: see src/fold_summary.py
 
 Images of one group (duplicates, one car, one block of ground) share a fold. `split_folds.folds`
 says which of the folds are trained; it is checked here and changes nothing in folds.csv.
 """
 
 import argparse
-import csv
-import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.errors import InputError
-from src.folds import assign_folds
+from src.fold_summary import summarise_folds
+from src.folds import assign_folds, check_given_folds, draw_folds, folds_by_likeness
+from src.image_numbers import image_numbers
 from src.new_folder import write_text
 from src.params import Params, load_params
 
+COLUMNS = ["name", "fold", "repeat", "group", "copies", "copy", "test_likeness"]
+
 
 class SplitFoldsParams(Params):
+    method: Literal["stratified", "test_likeness", "leave_one_group_out", "column"]
+    balance: Literal["coverage", "objects", "none"]
+    column: str
     k: int = Field(ge=2)  # number of folds
+    repeats: int = Field(ge=1)  # divisions into k folds
     folds: list[int] = Field(min_length=1)  # the ones that are trained
     seed: int = Field(ge=0, lt=2**32)
+
+    @field_validator("repeats")
+    @classmethod
+    def _repeat_what_is_drawn(cls, repeats: int, info: ValidationInfo) -> int:
+        method = info.data.get("method", "stratified")  # absent if it was refused itself
+        if repeats > 1 and method != "stratified":
+            raise ValueError(f"split_folds.method {method} knows one division, set it to 1")
+        return repeats
 
     @field_validator("folds")
     @classmethod
     def _name_folds_once(cls, folds: list[int], info: ValidationInfo) -> list[int]:
-        k = info.data.get("k")  # absent if it was refused itself
-        if k is not None and not set(folds) <= set(range(k)):
-            raise ValueError(f"with split_folds.k {k} the folds are 0 to {k - 1}")
+        k, repeats = info.data.get("k"), info.data.get("repeats")
+        if k and repeats and not set(folds) <= set(range(k * repeats)):
+            times = f" and repeats {repeats}" if repeats > 1 else ""
+            raise ValueError(f"with split_folds.k {k}{times} the folds are 0 to {k * repeats - 1}")
         if len(set(folds)) < len(folds):
             raise ValueError("name each fold once")
         return folds
@@ -42,43 +68,95 @@ class SplitFoldsParams(Params):
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prepared", type=Path)
-    parser.add_argument("folds", type=Path)
+    parser.add_argument("groups", type=Path, help="folder of find_duplicates")
+    parser.add_argument("split", type=Path, help="folder of validate_split")
+    parser.add_argument("folds", type=Path, help="table to write")
+    parser.add_argument("summary", type=Path, help="table to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "split_folds", SplitFoldsParams)
 
-    names, coverage, groups = _read_train_images(args.prepared / "images.csv")
-    group_count = len(set(groups))
-    if group_count < params.k:
+    table = _read_train_images(args.prepared / "images.csv")
+    table["group"], cluster = _of_each(table, args.groups / "groups.csv", "group", "cluster")
+    (likeness,) = _of_each(table, args.split / "likeness.csv", "test_likeness")
+    table["test_likeness"] = pd.to_numeric(likeness)
+    alone = cluster == ""
+    cluster = cluster.where(~alone, table["name"])
+    table["copies"] = cluster.groupby(cluster).transform("size")
+    table["copy"] = cluster.groupby(cluster).cumcount()
+    folds = pd.concat(
+        table.assign(fold=params.k * repeat + _divide(table, repeat, params, args), repeat=repeat)
+        for repeat in range(params.repeats)
+    )[COLUMNS]
+    numbers = table.set_index("name")[["height", "width", "objects", "coverage"]]
+    summary = summarise_folds(folds, numbers.apply(pd.to_numeric)).round(6)
+    write_text(args.folds, folds.to_csv(index=False, lineterminator="\n"))
+    write_text(args.summary, summary.to_csv(index=False, lineterminator="\n"))
+    print(summary.round(3).to_string(index=False, na_rep="-"))
+    print(f"{len(table)} train images of {table['group'].nunique()} groups -> {args.folds}")
+
+
+def _read_train_images(path: Path) -> pd.DataFrame:
+    """Return the rows of train images as text, sorted by name."""
+    table = _read(path, "prepare_masks")
+    table = table[table["split"] == "train"].sort_values("name", ignore_index=True)
+    if table.empty:
+        raise InputError(f"{path}: no image of split train; folds are made of these alone")
+    return table
+
+
+def _read(path: Path, stage: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run {stage}")
+    return pd.read_csv(path, dtype=str, keep_default_na=False)  # a group may be called NA
+
+
+def _of_each(table: pd.DataFrame, path: Path, *columns: str) -> list[pd.Series]:
+    """Look up columns of another table for each image."""
+    stage = {"groups.csv": "find_duplicates", "likeness.csv": "validate_split"}[path.name]
+    rows = _read(path, stage).set_index("name")
+    missing = table.loc[~table["name"].isin(rows.index), "name"]
+    if len(missing):
+        raise InputError(f"{path}: no row for '{missing.iloc[0]}'; run {stage} again")
+    return [table["name"].map(rows[column]) for column in columns]
+
+
+def _divide(table: pd.DataFrame, repeat: int, params: SplitFoldsParams, args) -> np.ndarray:
+    """Return the fold of each image, 0 to k - 1, in one division."""
+    groups, k = table["group"].to_numpy(str), params.k
+    count = len(set(groups))
+    if params.method == "leave_one_group_out" and k != count:
         raise InputError(
-            f"{args.params}: split_folds.k is {params.k} but the train images form {group_count} "
+            f"{args.params}: split_folds.k is {k} but the train images form {count} group(s), each "
+            f"of which split_folds.method leave_one_group_out leaves out once; set k to {count}"
+        )
+    if count < k:
+        raise InputError(
+            f"{args.params}: split_folds.k is {k} but the train images form {count} "
             f"group(s), which are never split; lower split_folds.k or add images of other groups"
         )
-    folds = assign_folds(np.array(coverage), np.array(groups), params.k, params.seed)
-    write_text(args.folds, _folds_table(names, folds))
-    sizes = ", ".join(str(size) for size in np.bincount(folds))
-    print(f"{len(names)} train images of {group_count} groups in folds of {sizes} -> {args.folds}")
-
-
-def _read_train_images(path: Path) -> tuple[list[str], list[float], list[str]]:
-    """Return names, coverages and groups of the train images, sorted by name."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run prepare_masks")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    if not rows:
-        raise InputError(f"{path}: no image of split train; folds are made of these alone")
-    rows.sort(key=lambda row: row["name"])
-    coverage = [float(row["coverage"]) for row in rows]
-    return [row["name"] for row in rows], coverage, [row["group"] for row in rows]
-
-
-def _folds_table(names: list[str], folds: np.ndarray) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "fold"])
-    writer.writerows(zip(names, folds.tolist(), strict=True))
-    return text.getvalue()
+    if params.method == "leave_one_group_out":
+        return np.unique(groups, return_inverse=True)[1]
+    if params.method == "column":
+        numbers = image_numbers(table, params.column, "split_folds.column")
+        try:
+            return check_given_folds(numbers, groups, k)
+        except InputError as error:
+            where = args.prepared / "images.csv"
+            raise InputError(f"{where}: column '{params.column}': {error}") from None
+    if params.method == "test_likeness":
+        if table["test_likeness"].isna().any():
+            raise InputError(
+                f"{args.split / 'likeness.csv'}: no test_likeness, since there are no or too few "
+                "test images; set split_folds.method to another or add images to test"
+            )
+        return folds_by_likeness(table["test_likeness"].to_numpy(), groups, k)
+    levels = np.zeros(len(table))
+    if params.balance != "none":
+        levels = pd.to_numeric(table[params.balance]).to_numpy(np.float64)
+    if repeat:
+        return draw_folds(levels, groups, k, params.seed, repeat)
+    return assign_folds(levels, groups, k, params.seed)
 
 
 if __name__ == "__main__":
