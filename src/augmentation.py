@@ -12,6 +12,7 @@ import albumentations as A  # noqa: E402
 from src.allowed_views import NESTED, limited_views
 from src.errors import InputError
 from src.labels import IGNORED
+from src.random_views import RandomView
 
 OFF = {
     "views": "none",
@@ -58,8 +59,6 @@ HEAVY = LIGHT | {
     "elastic": 0.2,
 }
 SETS = {"none": OFF, "light": LIGHT, "heavy": HEAVY}
-FLIPS = {"none": [], "hflip": [A.HorizontalFlip], "d2": [A.HorizontalFlip, A.VerticalFlip]}
-FLIPS["d4"] = [*FLIPS["d2"], A.Transpose]  # all eight alike; faster than A.D4
 MAX_TURN = 45.0  # degrees; beyond it a turn is nearer to a quarter turn
 
 # What may move pixels among augment.transforms, with the least views.allowed that permits it
@@ -127,9 +126,10 @@ def training_transform(
 ) -> A.Compose:
     """Compose the random views of one data set, with a crop of fixed size among them.
 
-    In this order: views, affine, colours, free transforms, crop, grid and elastic distortion,
-    grey, blur, noise, local contrast. Maps are resampled with nearest neighbour; what a shift, a
-    turn or a distortion uncovers repeats the edge, in the image and its maps alike.
+    In this order: views, affine and crop at once, colours, grid and elastic distortion, grey, blur,
+    noise, local contrast. Free transforms come after the colours and see the whole image; then it
+    is cropped after them. Maps are resampled with nearest neighbour; what a shift, a turn or a
+    distortion uncovers repeats the edge, in the image and its maps alike.
 
     Parameters
     ----------
@@ -177,34 +177,21 @@ def training_transform(
     views = limited_views(values["views"], allowed)
     if values["rotate"] > MAX_TURN and allowed != "d4":
         raise InputError(_too_far("augment.rotate", values["rotate"], allowed))
-    steps = [flip(p=0.5) for flip in FLIPS[views]]
-    steps += [*_affine(values), *_colours(values)]
     free = [_free(number, entry, allowed) for number, entry in enumerate(values["transforms"])]
-    crop = A.RandomCrop(
-        crop_size, crop_size, pad_if_needed=bool(free), border_mode=cv2.BORDER_REPLICATE
-    )
-    steps += [*free, crop, *_distortions(values)]
+    moves = {key: values[key] for key in ("shift", "scale", "rotate")}
+    steps = [RandomView(views=views, **moves, crop_size=0 if free else crop_size)]
+    steps += _colours(values)
+    if free:  # what they do may depend on the whole image
+        border = cv2.BORDER_REPLICATE
+        crop = A.RandomCrop(crop_size, crop_size, pad_if_needed=True, border_mode=border)
+        steps += [*free, crop]
+    steps += _distortions(values)
     return A.Compose(steps, mask_interpolation=cv2.INTER_NEAREST)
 
 
 def centre_crop(crop_size: int) -> A.Compose:
     """Compose the fixed view, `crop_size` pixels high and wide, on which a loss is watched."""
     return A.Compose([A.CenterCrop(crop_size, crop_size)])
-
-
-def _affine(values: dict) -> list:
-    shift, scale, rotate = values["shift"], values["scale"], values["rotate"]
-    if not (shift or scale or rotate):
-        return []
-    return [
-        A.Affine(
-            translate_percent=(-shift, shift),
-            scale=(1 - scale, 1 + scale),
-            rotate=(-rotate, rotate),
-            border_mode=cv2.BORDER_REPLICATE,
-            p=1,
-        )
-    ]
 
 
 def _colours(values: dict) -> list:

@@ -46,7 +46,8 @@ def batch_loss(
     heads, embedding_size
         What the network answers with; see `src.heads`.
     plane_names : tuple of str
-        Names of the P planes, in order.
+        Names of the P planes, in order. With "soft" among them the mask learns that probability
+        * 255 in place of the target; further heads follow the target always.
     inputs : dict
         Keyword arguments of `network_input`.
     bf16 : bool
@@ -65,7 +66,8 @@ def batch_loss(
         outputs = head_outputs(model(given), heads, embedding_size)
     weights = pixel_weights(planes, image_weights, **{key: loss[key] for key in PIXEL_WEIGHTS})
     logits, target = outputs["mask"], planes["target"]
-    total = mask_loss(logits, target, weights, **{key: loss[key] for key in MASK})
+    soft = planes["soft"] / 255 if "soft" in planes else None
+    total = mask_loss(logits, target, weights, soft, **{key: loss[key] for key in MASK})
     if len(heads) > 1:
         total = total + head_loss(outputs, planes, **{key: loss[key] for key in HEADS})
     return total, logits, target

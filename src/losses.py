@@ -15,6 +15,7 @@ def mask_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
+    soft: torch.Tensor | None = None,
     *,
     bce_weight: float,
     focal_weight: float,
@@ -45,6 +46,9 @@ def mask_loss(
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
     weights : Tensor of float32, shape (B, H, W), not negative
+    soft : Tensor of float32, shape (B, H, W), optional
+        The truth as a probability in [0, 1], in all terms but the Lovasz hinge, which orders pixels
+        by whether they are right. Of 0 and 1 alone it gives the very loss that `target` gives.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def mask_loss(
     if bce_weight or focal_weight:
         focal = {"focal_weight": focal_weight, "gamma": focal_gamma, "threshold": focal_threshold}
         options = {"bce_weight": bce_weight, "ohem": ohem, "smoothing": label_smoothing}
-        loss = loss + pixel_loss(logits, target, weights, **focal, **options)
+        loss = loss + pixel_loss(logits, target, weights, soft, **focal, **options)
     indices = (  # weight, cost of false positives, of false negatives, smoothing of the index
         (dice_weight, 0.5, 0.5, 0.5),
         (jaccard_weight, 1.0, 1.0, 1.0),
@@ -65,7 +69,7 @@ def mask_loss(
     if indices := [index for index in indices if index[0]]:
         importance = weights**2 if overlap_weighted else torch.ones_like(weights)
         options = {"indices": indices, "log": overlap_log, "per": overlap_per}
-        loss = loss + overlap_loss(logits, target, importance, **options)
+        loss = loss + overlap_loss(logits, target, importance, soft, **options)
     if lovasz_weight:
         options = {"error": lovasz_error, "symmetric": lovasz_symmetric, "per": lovasz_per}
         loss = loss + lovasz_weight * lovasz_hinge(logits, target, **options)
@@ -76,6 +80,7 @@ def pixel_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
+    soft: torch.Tensor | None = None,
     *,
     bce_weight: float,
     focal_weight: float,
@@ -89,11 +94,12 @@ def pixel_loss(
     A pixel costs `w * (bce_weight * CE + focal_weight * f(p_t) * CE)`, where `CE = -log p_t` and
     p_t is the probability of the truth. The factor f is `(1 - p_t)^gamma` (Lin et al. 2017, eq. 4)
     or, with a threshold th, 1 while p_t < th and `((1 - p_t) / th)^gamma` from there on (reduced
-    focal loss, Sergievskiy and Ponamarev 2019); that one is continuous for th = 0.5 only.
+    focal loss, Sergievskiy and Ponamarev 2019); that one is continuous for th = 0.5 only. A soft
+    truth t costs t times what an object does and 1 - t times what background does.
 
     Parameters
     ----------
-    logits, weights : Tensor of float32, shape (B, H, W), weights not negative
+    logits, weights, soft : Tensor of float32, shape (B, H, W), as in `mask_loss`
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
     bce_weight, focal_weight : float
@@ -113,17 +119,19 @@ def pixel_loss(
     loss : Tensor
         A float32 scalar; 0 with a zero gradient if every pixel is ignored.
     """
-    valid, truth = target != IGNORED, (target == 1).float()
+    valid, truth = target != IGNORED, (target == 1).float() if soft is None else soft
     costs = 0
     if bce_weight:
         smoothed = truth * (1 - 2 * smoothing) + smoothing if smoothing else truth
         entropy = binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
         costs = bce_weight * entropy
     if focal_weight:
-        margin = torch.where(truth > 0, logits, -logits)  # the logit of p_t
-        focal = _focal(margin, gamma, threshold)
-        if smoothing:
-            focal = (1 - smoothing) * focal + smoothing * _focal(-margin, gamma, threshold)
+        options = {"gamma": gamma, "threshold": threshold, "smoothing": smoothing}
+        if soft is None:
+            focal = _focal(torch.where(truth > 0, logits, -logits), **options)
+        else:
+            both = _focal(torch.stack([logits, -logits]), **options)
+            focal = (torch.stack([soft, 1 - soft]) * both).sum(0)
         costs = costs + focal_weight * focal
     costs, pixels = (costs * (weights * valid)).flatten(), valid.sum()
     if ohem < 1:
@@ -137,6 +145,7 @@ def overlap_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     importance: torch.Tensor,
+    soft: torch.Tensor | None = None,
     *,
     indices: list[tuple[float, float, float, float]],
     log: bool,
@@ -147,11 +156,12 @@ def overlap_loss(
     `index = (TP + s) / (TP + a FP + b FN + s)`, where TP = sum(v p t), FP = sum(v p (1 - t)) and
     FN = sum(v (1 - p) t) for the importance v, probability p and truth t of the valid pixels
     (Salehi, Erdogmus and Gholipour 2017). a = b = 0.5 is Dice and s = 0.5 adds 1 above and below
-    its usual form; a = b = 1 is Jaccard.
+    its usual form; a = b = 1 is Jaccard. A soft truth t stands in the same sums; an index is then
+    largest for a p that is surer than t.
 
     Parameters
     ----------
-    logits, importance : Tensor of float32, shape (B, H, W)
+    logits, importance, soft : Tensor of float32, shape (B, H, W)
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
     indices : list of (weight, a, b, s)
@@ -164,8 +174,8 @@ def overlap_loss(
     Returns
     -------
     loss : Tensor
-        A float32 scalar, the mean over the images (or the batch) with object pixels; 0 with a zero
-        gradient if there are none: there is no overlap to measure.
+        A float32 scalar, the mean over the images (or the batch) with object pixels in `target`; 0
+        with a zero gradient if there are none: there is no overlap to measure.
 
     Raises
     ------
@@ -177,6 +187,9 @@ def overlap_loss(
     dims = (1, 2) if per == "image" else (0, 1, 2)
     truth, probability = target == 1, logits.sigmoid()
     inside, outside = importance * truth, importance * (target == 0)
+    if soft is not None:
+        valid = importance * (target != IGNORED)
+        inside, outside = valid * soft, valid * (1 - soft)
     hit = (inside * probability).sum(dims)
     false = (outside * probability).sum(dims)
     missed = inside.sum(dims) - hit
@@ -189,7 +202,17 @@ def overlap_loss(
     return (loss * has_object).sum() / has_object.sum().clamp(min=1)
 
 
-def _focal(margin: torch.Tensor, gamma: float, threshold: float) -> torch.Tensor:
+def _focal(
+    margin: torch.Tensor, *, gamma: float, threshold: float, smoothing: float
+) -> torch.Tensor:
+    """Return the focal loss of pixels whose truth has the logit `margin`, smoothed."""
+    focal = _sharp_focal(margin, gamma, threshold)
+    if not smoothing:
+        return focal
+    return (1 - smoothing) * focal + smoothing * _sharp_focal(-margin, gamma, threshold)
+
+
+def _sharp_focal(margin: torch.Tensor, gamma: float, threshold: float) -> torch.Tensor:
     """Return the focal loss of pixels whose truth has the logit `margin`."""
     log_truth, log_rest = logsigmoid(margin), logsigmoid(-margin)  # log p_t, log (1 - p_t)
     if not threshold:

@@ -16,7 +16,7 @@ def mosaic(
     Parameters
     ----------
     parts : list of four (image, instances)
-        uint8 (H, W, 3) and uint16 (H, W), in reading order of the quarters. Where one is smaller
+        uint8 (H, W, C) and uint16 (H, W), in reading order of the quarters. Where one is smaller
         than its quarter, the image repeats its edge and the instances are ignored.
     size : int
         Height and width of the mosaic in pixels; at least 2.
@@ -25,7 +25,7 @@ def mosaic(
 
     Returns
     -------
-    image : ndarray of uint8, shape (size, size, 3)
+    image : ndarray of uint8, shape (size, size, C)
     instances : ndarray of uint16, shape (size, size)
         The objects are numbered 1..N through all quarters; 65535 stays ignored.
 
@@ -34,7 +34,7 @@ def mosaic(
     InputError
         If there are more objects than uint16 labels.
     """
-    image = np.empty((size, size, 3), np.uint8)
+    image = np.empty((size, size, parts[0][0].shape[2]), np.uint8)
     instances = np.empty((size, size), np.uint16)
     first, second = slice(0, size // 2), slice(size // 2, size)
     quarters = [(first, first), (first, second), (second, first), (second, second)]
@@ -60,9 +60,9 @@ def paste_objects(
 
     Parameters
     ----------
-    image, instances : uint8 (H, W, 3) and uint16 (H, W)
+    image, instances : uint8 (H, W, C) and uint16 (H, W)
         Pasted over; not changed.
-    other_image, other_instances : uint8 (h, w, 3) and uint16 (h, w)
+    other_image, other_instances : uint8 (h, w, C) and uint16 (h, w)
         Pasted from; any size.
     rng : numpy.random.Generator
         Draws the shift and the objects.

@@ -3,7 +3,10 @@
 import copy
 import math
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +22,15 @@ from src.mixing import mosaic, paste_objects
 
 Crop = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 BORDERS = {"replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
+MIB = 2**20
+
+
+class PseudoLabels(NamedTuple):
+    """What a trained network says of images without labels, in the place of labels."""
+
+    instances: ImageArchive  # uint16 (H, W), 65535 where it is not sure
+    weight_maps: ImageArchive  # uint8 (H, W, 3)
+    soft: ImageArchive | None  # uint8 (H, W): probability of the mask * 255
 
 
 class TrainingCrops(Dataset):
@@ -50,6 +62,14 @@ class TrainingCrops(Dataset):
         another are pasted in, both before resizing and `transform`.
     max_distance : int
         Where the distances to objects are clipped, which a mixed image needs anew; in pixels.
+    pseudo : PseudoLabels, optional
+        Images that are in its `instances` have all their maps from it.
+    soft : bool
+        Whether there is the plane "soft", the probability * 255 that the mask is to learn: 0 and
+        255 except on images for which `pseudo` has one.
+    cache_mb : float
+        MiB of images and maps kept decoded, those that are drawn first; 0 keeps none. Each loader
+        worker keeps as much of its own.
     transform : albumentations.Compose
         Takes `image` and `mask`, returns them `crop_size` high and wide.
 
@@ -76,15 +96,20 @@ class TrainingCrops(Dataset):
         copy_paste: float,
         max_distance: int,
         transform,
+        pseudo: PseudoLabels | None = None,
+        soft: bool = False,
+        cache_mb: float = 0.0,
     ):
         if padding not in BORDERS:
             raise ValueError(f"padding '{padding}' is unknown; known: {', '.join(BORDERS)}")
         self.images, self.instances, self.weight_maps = images, instances, weight_maps
-        self.names, self.planes = names, plane_names(heads)
+        self.pseudo, self.pseudo_names = pseudo, set(pseudo.instances.names if pseudo else ())
+        self.names, self.planes = names, plane_names(heads, soft=soft)
         self.numbers = torch.from_numpy(np.asarray(numbers, np.float32))
         self.resize, self.crop_size, self.padding, self.clahe = resize, crop_size, padding, clahe
         self.mosaic, self.copy_paste, self.max_distance = mosaic, copy_paste, max_distance
         self.transforms = [copy.deepcopy(transform) for _ in range(torch.get_num_threads())]
+        self.kept, self.room, self.lock = {}, int(cache_mb * MIB), Lock()  # arrays; bytes left
 
     def __len__(self) -> int:
         return len(self.names)
@@ -111,8 +136,7 @@ class TrainingCrops(Dataset):
 
     def _crop(self, draw: tuple[int, int], transform) -> Crop:
         index, seed = draw
-        image, instances, weights = self._mixed(index, seed)
-        planes = cv2.merge([training_target(instances), weights, *self._head_planes(instances)])
+        image, planes = self._whole(index, seed)
         image, planes = resized(image, planes, self.resize)
         image, planes = padded(image, planes, self.crop_size, self.padding)
         # One generator for all steps: set_random_seed would seed each alike and couple their draws.
@@ -120,27 +144,81 @@ class TrainingCrops(Dataset):
         crop = transform(image=image, mask=planes)
         return _channels_first(crop["image"]), _channels_first(crop["mask"]), self.numbers[index]
 
-    def _mixed(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return image, instances and weight planes (H, W, 3), of several images if drawn so."""
-        image, instances = self._read(index)
+    def _whole(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and planes before they are resized, of several images if drawn so."""
         is_mosaic = is_pasted = False
         if self.mosaic or self.copy_paste:
             rng = np.random.default_rng([seed, 1])  # not the transform's: its draws stay
             is_mosaic, is_pasted = rng.random(2) < (self.mosaic, self.copy_paste)
-        if not is_mosaic and not is_pasted:
-            return image, instances, self.weight_maps.read(self.names[index])
+        if is_mosaic or is_pasted:
+            return self._mixed(index, is_mosaic, is_pasted, rng)
+        return self._image(index).copy(), self._planes(index).copy()
+
+    def _mixed(
+        self, index: int, is_mosaic: bool, is_pasted: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        image, instances = self._part(index)
         *quarters, other = self._partners(index, rng)
         if is_mosaic:
-            parts = [(image, instances), *map(self._read, quarters)]
+            parts = [(image, instances), *map(self._part, quarters)]
             image, instances = mosaic(parts, max(2, math.ceil(self.crop_size / self.resize)), rng)
         if is_pasted:
-            image, instances = paste_objects(image, instances, *self._read(other), rng)
-        return image, instances, weight_planes(instances, self.max_distance)
+            image, instances = paste_objects(image, instances, *self._part(other), rng)
+        weights = weight_planes(instances, self.max_distance)
+        return image[..., :3].copy(), self._merged(instances, weights, image[..., 3:])
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = self.images.read(self.names[index], PHOTO)
-        image = equalise(image, self.clahe) if self.clahe else image
-        return image, self.instances.read(self.names[index])
+    def _part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return image and instances to mix; a soft target goes with the image as a channel."""
+        image = self._image(index)
+        if "soft" in self.planes:
+            image = np.dstack([image, self._planes(index)[..., self.planes.index("soft")]])
+        return image, self._instances(index)
+
+    def _image(self, index: int) -> np.ndarray:
+        def make():
+            image = self.images.read(self.names[index], PHOTO)
+            return equalise(image, self.clahe) if self.clahe else image
+
+        return self._from_memory(("image", index), make)
+
+    def _instances(self, index: int) -> np.ndarray:
+        name = self.names[index]
+        archive = self.pseudo.instances if name in self.pseudo_names else self.instances
+        if not self.mosaic and not self.copy_paste:  # needed for its planes alone
+            return archive.read(name)
+        return self._from_memory(("instances", index), lambda: archive.read(name))
+
+    def _planes(self, index: int) -> np.ndarray:
+        def make():
+            name, instances = self.names[index], self._instances(index)
+            if name not in self.pseudo_names:
+                return self._merged(instances, self.weight_maps.read(name))
+            soft = self.pseudo.soft.read(name) if self.pseudo.soft else None
+            return self._merged(instances, self.pseudo.weight_maps.read(name), soft)
+
+        return self._from_memory(("planes", index), make)
+
+    def _merged(
+        self, instances: np.ndarray, weights: np.ndarray, soft: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the planes of a whole image, (H, W, P)."""
+        target = training_target(instances)
+        planes = [target, weights, *self._head_planes(instances)]
+        if "soft" in self.planes:
+            planes.append((target == 1) * np.uint8(255) if soft is None else soft)
+        return cv2.merge(planes)
+
+    def _from_memory(self, key: tuple[str, int], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what `make` makes, not to be changed; kept from the first time on if it fits."""
+        if key in self.kept:
+            return self.kept[key]
+        array = make()
+        with self.lock:  # a batch is loaded by several threads
+            if key not in self.kept and array.nbytes <= self.room:
+                array.flags.writeable = False
+                self.kept[key] = array
+                self.room -= array.nbytes
+        return array
 
     def _partners(self, index: int, rng: np.random.Generator) -> list[int]:
         """Draw four other images, different ones if there are as many; alone, the image itself."""
@@ -157,13 +235,15 @@ class TrainingCrops(Dataset):
         return planes
 
 
-def plane_names(heads: list[str]) -> tuple[str, ...]:
+def plane_names(heads: list[str], *, soft: bool = False) -> tuple[str, ...]:
     """Name the uint8 planes of a training crop, in their order.
 
     Parameters
     ----------
     heads : list of str
         Of the network: mask, border, contact, boundary_distance, embedding, empty.
+    soft : bool
+        Whether the mask learns a probability.
 
     Returns
     -------
@@ -171,13 +251,14 @@ def plane_names(heads: list[str]) -> tuple[str, ...]:
         target: 0 background, 1 object, 255 ignored. d1, d2: distances to the two nearest objects
         in quarter pixels. sqrt_area: of the object, in pixels. Where a head needs them, inside and
         inside_relative: see `src.inside_distances`; id_low, id_high: bytes of the instance label.
+        soft: the probability of the mask * 255.
     """
     names = ["target", "d1", "d2", "sqrt_area"]
     if "border" in heads or "boundary_distance" in heads:
         names += ["inside", "inside_relative"]
     if "embedding" in heads:
         names += ["id_low", "id_high"]
-    return tuple(names)
+    return tuple([*names, "soft"] if soft else names)
 
 
 def training_target(instances: np.ndarray) -> np.ndarray:

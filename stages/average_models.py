@@ -26,7 +26,7 @@ from src.archive import PHOTO, ImageArchive
 from src.contrast import equalise
 from src.device import choose_device
 from src.errors import InputError
-from src.fold_images import NO_FOLD, fed_depths, fold_images
+from src.fold_images import fed_depths, fold_images
 from src.model import load_model, save_model, stride
 from src.network_input import network_input
 from src.new_folder import new_folder
@@ -102,7 +102,7 @@ def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
 def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
     """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
     table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
-    table = table[~table["fold"].isin([NO_FOLD, args.fold])]
+    table = table[table["in_train"] & ~table["left_out"]]
     names, depths = table["name"].tolist(), fed_depths(table, description)
     images = ImageArchive(args.prepared / "images.zip")
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}

@@ -141,7 +141,7 @@ def _predictor(network, description: dict, params: PredictParams):
 def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
     """Return name and relative depth of the images of the left-out fold, of val and of test."""
     table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
-    tables = {"oof": table[table["fold"] == args.fold]}
+    tables = {"oof": table[table["left_out"]]}
     tables |= {split: table[table["split"] == split] for split in ("val", "test")}
     return {
         split: rows[["name"]].assign(depth=fed_depths(rows, description))

@@ -3,8 +3,13 @@
     python -m stages.train data/prepared data/folds.csv data/weight_maps.zip \
         data/models/main/fold0 --member main --fold 0
 
-Reads  prepared/images.zip, prepared/instances.zip   uint8 RGB (H, W, 3), uint16 (H, W)
-       folds.csv, weight_maps.zip                    name,fold; uint8 (H, W, 3)
+A student learns from images with pseudo labels besides: with `--pseudo data/pseudo/fold0`.
+
+Reads  prepared/images.csv, folds.csv                the images, their folds and near-duplicates
+       prepared/images.zip, prepared/instances.zip   uint8 RGB (H, W, 3), uint16 (H, W)
+       weight_maps.zip                               uint8 (H, W, 3)
+       pseudo/images.csv, instances.zip,             the images taken; their labels as above, and
+       pseudo/weight_maps.zip, soft.zip              where there is one, uint8 (H, W) probability
 Writes model.safetensors, model.json   the network and what prediction needs to know of it
        curve.csv                       one line per epoch: phase, lr, losses, Dice
 """
@@ -29,15 +34,15 @@ from src.augmentation import centre_crop, training_transform
 from src.batch_loss import batch_loss
 from src.device import Precision, choose_device
 from src.errors import InputError
-from src.fold_images import NO_FOLD, fed_depths, fold_images
-from src.holdout import hold_out_groups
+from src.fold_images import fed_depths, fold_images
 from src.image_numbers import image_numbers
 from src.image_sampling import sampling_weights
 from src.model import build_model, save_model, stride
 from src.network_input import input_channels, network_input
 from src.new_folder import new_folder
 from src.params import Params, load_params
-from src.training_data import TrainingCrops, plane_names
+from src.training_data import PseudoLabels, TrainingCrops, plane_names
+from src.training_images import image_weights, pseudo_images, training_images, with_counts
 from src.training_loop import fit, loader_of
 from src.weight_average import refresh_batch_norm
 
@@ -151,6 +156,8 @@ class TrainParams(Params):
     batch_size: int = Field(gt=0)
     accumulate: int = Field(gt=0)
     workers: int = Field(ge=0)
+    cache_mb: int = Field(ge=0)
+    dedupe: Literal["keep", "drop", "weight"]
     precision: Precision
     weight_decay: float = Field(ge=0)
     gradient_clip: float = Field(ge=0)
@@ -176,16 +183,7 @@ class ViewsParams(Params):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("prepared", type=Path)
-    parser.add_argument("folds", type=Path)
-    parser.add_argument("weight_maps", type=Path)
-    parser.add_argument("model", type=Path, help="folder to write")
-    parser.add_argument("--member", required=True)
-    parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
-    parser.add_argument("--tensorboard", type=Path, help="folder for TensorBoard events")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    args = parser.parse_args(argv)
+    args = _arguments(argv)
     model_params = load_params(args.params, "model", ModelParams, member=args.member)
     loss_params = load_params(args.params, "loss", LossParams, member=args.member)
     augment = load_params(args.params, "augment", AugmentParams, member=args.member)
@@ -199,19 +197,23 @@ def main(argv: list[str] | None = None) -> None:
     _make_repeatable(train.deterministic, train.seed + args.fold)
     model, description = _network(model_params, heads, losses, train.crop_size)
     model = model.to(device, memory_format=torch.channels_last)
-    table = _split(args, train)
+    table, pseudo = _images(args, train)
+    soft = pseudo is not None and pseudo.soft is not None
     description["depth_range"] = _depth_range(table, description)
-    table = _with_numbers(table, description, loss_params.image_weight)
+    weighing = {"column": loss_params.image_weight, "dedupe": train.dedupe}
+    table = _with_numbers(table, description, args.pseudo_weight, weighing)
     options = model_params.model_dump(include={"resize", "clahe"})
     options |= train.model_dump(include={"crop_size", "padding"}) | {"max_distance": max_distance}
-    learnt, watched = _datasets(args, table, augment, allowed, options | {"heads": heads})
+    options |= {"heads": heads, "pseudo": pseudo, "soft": soft}
+    cache_mb = train.cache_mb / max(1, train.workers)
+    learnt, watched = _datasets(args, table, augment, allowed, options, cache_mb)
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     trained = fit(
         model,
         partial(
             batch_loss,
             heads=heads,
-            plane_names=plane_names(heads),
+            plane_names=plane_names(heads, soft=soft),
             embedding_size=model_params.embedding_size,
             inputs=inputs,
             bf16=bf16,
@@ -233,7 +235,26 @@ def main(argv: list[str] | None = None) -> None:
     with new_folder(args.model) as folder:
         save_model(folder, model.eval(), description)
         pd.DataFrame(trained.curve).to_csv(folder / "curve.csv", index=False, float_format="%.6g")
-    print(f"trained on {len(learnt)} images, {len(trained.curve)} epochs -> {args.model}")
+    added = f"{(~table['in_train']).sum()} of them with pseudo labels, " if pseudo else ""
+    print(f"trained on {len(learnt)} images, {added}{len(trained.curve)} epochs -> {args.model}")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("folds", type=Path)
+    parser.add_argument("weight_maps", type=Path)
+    parser.add_argument("model", type=Path, help="folder to write")
+    parser.add_argument("--member", required=True)
+    parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
+    parser.add_argument("--pseudo", type=Path, help="folder of pseudo labels to learn from too")
+    parser.add_argument("--pseudo-weight", type=float, default=1.0, help="of an image with them")
+    parser.add_argument("--tensorboard", type=Path, help="folder for TensorBoard events")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    if not 0 <= args.pseudo_weight < math.inf:
+        raise InputError(f"--pseudo-weight {args.pseudo_weight}: must be a number from 0 up")
+    return args
 
 
 def _phase_loss(loss: LossParams, phase: Phase, number: int) -> dict:
@@ -298,18 +319,18 @@ def _network(
     return model, description
 
 
-def _split(args, train: TrainParams) -> pd.DataFrame:
-    """Return the training images with their use: learn, holdout, fold."""
+def _images(args, train: TrainParams) -> tuple[pd.DataFrame, PseudoLabels | None]:
+    """Return the images with their use, and the labels of those that have pseudo labels."""
     table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
-    table = table[table["fold"] != NO_FOLD]
-    left_out = (table["fold"] == args.fold).to_numpy()
-    rest = table["group"][~left_out].tolist()
-    held = hold_out_groups(rest, fraction=train.holdout, seed=train.seed)
-    if held.all():
-        raise InputError(f"params.yaml: train.holdout {train.holdout} leaves nothing to learn from")
-    use = np.full(len(table), "fold", object)
-    use[~left_out] = np.where(held, "holdout", "learn")
-    return table.assign(use=use)
+    regime = train.model_dump(include={"holdout", "seed", "dedupe"})
+    labelled = training_images(table, **regime)
+    if args.pseudo is None:
+        return labelled, None
+    taken = pseudo_images(table, args.pseudo / "images.csv").assign(use="learn")
+    soft = args.pseudo / "soft.zip"
+    archives = [ImageArchive(args.pseudo / f"{kind}.zip") for kind in ("instances", "weight_maps")]
+    pseudo = PseudoLabels(*archives, ImageArchive(soft) if soft.exists() else None)
+    return pd.concat([labelled, with_counts(taken, pseudo.instances)]), pseudo
 
 
 def _depth_range(table: pd.DataFrame, description: dict) -> list[float] | None:
@@ -321,22 +342,23 @@ def _depth_range(table: pd.DataFrame, description: dict) -> list[float] | None:
     return [float(learnt.min()), float(learnt.max())]
 
 
-def _with_numbers(table: pd.DataFrame, description: dict, image_weight: str) -> pd.DataFrame:
+def _with_numbers(
+    table: pd.DataFrame, description: dict, pseudo_weight: float, weighing: dict
+) -> pd.DataFrame:
     """Add the relative depth and the weight of each image."""
-    weights = 1.0
-    if image_weight != "none":
-        weights = image_numbers(table, image_weight, "loss.image_weight")
+    weights, labelled = np.full(len(table), pseudo_weight), table["in_train"].to_numpy()
+    weights[labelled] = image_weights(table[labelled], **weighing)
     return table.assign(relative_depth=fed_depths(table, description), image_weight=weights)
 
 
 def _datasets(
-    args, table: pd.DataFrame, augment: AugmentParams, allowed: str, options: dict
+    args, table: pd.DataFrame, augment: AugmentParams, allowed: str, options: dict, cache_mb: float
 ) -> tuple[TrainingCrops, dict[str, TrainingCrops]]:
     """Return the crops to learn from, augmented, and those to look at, as they are, by use."""
     archives = [args.prepared / "images.zip", args.prepared / "instances.zip", args.weight_maps]
     archives = [ImageArchive(path) for path in archives]
 
-    def crops(use, transform, mosaic=0.0, copy_paste=0.0):
+    def crops(use, transform, mosaic=0.0, copy_paste=0.0, cache_mb=0.0):
         rows = table[table["use"] == use]
         numbers = rows[["relative_depth", "image_weight"]].to_numpy(np.float32)
         return TrainingCrops(
@@ -346,13 +368,14 @@ def _datasets(
             transform=transform,
             mosaic=mosaic,
             copy_paste=copy_paste,
+            cache_mb=cache_mb,
             **options,
         )
 
     size = options["crop_size"]
     changes = augment.model_dump(exclude={"mosaic", "copy_paste"})
     transform = training_transform(**changes, allowed=allowed, crop_size=size)
-    learnt = crops("learn", transform, augment.mosaic, augment.copy_paste)
+    learnt = crops("learn", transform, augment.mosaic, augment.copy_paste, cache_mb)
     return learnt, {use: crops(use, centre_crop(size)) for use in ("fold", "holdout")}
 
 

@@ -233,6 +233,15 @@ def test_what_a_free_transform_uncovers_is_ignored():
     assert (mask[:, :3, 0] == 7).all()
 
 
+def test_a_free_transform_sees_the_whole_image_and_not_a_crop_of_it():
+    whole = {"name": "RandomResizedCrop", "size": [8, 8], "scale": [1, 1], "ratio": [1, 1]}
+    image, planes = coordinates(32)
+    transform = transform_of(transforms=[whole | {"p": 1.0}])
+    mask = transform(image=image, mask=planes)["mask"]
+    assert mask.min() <= 4
+    assert mask.max() >= 29
+
+
 def test_a_free_transform_may_make_the_image_smaller_than_the_crop():
     smaller = {"name": "RandomScale", "scale_limit": [-0.5, -0.5], "p": 1.0}
     for seen, mask in draws(transform_of(transforms=[smaller]), count=3):

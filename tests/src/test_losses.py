@@ -56,7 +56,7 @@ def batch(seed=0):
     return logits, target, weights
 
 
-def slow_loss(logits, target, weights, options):
+def slow_loss(logits, target, weights, options, soft=None):
     """Compute the terms in float64, pixel by pixel; Lovasz has its own test."""
     o = OFF | options
     e, costs = o["label_smoothing"], []
@@ -67,22 +67,24 @@ def slow_loss(logits, target, weights, options):
             key = 0
         tp, fp, fn, objects = sums.get(key, (0.0, 0.0, 0.0, 0))
         if t != 255:
+            objects += t == 1
+            t = t if soft is None else float(soft[index])
             p = 1 / (1 + math.exp(-float(logits[index])))
-            right = p if t == 1 else 1 - p
-            bce = -(1 - e) * math.log(right) - e * math.log(1 - right)
-            focal = 0.0
-            for share, q in ((1 - e, right), (e, 1 - right)):
-                factor = (1 - q) ** o["focal_gamma"]
-                if o["focal_threshold"]:
-                    factor /= o["focal_threshold"] ** o["focal_gamma"]
-                    factor = 1.0 if q < o["focal_threshold"] else factor
-                focal -= share * factor * math.log(q)
+            bce = focal = 0.0
+            for share, right in ((t, p), (1 - t, 1 - p)):
+                for part, q in ((share * (1 - e), right), (share * e, 1 - right)):
+                    bce -= part * math.log(q)
+                    factor = (1 - q) ** o["focal_gamma"]
+                    if o["focal_threshold"]:
+                        factor /= o["focal_threshold"] ** o["focal_gamma"]
+                        factor = 1.0 if q < o["focal_threshold"] else factor
+                    focal -= part * factor * math.log(q)
             costs.append(w * (o["bce_weight"] * bce + o["focal_weight"] * focal))
             v = w**2 if o["overlap_weighted"] else 1.0
             tp += v * p * t
             fp += v * p * (1 - t)
             fn += v * (1 - p) * t
-        sums[key] = (tp, fp, fn, objects + (t == 1))
+        sums[key] = (tp, fp, fn, objects)
     total = 0.0
     if costs:
         hardest = sorted(costs, reverse=True)[: max(round(o["ohem"] * len(costs)), 1)]
@@ -124,20 +126,87 @@ CASES = [
 ]
 
 
+def soft_truth(target, seed=0):
+    """Draw the truth as a probability: from 0.5 up on objects, below elsewhere."""
+    low = np.random.default_rng(seed).uniform(0, 0.5, target.shape)
+    return (np.where(target == 1, 0.5, 0) + low).astype(np.float32)
+
+
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_values_and_gradients_are_those_of_a_slow_reference(options):
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_values_and_gradients_are_those_of_a_slow_reference(options, is_soft):
     logits, target, weights = batch()
+    soft = soft_truth(target) if is_soft else None
     tensor = torch.from_numpy(logits).requires_grad_()
-    value = mask_loss(tensor, torch.from_numpy(target), torch.from_numpy(weights), **OFF | options)
+    given = [torch.from_numpy(part) for part in (target, weights, soft) if part is not None]
+    value = mask_loss(tensor, *given, **OFF | options)
     value.backward()
-    assert value.item() == pytest.approx(slow_loss(logits, target, weights, options), rel=1e-5)
+    assert value.item() == pytest.approx(
+        slow_loss(logits, target, weights, options, soft), rel=1e-5
+    )
     slopes = np.zeros(logits.shape)
     for index in np.ndindex(logits.shape):
         step = np.zeros(logits.shape)
         step[index] = 1e-6
-        high, low = (slow_loss(logits + s, target, weights, options) for s in (step, -step))
+        high, low = (slow_loss(logits + s, target, weights, options, soft) for s in (step, -step))
         slopes[index] = (high - low) / 2e-6
     np.testing.assert_allclose(tensor.grad.numpy(), slopes, rtol=1e-4, atol=1e-6)
+
+
+SOFT = torch.tensor([[[0.9, 0.3, 0.6]]])
+
+
+def soft_loss(**terms):
+    return mask_loss(LOGITS, TARGET, WEIGHTS, SOFT, **OFF | terms).item()
+
+
+def test_soft_truth_by_hand_in_each_term():
+    first = -0.9 * math.log(0.8) - 0.1 * math.log(0.2)
+    second = -0.3 * math.log(0.4) - 0.7 * math.log(0.6)
+    assert soft_loss(bce_weight=1.0) == pytest.approx((first + 3 * second) / 2)
+    first = -0.9 * 0.2**2 * math.log(0.8) - 0.1 * 0.8**2 * math.log(0.2)
+    second = -0.3 * 0.6**2 * math.log(0.4) - 0.7 * 0.4**2 * math.log(0.6)
+    assert soft_loss(focal_weight=1.0) == pytest.approx((first + 3 * second) / 2)
+    hit, found, truth = 0.9 * 0.8 + 0.3 * 0.4, 0.8 + 0.4, 0.9 + 0.3
+    assert soft_loss(dice_weight=1.0) == pytest.approx(1 - (2 * hit + 1) / (found + truth + 1))
+    jaccard = (hit + 1) / (found + truth - hit + 1)
+    assert soft_loss(jaccard_weight=1.0) == pytest.approx(1 - jaccard)
+    tversky = (hit + 1) / (hit + 0.3 * (found - hit) + 0.7 * (truth - hit) + 1)
+    assert soft_loss(tversky_weight=1.0) == pytest.approx(1 - tversky)
+    assert soft_loss(lovasz_weight=1.0) == loss(lovasz_weight=1.0)
+
+
+@pytest.mark.parametrize("options", [*CASES, EVERY_TERM | {"ohem": 0.5}], ids=str)
+def test_a_soft_truth_of_zeros_and_ones_is_the_hard_truth_to_the_bit(options):
+    logits, target, weights = (torch.from_numpy(part) for part in batch())
+    found = []
+    for soft in (None, (target != 0) * 255 / 255):  # ignored pixels have 255 in the plane
+        leaf = logits.clone().requires_grad_()
+        value = mask_loss(leaf, target, weights, soft, **OFF | options)
+        value.backward()
+        found.append((value, leaf.grad))
+    assert all(map(torch.equal, *found))
+
+
+def test_a_soft_image_leaves_the_gradient_of_hard_ones_as_it_is():
+    logits, target, weights = (torch.from_numpy(part) for part in batch())
+    soft = (target == 1).float()
+    soft[1] = 0.3
+    gradients = []
+    for truth in (None, soft):
+        leaf = logits.clone().requires_grad_()
+        terms = {"bce_weight": 1.0, "focal_weight": 1.0, "jaccard_weight": 1.0}
+        mask_loss(leaf, target, weights, truth, **OFF | terms | {"overlap_per": "image"}).backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(gradients[0][[0, 2]], gradients[1][[0, 2]])
+    assert not torch.equal(gradients[0][1], gradients[1][1])
+
+
+def test_an_image_whose_soft_truth_has_no_object_has_no_overlap_to_measure():
+    soft = torch.full((1, 1, 3), 0.4)
+    target = torch.tensor([[[0, 0, 255]]], dtype=torch.uint8)
+    terms = {"dice_weight": 1.0, "jaccard_weight": 1.0, "tversky_weight": 1.0}
+    assert mask_loss(LOGITS, target, WEIGHTS, soft, **OFF | terms).item() == 0
 
 
 def test_weighted_cross_entropy_by_hand_leaves_ignored_pixels_out():

@@ -12,6 +12,8 @@ from src.distances import encode_distances, sqrt_area, two_nearest_distances, we
 from src.inside_distances import inside_distances
 from src.labels import IGNORE
 from src.training_data import (
+    MIB,
+    PseudoLabels,
     TrainingCrops,
     padded,
     plane_names,
@@ -54,6 +56,22 @@ def crops(archives, transform=None, **changes):
     options = PLAIN | changes
     transform = transform or centre_crop(options["crop_size"])
     return TrainingCrops(*parts, names, numbers=numbers, transform=transform, **options)
+
+
+@pytest.fixture
+def pseudo(archives, tmp_path):
+    """Pseudo labels of images 1 and 4: other maps than their own, and a probability."""
+    rng, content = np.random.default_rng(1), {"instances": {}, "weights": {}, "soft": {}}
+    for name in (archives[0][1], archives[0][4]):
+        soft = rng.integers(0, 256, (40, 30), dtype=np.uint8)
+        instances = (soft >= 128).astype(np.uint16) * 9
+        instances[abs(soft - 127.5) < 20] = IGNORE
+        content["instances"][name] = instances
+        content["weights"][name] = weight_planes(instances, 20)
+        content["soft"][name] = soft
+    for kind, arrays in content.items():
+        write_archive(tmp_path / "pseudo" / kind, arrays.items())
+    return content, PseudoLabels(*(ImageArchive(tmp_path / "pseudo" / kind) for kind in content))
 
 
 def heavy(size):
@@ -163,7 +181,8 @@ def test_the_planes_of_a_mixed_image_are_measured_on_it(archives, mix):
     changed = ignored = 0
     for seed in range(12):
         planes = data[0, seed][1].numpy()
-        instances, rows = data._mixed(0, seed)[1], slice(0, size)
+        low, high = data._whole(0, seed)[1][..., 6:].transpose(2, 0, 1)
+        instances, rows = low + np.uint16(256) * high, slice(0, size)
         if "copy_paste" in mix:
             rows = slice(5, 35)  # the centre of 40 rows
         objects = np.where(instances == IGNORE, 0, instances).astype(np.uint16)
@@ -266,3 +285,112 @@ def test_a_batch_is_the_same_crops_in_the_same_order_with_any_number_of_threads(
         for part, same in zip(together, crop, strict=True):
             assert torch.equal(part, same)
     assert not torch.equal(alone[0][0], alone[1][0])
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_pseudo_labels_stand_in_for_the_labels_of_their_images(archives, pseudo, index):
+    names, content, _ = archives
+    maps = {kind: arrays[index] for kind, arrays in content.items()}
+    if index == 1:
+        maps |= {kind: arrays[names[index]] for kind, arrays in pseudo[0].items()}
+    image, planes, _ = crops(archives, crop_size=30, heads=ALL_HEADS, pseudo=pseudo[1])[index, 0]
+    rows = slice(5, 35)
+    np.testing.assert_array_equal(image.permute(1, 2, 0), content["images"][index][rows])
+    np.testing.assert_array_equal(planes[0], training_target(maps["instances"])[rows])
+    np.testing.assert_array_equal(planes[1:4].permute(1, 2, 0), maps["weights"][rows])
+    np.testing.assert_array_equal(planes[4:6], inside_distances(maps["instances"])[:, rows])
+
+
+@pytest.mark.parametrize("heads", [["mask"], ALL_HEADS])
+def test_a_soft_target_is_the_probability_or_else_the_target(archives, pseudo, heads):
+    names, content, _ = archives
+    data = crops(archives, crop_size=30, heads=heads, pseudo=pseudo[1], soft=True)
+    hard = crops(archives, crop_size=30, heads=heads, pseudo=pseudo[1])
+    rows, place = slice(5, 35), plane_names(heads, soft=True).index("soft")
+    assert place == len(hard[1, 0][1]) == len(data[1, 0][1]) - 1
+    for index in (1, 2):
+        assert torch.equal(data[index, 0][1][:place], hard[index, 0][1])
+    np.testing.assert_array_equal(data[1, 0][1][place], pseudo[0]["soft"][names[1]][rows])
+    labelled = data[2, 0][1].numpy()
+    np.testing.assert_array_equal(labelled[place], np.where(labelled[0] == 1, 255, 0))
+    without = crops(archives, pseudo=pseudo[1]._replace(soft=None), crop_size=30, soft=True)
+    np.testing.assert_array_equal(without[1, 0][1][-1] == 255, without[1, 0][1][0] == 1)
+
+
+@pytest.mark.parametrize("mix", [{"mosaic": 1.0}, {"copy_paste": 1.0}])
+def test_a_soft_target_is_mixed_with_its_image(archives, pseudo, mix):
+    names, content, parts = archives
+    soft = {index: np.where(one > 0, 255, 0) for index, one in enumerate(content["instances"])}
+    soft |= {index: pseudo[0]["soft"][names[index]] for index in (1, 4)}
+    told = [np.dstack([soft[i]] * 3).astype(np.uint8) for i in range(6)]  # images that show it
+    write_archive(parts[0].path.parent / "told", zip(names, told, strict=True))
+    seen = (names, content, [ImageArchive(parts[0].path.parent / "told"), *parts[1:]])
+    data = crops(seen, crop_size=30, pseudo=pseudo[1], soft=True, **mix)
+    changed = 0
+    for seed in range(8):
+        image, planes, _ = data[1, seed]
+        known = planes[0] != 255
+        assert torch.equal(image[0][known], planes[-1][known])
+        changed += not np.array_equal(image[0], soft[1][5:35])
+    assert changed >= 5
+
+
+EVERYTHING = {"heads": ALL_HEADS, "mosaic": 0.4, "copy_paste": 0.4, "clahe": 2.0}
+DRAWS = [(index, seed) for seed in range(6) for index in range(6)]
+COLOURS = ["CLAHE", "Equalize", "InvertImg", "Posterize", "RGBShift", "Sharpen", "Solarize"]
+COLOURS += ["ChannelDropout", "CoarseDropout", "GridDropout", "PixelDropout", "RandomFog"]
+
+
+def wild(size):
+    """Everything that may be switched on, and what paints into its image."""
+    free = [{"name": name, "p": 0.5} for name in COLOURS]
+    values = SETS["heavy"] | {"grid": 0.5, "elastic": 0.5, "noise": 0.5, "transforms": free}
+    return training_transform(**values, set="custom", allowed="d4", crop_size=size)
+
+
+@pytest.mark.parametrize("cache_mb", [0.02, 1.0])
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, {"resize": 1.5, "crop_size": 48}], ids=str)
+def test_what_is_kept_in_memory_changes_nothing(archives, pseudo, changes, cache_mb):
+    changes = {"pseudo": pseudo[1], "soft": True} | changes
+    transform = wild(changes.get("crop_size", 16))
+    plain, data = (crops(archives, transform, **changes, cache_mb=mb) for mb in (0, cache_mb))
+    fresh = crops(archives, transform, **changes, cache_mb=1.0)
+    for draw in DRAWS:
+        for kept, read in zip(data[draw], plain[draw], strict=True):
+            assert torch.equal(kept, read)
+        fresh[draw[0], 7]
+    assert plain.kept == {}
+    assert data.kept
+    for key, array in data.kept.items():  # as it was read, whatever has been done since
+        np.testing.assert_array_equal(array, fresh.kept[key])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=str)
+def test_memory_stays_within_its_bound(archives, changes, threads):
+    data = crops(archives, **changes, cache_mb=0.02)
+    data.transforms = [copy.deepcopy(data.transforms[0]) for _ in range(threads)]
+    for seed in range(4):
+        data.__getitems__([(index, seed) for index in range(6)] * 2)
+    used = sum(array.nbytes for array in data.kept.values())
+    smallest = 40 * 30 * 2
+    assert 0.02 * MIB - 4 * smallest < used <= 0.02 * MIB
+    assert data.room == int(0.02 * MIB) - used
+    assert all(array.base is None for array in data.kept.values())  # no larger one behind it
+
+
+def test_what_is_kept_is_not_read_again(archives):
+    names, content, parts = archives
+    data = crops(archives, cache_mb=1.0)
+    first = [data[index, 0] for index in range(6)]
+    assert sum(array.nbytes for array in data.kept.values()) == 6 * 40 * 30 * (3 + 4)
+    data.images = data.instances = data.weight_maps = None
+    for index in range(6):
+        assert all(map(torch.equal, first[index], data[index, 0]))
+
+
+def test_kept_arrays_cannot_be_written_to(archives):
+    data = crops(archives, cache_mb=1.0, mosaic=1.0)
+    data[0, 0], data[0, 1]
+    assert {kind for kind, _ in data.kept} == {"image", "instances"}
+    assert not any(array.flags.writeable for array in data.kept.values())

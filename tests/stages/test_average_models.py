@@ -63,12 +63,19 @@ def untouched(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("soup"), np.random.default_rng(0)
     images = {name: rng.integers(0, 256, (*SIZE, 3), np.uint8) for name in FOLDS}
     write_archive(root / "prepared/images.zip", images.items())
-    table = pd.DataFrame({"name": list(FOLDS), "z": [0.0, 1.0, 2.0, 0.5]})
+    table = pd.DataFrame({"name": list(FOLDS), "group": list(FOLDS), "z": [0.0, 1.0, 2.0, 0.5]})
     table.to_csv(root / "prepared/images.csv", index=False)
-    pd.DataFrame(FOLDS.items(), columns=["name", "fold"]).to_csv(root / "folds.csv", index=False)
+    write_folds(root, FOLDS.items())
     for seed, member in enumerate(["one", "two"]):
         write_model(root / f"models/{member}/fold0", seed, moved=float(seed))
     return root, run(root)
+
+
+def write_folds(root, rows):
+    folds = pd.DataFrame(rows, columns=["name", "fold"]).assign(copies=1, copy=0)
+    folds = folds.assign(group=folds["name"], test_likeness=np.nan)
+    folds["repeat"] = folds.groupby("name").cumcount()
+    folds.to_csv(root / "folds.csv", index=False)
 
 
 @pytest.fixture
@@ -144,6 +151,13 @@ def test_the_left_out_images_change_nothing(untouched, data):
     write_archive(data / "prepared/images.zip", changed.items())
     after = run(data)
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_statistics_are_measured_on_each_image_once_however_often_it_was_divided(untouched, data):
+    again = [(name, fold + 3) for name, fold in FOLDS.items()]
+    write_folds(data, [*FOLDS.items(), *again])
+    after = run(data)
+    assert all(torch.equal(untouched[1][key], after[key]) for key in after)
 
 
 @pytest.mark.parametrize(

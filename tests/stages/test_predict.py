@@ -74,12 +74,19 @@ def untouched(tmp_path_factory):
     images = {n: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for n, size in SIZES.items()}
     write_archive(root / "prepared/images.zip", images.items())
     table = pd.DataFrame({"name": list(SIZES), "split": [n.split("/")[0] for n in SIZES]})
-    table["z"] = table["name"].map(DEPTHS)
+    table["z"], table["group"] = table["name"].map(DEPTHS), table["name"]
+    table = table[["name", "split", "group", "z"]]
     table.to_csv(root / "prepared/images.csv", index=False)
-    folds = pd.DataFrame({"name": ["train/a", "train/b"], "fold": [0, 1]})
-    folds.to_csv(root / "folds.csv", index=False)
+    write_folds(root, [("train/a", 0), ("train/b", 1)])
     write_model(root / "model")
     return root, run(root)
+
+
+def write_folds(root, rows):
+    folds = pd.DataFrame(rows, columns=["name", "fold"]).assign(copies=1, copy=0)
+    folds = folds.assign(group=folds["name"], test_likeness=np.nan)
+    folds["repeat"] = folds.groupby("name").cumcount()
+    folds.to_csv(root / "folds.csv", index=False)
 
 
 @pytest.fixture
@@ -107,6 +114,17 @@ def test_the_left_out_fold_val_and_test_are_predicted_at_their_size(untouched):
         for name in archive.names:
             assert archive.read(name).shape == SIZES[name]
             assert archive.read(name).dtype == np.uint8
+
+
+@pytest.mark.parametrize(("fold", "names"), [(2, ["train/a", "train/b"]), (3, ["train/c"])])
+def test_images_divided_again_are_predicted_in_each_fold_they_were_left_out_of(data, fold, names):
+    images = {name: np.full((9, 9, 3), 70, np.uint8) for name in sorted([*SIZES, "train/c"])}
+    write_archive(data / "prepared/images.zip", images.items())
+    table = pd.DataFrame({"name": list(images), "split": "train", "group": list(images)})
+    table.to_csv(data / "prepared/images.csv", index=False)
+    once = [("train/a", 0), ("train/b", 1), ("train/c", 0)]
+    write_folds(data, [*once, ("train/a", 2), ("train/b", 2), ("train/c", 3)])
+    assert run(data, fold=fold)["oof"].names == names
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,11 @@ def write_squares(root, noise_in_fold=None):
     groups["height"], groups["width"], groups["objects"] = 32, 32, 1
     groups["coverage"] = [0.14, 0.3, 0.14, 0.1, 0.5, 0.05, 0.14, 0.14]
     groups["depth"], groups["trust"] = [10.0, 20, 40, 15, 5, 0, 30, 25], [1.0, 2, 3, 4, 1, 2, 3, 4]
+    groups["half"] = [1, 0.5, 1, 0.5, 1, 1, 1, 1]
     groups.to_csv(root / "prepared" / "images.csv", index=False)
-    folds = pd.DataFrame({"name": names, "fold": [i % 2 for i in range(8)]})
+    folds = groups[["name", "group"]].assign(fold=[i % 2 for i in range(8)], repeat=0)
+    folds["copies"], folds["copy"] = [1, 2, 1, 2, 1, 1, 1, 1], [0, 0, 0, 1, 0, 0, 0, 0]
+    folds["test_likeness"] = groups["trust"]
     folds.to_csv(root / "folds.csv", index=False)
 
 
@@ -123,6 +126,150 @@ def test_the_left_out_fold_never_reaches_the_network(plain, run, tmp_path):
     noisy = run()
     assert (plain / "model.safetensors").read_bytes() == (noisy / "model.safetensors").read_bytes()
     assert (plain / "curve.csv").read_bytes() != (noisy / "curve.csv").read_bytes()
+
+
+def test_one_setting_gives_one_result_whatever_is_kept_in_memory(run):
+    two_epochs = {"train__phases": [PHASE | {"epochs": 2}]}
+    kept, read = (run(f"{mb}", train__cache_mb=mb, **two_epochs) for mb in (1, 0))
+    for part in ("model.safetensors", "model.json", "curve.csv"):
+        assert (kept / part).read_bytes() == (read / part).read_bytes()
+
+
+def test_images_divided_again_are_left_out_by_their_second_fold_too(run, tmp_path):
+    folds = pd.read_csv(tmp_path / "folds.csv")
+    again = folds.assign(repeat=1, fold=[2, 2, 2, 3, 3, 3, 3, 3])
+    pd.concat([folds, again]).to_csv(tmp_path / "folds.csv", index=False)
+    images = ImageArchive(tmp_path / "prepared" / "images.zip")
+    content = {name: images.read(name) for name in images.names}
+    learnt = []
+    for blank in (["train/0", "train/1", "train/2"], ["train/3"]):
+        changed = content | {name: np.zeros((32, 32, 3), np.uint8) for name in blank}
+        before = weights(run(fold=2))
+        write_archive(images.path, changed.items())
+        learnt.append(differ(before, weights(run(fold=2))))
+        write_archive(images.path, content.items())
+    assert learnt == [False, True]
+
+
+def test_of_near_duplicates_dropped_the_first_is_learnt_from_alone(plain, run, tmp_path, capsys):
+    dropped = weights(run(train__dedupe="drop"))
+    assert "trained on 3 images" in capsys.readouterr().out
+    assert differ(dropped, weights(plain))
+    folds = pd.read_csv(tmp_path / "folds.csv")
+    folds[folds["name"] != "train/3"].to_csv(tmp_path / "folds.csv", index=False)
+    assert not differ(dropped, weights(run()))
+
+
+def test_near_duplicates_weighed_share_the_weight_of_one_image(plain, run):
+    weighed = weights(run(train__dedupe="weight"))
+    assert differ(weighed, weights(plain))
+    assert not differ(weighed, weights(run(loss__image_weight="half")))
+
+
+def test_test_likeness_is_a_weight_that_folds_csv_brings(plain, run):
+    weighed = weights(run(loss__image_weight="test_likeness"))
+    assert differ(weighed, weights(plain))
+    assert not differ(weighed, weights(run(loss__image_weight="trust")))
+
+
+def as_pseudo(root, soft=None, taken=("train/5", "train/7")):
+    """Make the last images to be learnt from pseudo-labelled ones, with the labels they had."""
+    instances = ImageArchive(root / "prepared" / "instances.zip")
+    maps = ImageArchive(root / "weights.zip")
+    kinds = {"instances": instances, "weight_maps": maps}
+    for kind, archive in kinds.items():
+        labels = ((name, archive.read(name)) for name in taken)
+        write_archive(root / "pseudo" / f"{kind}.zip", labels)
+    if soft:
+        targets = ((name, soft(instances.read(name) > 0)) for name in taken)
+        write_archive(root / "pseudo" / "soft.zip", targets)
+    rows = pd.DataFrame({"name": ["train/5", "train/6", "train/7"], "certain": 1.0, "spread": 0.0})
+    rows.assign(taken=rows["name"].isin(taken)).to_csv(root / "pseudo/images.csv", index=False)
+    folds = pd.read_csv(root / "folds.csv")
+    folds[~folds["name"].isin(taken)].to_csv(root / "folds.csv", index=False)
+    others = {kind: [n for n in archive.names if n not in taken] for kind, archive in kinds.items()}
+    for kind, archive in kinds.items():  # labels from elsewhere would not be found
+        rest = [(name, archive.read(name)) for name in others[kind]]
+        write_archive(archive.path, rest)
+    table = pd.read_csv(root / "prepared" / "images.csv")
+    table.loc[table["name"].isin(taken), ["objects", "coverage"]] = np.nan
+    table.to_csv(root / "prepared" / "images.csv", index=False)
+    return ["--pseudo", str(root / "pseudo")]
+
+
+def hard(mask):
+    return mask.astype(np.uint8) * 255
+
+
+def unsure(mask):
+    return np.where(mask, 180, 20).astype(np.uint8)
+
+
+@pytest.mark.parametrize("soft", [None, hard])
+def test_pseudo_labels_are_learnt_from_as_labels_are(plain, run, tmp_path, soft, capsys):
+    options = as_pseudo(tmp_path, soft)
+    assert not differ(weights(run(options=options)), weights(plain))
+    assert "trained on 4 images, 2 of them with pseudo labels" in capsys.readouterr().out
+    assert differ(weights(run()), weights(plain))
+    assert "trained on 2 images, 1 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("terms", [{}, {"loss__focal_weight": 1.0, "loss__dice_weight": 0.0}])
+def test_a_soft_target_is_learnt_where_there_is_one(run, tmp_path, terms):
+    firm = weights(run(**terms))
+    assert differ(firm, weights(run(options=as_pseudo(tmp_path, unsure), **terms)))
+
+
+def test_the_weight_of_pseudo_labels_acts_in_the_loss(run, tmp_path):
+    table = pd.read_csv(tmp_path / "prepared" / "images.csv")
+    table["rest"] = [1, 1, 1, 1, 1, 0.25, 1, 0.25]
+    table.to_csv(tmp_path / "prepared" / "images.csv", index=False)
+    expected = weights(run(loss__image_weight="rest"))
+    options = as_pseudo(tmp_path)
+    quarter = weights(run(options=[*options, "--pseudo-weight", "0.25"]))
+    assert not differ(quarter, expected)
+    assert differ(quarter, weights(run(options=options)))
+
+
+@pytest.mark.parametrize("sampling", ["size", "rarity"])
+def test_pseudo_labels_count_in_how_often_images_are_drawn_and_their_depth(run, tmp_path, sampling):
+    table = pd.read_csv(tmp_path / "prepared" / "images.csv").assign(coverage=144 / 1024)
+    table.loc[3, ["objects", "coverage"]] = [0, 0.0]
+    table.to_csv(tmp_path / "prepared" / "images.csv", index=False)
+    params = {"train__sampling": sampling, "model__extra_channels": ["depth"]}
+    params |= {"model__depth_column": "depth"}
+    expected = run("labelled", **params)
+    found = run("pseudo", options=as_pseudo(tmp_path), **params)
+    assert not differ(weights(found), weights(expected))
+    assert (found / "model.json").read_bytes() == (expected / "model.json").read_bytes()
+
+
+def test_pseudo_labels_are_learnt_from_alone_and_never_looked_at(run, tmp_path):
+    options = as_pseudo(tmp_path)
+    params = {"train__holdout": 0.25, "train__freeze_batch_norm": True, "train__ema_decay": 0.0}
+    params |= phase(lr=1e-30, optimiser="sgd")  # what is looked at does not change meanwhile
+    looks = [pd.read_csv(run(options=o, **params) / "curve.csv") for o in ([], options)]
+    for column in ("fold_loss", "fold_dice", "holdout_loss", "holdout_dice"):
+        assert looks[0][column].item() == looks[1][column].item()
+    assert looks[0]["train_loss"].item() != looks[1]["train_loss"].item()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["images.csv"], "images.csv: no such file; run the pseudo_label stage"),
+        (["instances.zip"], "instances.zip: no such archive; run the stage that writes it"),
+        (["--pseudo-weight", "-1"], "--pseudo-weight -1.0: must be a number from 0 up"),
+        (["--pseudo-weight", "nan"], "--pseudo-weight nan: must be a number from 0 up"),
+    ],
+)
+def test_mistakes_about_pseudo_labels_are_one_sentence(run, tmp_path, change, message):
+    options = as_pseudo(tmp_path)
+    if len(change) == 1:
+        (tmp_path / "pseudo" / change[0]).unlink()
+    with pytest.raises(InputError, match=message):
+        run(options=[*options, *change[len(change) % 2 :]])
+    assert not (tmp_path / "model").exists()
 
 
 TWO_EPOCHS = [PHASE | {"epochs": 2}]
@@ -210,6 +357,10 @@ def knobs(tmp_path_factory):
         ({}, {"loss__boundary_weight": 2.0}),
         ({"loss__boundary_weight": 2.0}, {"loss__boundary_kernel": 3}),
         ({}, {"loss__image_weight": "trust"}),
+        ({}, {"loss__image_weight": "test_likeness"}),
+        ({}, {"train__dedupe": "drop"}),
+        ({}, {"train__dedupe": "weight"}),
+        ({"train__dedupe": "drop"}, {"train__dedupe": "weight"}),
         ({}, {"loss__border_weight": 1.0}),
         ({}, {"loss__contact_weight": 1.0}),
         ({}, {"loss__boundary_distance_weight": 1.0}),
