@@ -146,7 +146,8 @@ def shorten(params: dict, budget: Fraction) -> dict:
 
     Epochs and cycles go with the budget, rounded up. Crops go with its root, to the nearest
     multiple of 32, and not below 64 px. The number of folds and of those trained go with it too,
-    rounded up, and not below 2 (but one trained fold stays one); the first ones are trained.
+    rounded up, and not below 2 (but one trained fold stays one); the first ones are trained, and
+    have students where those they stand for had.
     """
     if budget == 1:
         return params
@@ -159,9 +160,11 @@ def shorten(params: dict, budget: Fraction) -> dict:
             lengths = {key: phase[key] for key in ("epochs", "cycle_epochs") if key in phase}
             phase.update({key: math.ceil(length * budget) for key, length in lengths.items()})
     folds = params["split_folds"]
-    trained = len(folds["folds"])
+    trained, students = folds["folds"], params["student"]["folds"]
     folds["k"] = max(math.ceil(folds["k"] * budget), 2)
-    folds["folds"] = list(range(max(math.ceil(trained * budget), min(trained, 2))))
+    folds["folds"] = list(range(max(math.ceil(len(trained) * budget), min(len(trained), 2))))
+    kept = zip(folds["folds"], trained, strict=False)
+    params["student"]["folds"] = [fold for fold, before in kept if before in students]
     return params
 
 
@@ -254,6 +257,7 @@ def _not_in_git(params: dict) -> list[str]:
     """Return what an experiment reads that neither git nor DVC brings into its folder."""
     weights = sorted(Path("data/encoder_weights").glob("*.safetensors"))
     paths = [path.as_posix() for path in weights]
-    if params["dataset"]["root"].startswith("data/raw/"):
-        paths.append(params["dataset"]["root"])
+    raw = [params["dataset"]["root"]]
+    raw += [params["student"]["teachers"]] if params["student"]["folds"] else []
+    paths += [path for path in raw if path.startswith("data/raw/")]
     return [path for path in paths if not Path(path + ".dvc").exists()]

@@ -1,26 +1,30 @@
-"""Merge the probability maps of all members, soups and folds into one map per image.
+"""Merge the probability maps of all members, soups, students and folds into one map per image.
 
-    python -m stages.ensemble data/folds.csv data/probabilities data/ensemble
+    python -m stages.ensemble data/folds.csv data/probabilities data/student_probabilities \
+        data/ensemble
 
-A training image has one map per member or soup, from the fold that left it out; an image of val or
-test has one per fold of each. A head is merged over the networks that have it.
+A training image has one map per member, soup or student from each trained fold that left it out:
+one, or one for each division into folds; an image of val or test has one per fold of each. A head
+is merged over the networks that have it. The student of a member M goes by the name student_M.
 
-How far folds disagree is not written: a training image has one of them only, so a model fitted on
+How far folds disagree is not written: a training image has few of them or one, so a model fitted on
 training images could not use it. The two spreads mean the same in every split.
 
-Reads  folds.csv, probabilities/<member or soup>/fold<k>/  as predict writes it
+Reads  folds.csv, probabilities/<member or soup>/fold<k>/ and, if there are students,
+       student_probabilities/<member>/fold<k>/  as predict writes them
 Writes oof.zip, val.zip, test.zip   uint8 (H, W), and where a network has these heads
        <split>_<head>.zip, <split>_empty.csv  as predict does
        <split>_view_spread.zip      mean of those of the networks, where every network has one
-       <split>_member_spread.zip    uint8 (H, W): standard deviation * 510 over members and soups,
-                                    each the plain mean of its folds, where there are several
+       <split>_member_spread.zip    uint8 (H, W): standard deviation * 510 over members, soups and
+                                    students, each the plain mean of its folds, where there are
+                                    several
        maps.json                    {"heads": [...], "spreads": [...]}: which there are
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +33,8 @@ from tqdm import tqdm
 
 from src.archive import ImageArchive, write_archive
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import read_folds
 from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_keys, load_params
@@ -43,10 +49,11 @@ class EnsembleParams(Params):
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
-class FoldParams(Params):
-    k: int
+class StudentParams(Params):
     folds: list[int]
-    seed: int
+    teachers: str
+    weight: float = Field(ge=0, allow_inf_nan=False)
+    predictions: Literal["both", "teacher", "student"]
 
 
 class SoupsParams(Params):
@@ -57,7 +64,7 @@ class SoupsParams(Params):
 class Network(NamedTuple):
     """What one network predicted."""
 
-    member: str  # or soup
+    name: str  # of the member, soup or student
     folder: Path
     fold: int  # that it left out
     weight: float
@@ -69,21 +76,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folds", type=Path)
     parser.add_argument("probabilities", type=Path)
+    parser.add_argument("student_probabilities", type=Path, help="read if there are students")
     parser.add_argument("ensemble", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "ensemble", EnsembleParams)
-    folds = load_params(args.params, "split_folds", FoldParams).folds
-    members = load_keys(args.params, "members")
-    soups = load_params(args.params, "soups", SoupsParams).model_extra
-    weights = _weights(args.params, [*members, *soups], params.weights)
-
-    if not args.folds.is_file():
-        raise InputError(f"{args.folds}: no such file; run split_folds")
-    fold_of = pd.read_csv(args.folds).sort_values("name").set_index("name")["fold"]
-    fold_of = fold_of[fold_of.isin(folds)].to_dict()
+    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
+    folders = _folders(args, folds)
+    weights = _weights(args.params, folders, params.weights)
+    folds_of = _folds_of(args.folds, folds)
     networks = [
-        _network(args.probabilities, name, fold, weight)
+        _network(name, folders[name] / f"fold{fold}", fold, weight)
         for name, weight in weights.items()
         for fold in folds
     ]
@@ -94,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     sources |= {"view_spread": networks} if "view" in spreads else {}
     with new_folder(args.ensemble) as folder:
         for split in ("oof", "val", "test"):
-            left_out = fold_of if split == "oof" else None
+            left_out = folds_of if split == "oof" else None
             for kind, of_kind in sources.items():
                 merge = "mean" if kind in LINEAR else params.merge
                 if kind == "empty":
@@ -110,59 +113,91 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{', '.join(weights)} x {len(folds)} folds -> {args.ensemble}")
 
 
-def _weights(path: Path, names: list[str], given: dict[str, float]) -> dict[str, float]:
+def _folders(args, folds: list[int]) -> dict[str, Path | None]:
+    """Return the folders of all members, soups and students, None of those that are not merged."""
+    members = load_keys(args.params, "members")
+    soups = load_params(args.params, "soups", SoupsParams).model_extra
+    student = load_params(args.params, "student", StudentParams)
+    for name in soups:
+        if name in members:
+            raise InputError(
+                f"{args.params}: soups.{name}: there is a member '{name}'; rename the soup"
+            )
+    teachers = {name: args.probabilities / name for name in [*members, *soups]}
+    if not student.folds:
+        return teachers
+    students = {f"student_{name}": args.student_probabilities / name for name in members}
+    for name in students:
+        if name in teachers:
+            raise InputError(f"{args.params}: '{name}' is the name of a student; rename the other")
+    if student.predictions == "teacher":
+        return teachers | dict.fromkeys(students)
+    if set(student.folds) != set(folds):
+        raise InputError(
+            f"{args.params}: student.folds {student.folds} must be split_folds.folds {folds} where "
+            f"student.predictions is {student.predictions}, since every training image is merged "
+            "from networks that left it out; name them all or merge teacher alone"
+        )
+    return (teachers if student.predictions == "both" else dict.fromkeys(teachers)) | students
+
+
+def _weights(path: Path, folders: dict, given: dict[str, float]) -> dict[str, float]:
     """Return the weights, above 0, of what takes part, by name."""
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: soups.{name}: there is a member '{name}'; rename the soup")
-    unknown = [name for name in given if name not in names]
+    unknown = [name for name in given if name not in folders]
     if unknown:
         raise InputError(
             f"{path}: ensemble.weights.{unknown[0]}: no such member or soup; known: "
-            f"{', '.join(names)}"
+            f"{', '.join(folders)}"
         )
-    weights = {name: given.get(name, 1.0) for name in names}
+    merged = [name for name, folder in folders.items() if folder]
+    weights = {name: given.get(name, 1.0) for name in merged}
     if not any(weights.values()):
         raise InputError(
-            f"{path}: ensemble.weights {given} leaves nothing to merge; give one of them a weight "
-            "above 0"
+            f"{path}: ensemble.weights {given} leaves nothing to merge; give one of "
+            f"{', '.join(merged)} a weight above 0"
         )
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def _network(root: Path, member: str, fold: int, weight: float) -> Network:
-    folder = root / member / f"fold{fold}"
+def _folds_of(path: Path, folds: list[int]) -> dict[str, set[int]]:
+    """Return the trained folds that each image is in, by name in order."""
+    table = read_folds(path)
+    table = table[table["fold"].isin(folds)]
+    return table.groupby("name", sort=True)["fold"].agg(set).to_dict()
+
+
+def _network(name: str, folder: Path, fold: int, weight: float) -> Network:
     maps = read_json(folder / "maps.json")
-    return Network(member, folder, fold, weight, maps["heads"], maps.get("spreads", []))
+    return Network(name, folder, fold, weight, maps["heads"], maps.get("spreads", []))
 
 
-def _merged_maps(networks: list[Network], file: str, fold_of: dict | None, merge: str):
-    """Yield name and merged map; `fold_of` gives each image's fold if only that counts."""
+def _merged_maps(networks: list[Network], file: str, folds_of: dict | None, merge: str):
+    """Yield name and merged map; `folds_of` gives each image's folds if only those count."""
     archives = [ImageArchive(network.folder / file) for network in networks]
-    for name in tqdm(_names(archives, fold_of), f"ensemble {file}", unit="image"):
-        used = _used(networks, name, fold_of)
+    for name in tqdm(_names(archives, folds_of), f"ensemble {file}", unit="image"):
+        used = _used(networks, name, folds_of)
         maps = [archives[index].read(name) for index in used]
         yield name, merge_maps(maps, merge, [networks[index].weight for index in used])
 
 
-def _member_spreads(networks: list[Network], file: str, fold_of: dict | None):
-    """Yield name and how far members and soups disagree, each the mean of its folds."""
+def _member_spreads(networks: list[Network], file: str, folds_of: dict | None):
+    """Yield name and how far members, soups and students disagree, each the mean of its folds."""
     archives = [ImageArchive(network.folder / file) for network in networks]
-    for name in tqdm(_names(archives, fold_of), f"spread {file}", unit="image"):
+    for name in tqdm(_names(archives, folds_of), f"spread {file}", unit="image"):
         groups = {}
-        for index in _used(networks, name, fold_of):
-            groups.setdefault(networks[index].member, []).append(archives[index].read(name))
+        for index in _used(networks, name, folds_of):
+            groups.setdefault(networks[index].name, []).append(archives[index].read(name))
         yield name, spread_of_maps(list(groups.values()))
 
 
 def _merged_numbers(
-    networks: list[Network], file: str, fold_of: dict | None, merge: str
+    networks: list[Network], file: str, folds_of: dict | None, merge: str
 ) -> pd.DataFrame:
     """Return name and merged probability of every image."""
     tables = [_read_numbers(network.folder / file) for network in networks]
     merged = {}
-    for name in tables[0] if fold_of is None else fold_of:
-        used = _used(networks, name, fold_of)
+    for name in tables[0] if folds_of is None else folds_of:
+        used = _used(networks, name, folds_of)
         numbers = np.array([tables[index][name] for index in used])
         merged[name] = merge_probabilities(numbers, merge, [networks[i].weight for i in used])
     return pd.DataFrame({"name": list(merged), "probability": np.array(list(merged.values()))})
@@ -174,14 +209,14 @@ def _read_numbers(path: Path) -> dict[str, float]:
     return pd.read_csv(path).set_index("name")["probability"].to_dict()
 
 
-def _names(archives: list[ImageArchive], fold_of: dict | None) -> list[str]:
-    return archives[0].names if fold_of is None else list(fold_of)
+def _names(archives: list[ImageArchive], folds_of: dict | None) -> list[str]:
+    return archives[0].names if folds_of is None else list(folds_of)
 
 
-def _used(networks: list[Network], name: str, fold_of: dict | None) -> list[int]:
+def _used(networks: list[Network], name: str, folds_of: dict | None) -> list[int]:
     """Return the indices of the networks that count for an image."""
     every = enumerate(networks)
-    return [i for i, network in every if fold_of is None or network.fold == fold_of[name]]
+    return [i for i, network in every if folds_of is None or network.fold in folds_of[name]]
 
 
 if __name__ == "__main__":

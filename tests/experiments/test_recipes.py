@@ -31,7 +31,8 @@ SYSTEMS = sorted(set(RECIPES) - {"best"})  # those published, which no default m
 
 # What systems do not name because the default is off or plain
 OFF = {
-    "prepare_masks": {"erode": 0, "dilate": 0},
+    "prepare_masks": {"erode": 0, "dilate": 0, "duplicate_objects": "drop", "reject": []},
+    "split_folds": {"method": "stratified", "balance": "coverage", "repeats": 1},
     "model": {"decoder_width": 16, "encoder_attention": "none", "stem_stride": 2, "resize": 1.0}
     | {"decoder_attention": "none", "hypercolumn": False, "image_channels": "rgb", "clahe": 0.0}
     | {"extra_channels": [], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
@@ -44,7 +45,7 @@ OFF = {
     "augment": {"gamma": 0, "grey": 0, "blur": 0, "noise": 0, "clahe": 0, "grid": 0, "elastic": 0}
     | {"mosaic": 0, "copy_paste": 0, "transforms": []},
     "train": {"accumulate": 1, "freeze_batch_norm": False, "snapshots": 0, "sampling": "uniform"}
-    | {"replay": 0, "repeat": 1, "seed": 0},
+    | {"replay": 0, "repeat": 1, "seed": 0, "dedupe": "keep"},
     "predict": {"scales": [1.0]},
     "postprocess": {"method": "threshold", "white_speckle": 0, "black_speckle": 0, "erode": 0}
     | {"max_area": 0, "empty_threshold": 0, "hull_high": 0},
@@ -52,11 +53,11 @@ OFF = {
 }
 READ_ONLY_WITH_ANOTHER = {
     "prepare_masks": {"small_area", "max_rejected"},
-    "split_folds": {"seed"},
+    "split_folds": {"column", "seed"},
     "model": {"depth_column", "embedding_size"},
     "loss": {"focal_gamma", "tversky_alpha", "tversky_beta", "w0", "sigma", "boundary_kernel"}
     | {"border_width", "contact_width", "boundary_distance_loss", "embedding_loss"},
-    "train": {"deterministic", "workers", "precision", "snapshot_decay"},
+    "train": {"deterministic", "workers", "cache_mb", "precision", "snapshot_decay"},
     "predict": {"max_size", "overlap", "precision"},
     "ensemble": {"weights"},
     "postprocess": {"layers", "seeds", "seed_threshold", "seed_area", "link_threshold"}
@@ -146,7 +147,7 @@ def overrides_of(experiment):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_published_system_names_all_that_a_default_could_change(name):
     overrides = RECIPES[name]["overrides"]
-    for section in [*OFF, "split_folds", "ensemble"]:
+    for section in [*OFF, "ensemble"]:
         named = set(overrides[section]) | READ_ONLY_WITH_ANOTHER.get(section, set())
         if section == "augment" and overrides[section]["set"] != "custom":
             named |= set(PARAMS[section]) - {"mosaic", "copy_paste"}

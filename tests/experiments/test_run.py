@@ -26,6 +26,7 @@ PARAMS = {
     "train": {"crop_size": 128, "phases": [PHASE]},
     "members": {"main": {}},
     "soups": {},
+    "student": {"folds": [], "teachers": "data/probabilities"},
     "ensemble": {"merge": "mean", "weights": {}},
 }
 
@@ -86,6 +87,25 @@ def test_a_budget_leaves_one_fold_one_and_small_crops_as_they_are():
     short = shorten(params, Fraction("0.25"))
     assert short["split_folds"] == {"k": 3, "folds": [0]}
     assert short["train"]["crop_size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("budget", "trained", "students", "kept"),
+    [
+        (1, [0, 1], [1, 0], [1, 0]),
+        ("1/2", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2]),
+        ("1/2", [0, 1, 2, 3, 4], [], []),
+        ("1/2", [4, 1, 2, 3], [2, 4], [0]),  # 4 and 1 become 0 and 1
+        ("1/2", [3], [3], [0]),
+    ],
+)
+def test_a_budget_leaves_students_to_the_folds_that_are_still_trained(
+    budget, trained, students, kept
+):
+    student = PARAMS["student"] | {"folds": students}
+    params = changed(split_folds={"k": 5, "folds": trained}, student=student)
+    assert shorten(params, Fraction(budget))["student"]["folds"] == kept
+    assert params["student"]["folds"] == students
 
 
 def test_a_budget_goes_into_what_members_override_too_and_changes_no_argument():
@@ -186,6 +206,16 @@ def test_data_that_git_does_not_know_is_copied_into_the_folder_of_the_experiment
     (tmp_path / "data/raw").mkdir()
     (tmp_path / "data/raw/tiles.dvc").touch()  # dvc add: DVC brings it
     assert "data/raw/tiles" not in plan(["deep"], "tiles", Fraction(1), False)[0].arguments
+
+
+def test_maps_of_an_earlier_round_are_copied_where_students_learn_from_them(write):
+    student = {"folds": [], "teachers": "data/raw/round1"}
+    write("experiments/recipes/none.yaml", recipe({"student": student}))
+    write("experiments/recipes/some.yaml", recipe({"student": student | {"folds": [0]}}))
+    copied = ["-C" in it.arguments for it in plan(["none", "some"], "sample", Fraction(1), False)]
+    assert copied == [False, True]
+    arguments = plan(["some"], "sample", Fraction(1), False)[0].arguments
+    assert arguments[arguments.index("-C") + 1] == "data/raw/round1"
 
 
 def test_printing_needs_neither_git_nor_data(write, capsys):

@@ -13,11 +13,19 @@ SPLITS = {"val": ["val/a"], "test": []}
 FOLDS = {"train/a": 0, "train/b": 1, "train/c": 2}
 
 
-def write_predictions(root, name, values, heads=("mask",), spreads=()):
+def write_folds(path, *divisions):
+    """Write the table of folds: the fold of each image in one division after the other."""
+    rows = [(*row, repeat) for repeat, folds in enumerate(divisions) for row in folds.items()]
+    table = pd.DataFrame(rows, columns=["name", "fold", "repeat"])
+    table["group"] = table["name"]
+    table.assign(copies=1, copy=0, test_likeness=0.5).to_csv(path, index=False)
+
+
+def write_predictions(root, name, values, heads=("mask",), spreads=(), of="probabilities"):
     """Write what two folds predicted: constant maps and numbers, each fold's values in a row."""
     kinds = {*heads, *(f"{spread}_spread" for spread in spreads)}
     for fold, (oof, val) in enumerate(zip(values[::2], values[1::2], strict=True)):
-        folder = root / f"probabilities/{name}/fold{fold}"
+        folder = root / f"{of}/{name}/fold{fold}"
         names = {"oof": ["train/a", "train/b"][fold : fold + 1]} | SPLITS
         for split, of_split in names.items():
             value = oof if split == "oof" else val
@@ -38,23 +46,36 @@ def write_predictions(root, name, values, heads=("mask",), spreads=()):
 @pytest.fixture
 def data(tmp_path):
     """Two members, two folds; each map holds one value by which it can be recognised."""
-    pd.DataFrame(FOLDS.items(), columns=["name", "fold"]).to_csv(
-        tmp_path / "folds.csv", index=False
-    )
+    write_folds(tmp_path / "folds.csv", FOLDS)
     write_predictions(tmp_path, "main", [10, 20, 40, 50])
     write_predictions(tmp_path, "other", [70, 80, 100, 110])
     return tmp_path
 
 
-def run(data, merge="mean", folds=(0, 1), members=("main", "other"), weights=None, soups=None):
+SPLIT_FOLDS = {"method": "stratified", "balance": "none", "column": "fold", "k": 3, "seed": 0}
+
+
+def run(
+    data,
+    merge="mean",
+    folds=(0, 1),
+    members=("main", "other"),
+    weights=None,
+    soups=None,
+    students=(),
+    predictions="both",
+):
+    student = {"teachers": "data/probabilities", "weight": 1.0, "predictions": predictions}
     params = {
         "ensemble": {"merge": merge, "weights": weights or {}},
-        "split_folds": {"k": 3, "folds": list(folds), "seed": 0},
+        "split_folds": SPLIT_FOLDS | {"repeats": 1, "folds": list(folds)},
         "members": {name: {} for name in members},
         "soups": soups or {},
+        "student": student | {"folds": list(students)},
     }
     YAML().dump(params, data / "params.yaml")
-    paths = [str(data / name) for name in ("folds.csv", "probabilities", "out")]
+    names = ("folds.csv", "probabilities", "student_probabilities", "out")
+    paths = [str(data / name) for name in names]
     ensemble.main([*paths, "--params", str(data / "params.yaml")])
     return values(data)
 
@@ -184,6 +205,101 @@ def test_numbers_are_merged_as_maps_are(data):
     assert len(tables["test"]) == 0
 
 
+def write_students(data, **values):
+    for name, of_name in values.items():
+        write_predictions(data, name, of_name, of="student_probabilities")
+
+
+def test_students_are_merged_beside_members_and_soups_or_alone_or_not(data):
+    write_students(data, main=[200, 210, 220, 230], other=[240, 242, 244, 246])
+    write_predictions(data, "mix", [130, 140, 160, 170])
+    asked = {"soups": {"mix": ["main"]}, "students": [1, 0]}
+    assert run(data, **asked) == {
+        "train/a": (10 + 70 + 130 + 200 + 240) / 5,
+        "train/b": round((40 + 100 + 160 + 220 + 244) / 5),
+        "val/a": round((20 + 50 + 80 + 110 + 140 + 170 + 210 + 230 + 242 + 246) / 10),
+    }
+    assert run(data, **asked, predictions="student") == {
+        "train/a": 220,
+        "train/b": 232,
+        "val/a": 232,
+    }
+    off = run(data, soups={"mix": ["main"]})
+    assert off == {"train/a": 70, "train/b": 100, "val/a": 95}
+    assert run(data, **asked, predictions="teacher") == off
+
+
+@pytest.mark.parametrize("predictions", ["both", "teacher", "student"])
+def test_without_students_their_folder_is_not_looked_for(data, predictions):
+    found = run(data, predictions=predictions)
+    assert found == {"train/a": 40, "train/b": 70, "val/a": 65}
+    assert not (data / "student_probabilities").exists()
+
+
+def test_a_student_is_weighted_by_its_name(data):
+    write_students(data, main=[200, 210, 220, 230], other=[240, 242, 244, 246])
+    weights = {"student_main": 3.0, "main": 2.0, "student_other": 0}
+    found = run(data, students=[0, 1], weights=weights)
+    assert found["train/a"] == (2 * 10 + 70 + 3 * 200) / 6
+    found = run(data, students=[0, 1], weights=weights, predictions="student")
+    assert found["train/a"] == 200
+    found = run(data, students=[0, 1], weights=weights, predictions="teacher")
+    assert found["train/a"] == round((2 * 10 + 70) / 3)
+
+
+def test_a_student_is_one_of_those_that_disagree(data):
+    write_students(data, main=[200, 210, 220, 230])
+    run(data, members=["main"], students=[0, 1])
+    assert values(data, "_member_spread") == {
+        "train/a": 200 - 10,  # twice the deviation of two values is their difference
+        "train/b": 220 - 40,
+        "val/a": (210 + 230) / 2 - (20 + 50) / 2,
+    }
+    run(data, members=["main"], students=[0, 1], predictions="student")
+    assert listed(data)["spreads"] == []
+
+
+def test_some_students_will_do_where_they_are_not_merged(data):
+    assert run(data, students=[0], predictions="teacher")["train/b"] == 70
+
+
+@pytest.fixture
+def divided_twice(data):
+    """Folds 2 and 3 divide the two images again, the other way round; fold 3 is of train/a."""
+    again = {"train/a": 3, "train/b": 2}
+    write_folds(data / "folds.csv", {"train/a": 0, "train/b": 1}, again)
+    for name, values_of in {"main": [90, 120], "other": [150, 180]}.items():
+        for fold, image, value in zip((2, 3), ("train/b", "train/a"), values_of, strict=True):
+            folder = data / f"probabilities/{name}/fold{fold}"
+            for split, one in {"oof": image, "val": "val/a"}.items():
+                write_archive(folder / f"{split}.zip", [(one, np.full((2, 3), value, np.uint8))])
+            write_archive(folder / "test.zip", [])
+            (folder / "maps.json").write_text('{"heads": ["mask"]}')
+    return data
+
+
+def test_all_trained_networks_that_left_an_image_out_are_merged(divided_twice):
+    assert run(divided_twice, folds=[0, 1, 2, 3]) == {
+        "train/a": round((10 + 120 + 70 + 180) / 4),
+        "train/b": round((40 + 90 + 100 + 150) / 4),
+        "val/a": round((20 + 50 + 90 + 120 + 80 + 110 + 150 + 180) / 8),
+    }
+
+
+def test_of_several_folds_of_an_image_only_those_trained_count(divided_twice):
+    found = run(divided_twice, folds=[0, 3], members=["main"])
+    assert found == {"train/a": (10 + 120) / 2, "val/a": (20 + 120) / 2}
+    found = run(divided_twice, folds=[0, 1, 3], members=["main"])
+    assert (found["train/a"], found["train/b"]) == ((10 + 120) / 2, 40)
+
+
+def test_members_disagree_by_the_means_of_the_folds_of_the_image(divided_twice):
+    run(divided_twice, folds=[0, 1, 2, 3])
+    found = values(divided_twice, "_member_spread")
+    assert found["train/a"] == (70 + 180) / 2 - (10 + 120) / 2
+    assert found["train/b"] == (100 + 150) / 2 - (40 + 90) / 2
+
+
 MISSING = ["val.zip", "maps.json", "val_border.zip", "oof_empty.csv", "test_view_spread.zip"]
 
 
@@ -215,6 +331,23 @@ def test_leftovers_of_members_that_are_no_more_are_not_read(data):
         ({"soups": {"main": ["other"]}}, "soups.main: there is a member 'main'; rename the soup"),
         ({"soups": {"../mix": ["other"]}}, "soups.*../mix.*pattern"),
         ({"merge": "median"}, "ensemble.merge.*'median'"),
+        (
+            {"students": [0]},
+            r"student.folds \[0\] must be split_folds.folds \[0, 1\] where .* both",
+        ),
+        ({"students": [0, 1, 2], "predictions": "student"}, r"student.folds \[0, 1, 2\] must be"),
+        ({"students": [0, 1]}, "student_probabilities/main/fold0/maps.json: no such file"),
+        ({"predictions": "none"}, "student.predictions.*'none'"),
+        ({"weights": {"student_main": 1}}, "student_main: no such member or soup; known: main, o"),
+        (
+            {"members": ["main", "student_main"], "students": [0, 1]},
+            "'student_main' is the name of a student; rename the other",
+        ),
+        (
+            {"students": [0, 1], "weights": {"student_main": 0}, "members": ["main"]}
+            | {"predictions": "student"},
+            "leaves nothing to merge; give one of student_main a weight above 0",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing_behind(data, changes, message):

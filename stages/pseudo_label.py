@@ -1,0 +1,193 @@
+"""Turn sure predictions on test images into labels that the student of one fold learns from.
+
+    python -m stages.pseudo_label data/prepared data/groups data/folds.csv data/probabilities \
+        data/pseudo/fold0 --fold 0
+
+Only networks that left fold k out label for the student of fold k, which their oof.zip proves: no
+label of that fold reaches the student through its teachers, so what it predicts there is out of
+fold. Images that share a group with one of val or of the fold are not taken. The surest images are
+often those without objects; min_expected_iou above 0 leaves them out. An IoU predicted by rescore
+would be no criterion: rescore follows ensemble, which reads what the students predict.
+
+Reads  prepared/images.csv, groups/groups.csv, folds.csv
+       teachers/<member>/fold<k>/   maps.json, oof.zip, test.zip and test_view_spread.zip of all
+                                    members, as predict writes them; maps are merged by their mean
+Writes images.csv                   name,certain,spread,expected_iou,taken of every test image; see
+                                    src/pseudo_labels.py
+       and of the images taken
+       instances.zip                uint16 (H, W): 0 background, 1..N objects, 65535 uncertain
+       weight_maps.zip              uint8 (H, W, 3) as compute_weight_maps writes them
+       soft.zip                     uint8 (H, W): probability * 255; with targets soft alone
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from pydantic import Field
+from tqdm import tqdm
+
+from src.archive import ImageArchive, decode_image, write_archive
+from src.distances import weight_planes
+from src.errors import InputError
+from src.fold_images import fold_images
+from src.json_files import read_json
+from src.new_folder import new_folder
+from src.params import Params, load_keys, load_params
+from src.probability_maps import merge_maps
+from src.pseudo_labels import Sureness, choose_images, pseudo_instances, sureness, unlabelled_images
+
+
+class PseudoLabelParams(Params):
+    low: float = Field(ge=0, le=0.5)
+    high: float = Field(ge=0.5, le=1)
+    min_certain: float = Field(ge=0, le=1)
+    max_spread: float = Field(ge=0)
+    min_expected_iou: float = Field(ge=0, le=1)
+    min_share: float = Field(ge=0)
+    max_share: float = Field(ge=0)
+    targets: Literal["hard", "soft"]
+
+
+class WeightMapParams(Params):
+    max_distance: int = Field(ge=1, le=63)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("groups", type=Path)
+    parser.add_argument("folds", type=Path)
+    parser.add_argument("teachers", type=Path, help="folder of the members' maps")
+    parser.add_argument("pseudo", type=Path, help="folder to write")
+    parser.add_argument("--fold", type=int, required=True, help="the fold the student leaves out")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    params = load_params(args.params, "pseudo_label", PseudoLabelParams)
+    max_distance = load_params(args.params, "weight_maps", WeightMapParams).max_distance
+    if 0 < params.max_share < params.min_share:
+        raise InputError(
+            f"{args.params}: pseudo_label.max_share {params.max_share} is below "
+            f"pseudo_label.min_share {params.min_share}; raise it or lower the other"
+        )
+    images = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    training_images = int(images["in_train"].sum())
+    table = unlabelled_images(images, _groups(args.groups / "groups.csv"))
+    left_out = set(images["name"][images["left_out"]])
+    maps, view_spreads = _teachers(args, load_keys(args.params, "members"), left_out)
+
+    limits = params.model_dump(include={"low", "high"})
+    sizes = table[["height", "width"]].itertuples(index=False, name=None)
+    fixed = limits | {"networks": len(maps)}
+    found = _each(_judge, table["name"], maps + view_spreads, sizes, desc="judge", **fixed)
+    table = table.join(pd.DataFrame(found, index=table.index))
+    bounds = {"min_certain", "max_spread", "min_expected_iou", "max_share"}
+    table["taken"] = choose_images(
+        table, **params.model_dump(include=bounds), training_images=training_images
+    )
+    _refuse_few(args.params, table, params.min_share, training_images)
+    taken = table["name"][table["taken"]].tolist()
+    with new_folder(args.pseudo) as folder:
+        columns = ["name", *Sureness._fields, "taken"]
+        table[columns].to_csv(folder / "images.csv", index=False, float_format="%.6f")
+
+        def write(file, function, archives, **fixed):
+            arrays = _each(function, taken, archives, desc=file, **fixed)
+            write_archive(folder / file, zip(taken, arrays, strict=True))
+
+        write("instances.zip", _instances, maps, **limits)
+        instances = [ImageArchive(folder / "instances.zip")]
+        write("weight_maps.zip", _weight_map, instances, max_distance=max_distance)
+        if params.targets == "soft":
+            write("soft.zip", _merged, maps)
+    print(f"{len(taken)} of {len(table)} test images taken -> {args.pseudo}")
+
+
+def _groups(path: Path) -> pd.Series:
+    """Return the group of every image, by name."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run find_duplicates")
+    return pd.read_csv(path, dtype=str, keep_default_na=False).set_index("name")["group"]
+
+
+def _teachers(args, members: list[str], left_out: set[str]) -> tuple[list, list]:
+    """Return archives of the members' maps, and of their view spreads if all have them."""
+    maps, view_spreads = [], []
+    for member in members:
+        folder = args.teachers / member / f"fold{args.fold}"
+        learnt = sorted(left_out - set(ImageArchive(folder / "oof.zip").names))
+        if learnt:
+            raise InputError(
+                f"{folder / 'oof.zip'}: lacks '{learnt[0]}' of fold {args.fold}, so this network "
+                "may have learnt from it; take teachers that were trained with these folds"
+            )
+        maps.append(ImageArchive(folder / "test.zip"))
+        if "view" in read_json(folder / "maps.json").get("spreads", []):
+            view_spreads.append(ImageArchive(folder / "test_view_spread.zip"))
+    return maps, view_spreads if len(view_spreads) == len(members) else []
+
+
+def _each(function: Callable, names, archives: list, *more, desc: str, **fixed) -> Iterator:
+    """Yield what a function returns for each name, its bytes in all archives and what is more."""
+    results = Parallel(n_jobs=-1, return_as="generator")(
+        delayed(function)(name, [one.read_bytes(name) for one in archives], *others, **fixed)
+        for name, *others in zip(names, *more, strict=True)
+    )
+    return tqdm(results, desc, total=len(names), unit="image")
+
+
+def _judge(
+    name: str, encoded: list[bytes], size: tuple, *, networks: int, low: float, high: float
+) -> Sureness:
+    arrays = _decoded(name, encoded)
+    for shape in (one.shape for one in arrays):
+        if shape != size:
+            raise InputError(
+                f"{name}: a map is {shape[0]} x {shape[1]} px and the image {size[0]} x {size[1]}; "
+                "predict again"
+            )
+    return sureness(arrays[:networks], arrays[networks:], low=low, high=high)
+
+
+def _instances(name: str, encoded: list[bytes], *, low: float, high: float) -> np.ndarray:
+    try:
+        return pseudo_instances(_merged(name, encoded), low=low, high=high)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _weight_map(name: str, encoded: list[bytes], *, max_distance: int) -> np.ndarray:
+    return weight_planes(_decoded(name, encoded)[0], max_distance)
+
+
+def _merged(name: str, encoded: list[bytes]) -> np.ndarray:
+    return merge_maps(_decoded(name, encoded), "mean")
+
+
+def _decoded(name: str, encoded: list[bytes]) -> list[np.ndarray]:
+    return [decode_image(one, cv2.IMREAD_UNCHANGED, name) for one in encoded]
+
+
+def _refuse_few(path: Path, table: pd.DataFrame, min_share: float, training_images: int) -> None:
+    """Answer too few images taken with one sentence."""
+    taken, allowed = int(table["taken"].sum()), int(table["allowed"].sum())
+    if taken and taken / training_images >= min_share:
+        return
+    least = f"min_share {min_share} of {training_images} training images" if taken else "one"
+    raise InputError(
+        f"{path}: pseudo_label takes {taken} of {len(table)} test images ({allowed} share no group "
+        f"with val or the fold), fewer than {least}; lower min_certain, min_expected_iou or "
+        "min_share, or raise max_spread"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
