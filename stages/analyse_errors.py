@@ -3,9 +3,11 @@
     python -m stages.analyse_errors data/prepared data/folds.csv data/predictions \
         data/evaluation data/errors
 
-Reads  prepared/truth_{train,val}.json, images.csv  COCO, masks as compressed RLE; name,group
-       folds.csv                        name,fold: oof are the images of the trained folds
+Reads  prepared/truth_{train,val}.json  COCO, masks as compressed RLE
+       folds.csv                        name,fold,repeat and others: oof are the images of the
+                                        trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
+       evaluation/images_<split>.csv    name,group of the judged images
        evaluation/detections_<split>.parquet  the judged detections, at IoU 0.5
 Writes errors/objects_<split>.csv       one row per object: what became of it, its neighbour
        errors/detections_<split>.csv    one row per wrong detection: its kind
@@ -36,6 +38,8 @@ from src.error_analysis import (
     worst_images,
 )
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import first_trained_fold, read_folds
 from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_params
@@ -45,12 +49,6 @@ RECALL = ["question", "bin", "objects", "found", "recall"]
 PRECISION = ["question", "bin", "detections", "right", "precision"]
 WORST = ["kind", "place", "name", "errors", "share"]
 JUDGED = ["image_id", "detection", "score", "tp", "ignored", "truth_id"]
-
-
-class SplitFoldsParams(Params):
-    k: int = Field(ge=2)
-    folds: list[int]
-    seed: int
 
 
 class ErrorsParams(Params):
@@ -67,15 +65,13 @@ def main(argv: list[str] | None = None) -> None:
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     params = load_params(args.params, "errors", ErrorsParams)
 
-    images = _read_csv(args.prepared / "images.csv", ["name", "group"])
-    group_of = dict(zip(images["name"], images["group"].astype(str), strict=True))
-    table = _read_csv(args.folds, ["name", "fold"])
-    trained = set(table["name"][table["fold"].isin(folds)])
+    trained = first_trained_fold(read_folds(args.folds), folds).index
     with new_folder(args.errors) as folder:
         for split, file in TRUTH.items():
             truth = read_json(args.prepared / file)
             images = [i for i in truth["images"] if split != "oof" or i["name"] in trained]
             images.sort(key=lambda image: image["id"])
+            group_of = _read_groups(args.evaluation / f"images_{split}.csv", images)
             judged = _read_judged(args.evaluation / f"detections_{split}.parquet")
             predictions = args.predictions / f"{split}.json"
             results = _analyse(images, truth["annotations"], judged, predictions, params.iou_poor)
@@ -153,10 +149,16 @@ def _read_judged(path: Path) -> pd.DataFrame:
     return _checked(path, table, JUDGED)[JUDGED].astype({"tp": bool, "ignored": bool})
 
 
-def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+def _read_groups(path: Path, images: list[dict]) -> dict[str, str]:
+    """Return the group of every image by name."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that writes it")
-    return _checked(path, pd.read_csv(path, keep_default_na=False), columns)
+        raise InputError(f"{path}: no such file; run evaluate")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = _checked(path, table, ["name", "group"]).set_index("name")["group"].to_dict()
+    missing = [image["name"] for image in images if image["name"] not in table]
+    if missing:
+        raise InputError(f"{path}: no row for '{missing[0]}'; run evaluate again")
+    return table
 
 
 def _checked(path: Path, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -1,11 +1,12 @@
 """Judge the predictions of labelled images, and tell how sure each figure is.
 
-    python -m stages.evaluate data/prepared data/folds.csv data/predictions \
+    python -m stages.evaluate data/prepared data/groups data/folds.csv data/predictions \
         reports/metrics.json data/evaluation
 
-Reads  prepared/images.csv              name,split,group
-       prepared/truth_{train,val}.json  COCO, masks as compressed RLE
-       folds.csv                        name,fold: oof judges the images of the trained folds
+Reads  prepared/truth_{train,val}.json  COCO, masks as compressed RLE
+       groups/groups.csv                name,split,group and others: near-duplicates share a group
+       folds.csv                        name,fold,repeat and others: oof judges the images of the
+                                        trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
        predictions/calibration.json     {"<split>.ece": number or null}; may be absent
 Writes metrics.json                     the headline: {"<split>.<metric>": number, or null}
@@ -33,6 +34,8 @@ from tqdm import tqdm
 from src.bootstrap import METRICS, PERCENTS, metric_rows, resample
 from src.coco_evaluation import Matches, check_predictions, evaluate_detections
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import first_trained_fold, read_folds
 from src.json_files import read_json
 from src.new_folder import new_folder, write_text
 from src.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
@@ -54,12 +57,6 @@ TABLES = {
 }
 
 
-class SplitFoldsParams(Params):
-    k: int = Field(ge=2)
-    folds: list[int]
-    seed: int
-
-
 class EvaluateParams(Params):
     max_detections: int = Field(ge=1)  # best scored detections judged per image
     resamples: int = Field(ge=100)  # sets of groups drawn for the intervals
@@ -68,7 +65,7 @@ class EvaluateParams(Params):
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("prepared", "folds", "predictions", "metrics", "evaluation"):
+    for name in ("prepared", "groups", "folds", "predictions", "metrics", "evaluation"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
@@ -79,12 +76,11 @@ def main(argv: list[str] | None = None) -> None:
         "oof": read_json(args.prepared / "truth_train.json"),
         "val": read_json(args.prepared / "truth_val.json"),
     }
-    trained = _read_table(args.folds, ["name", "fold"], "split_folds")
-    trained = set(trained["name"][trained["fold"].isin([str(fold) for fold in folds])])
+    trained = set(first_trained_fold(read_folds(args.folds), folds).index)
     truth["oof"]["images"] = [i for i in truth["oof"]["images"] if i["name"] in trained]
     if not truth["oof"]["images"]:
         raise InputError(f"split_folds.folds: no image of {args.folds} is in {folds}; name others")
-    images = _read_table(args.prepared / "images.csv", ["name", "split", "group"], "prepare_masks")
+    images = _read_groups(args.groups / "groups.csv")
     calibration = args.predictions / "calibration.json"
     calibration = read_json(calibration) if calibration.exists() else {}
 
@@ -121,7 +117,7 @@ def _judge(
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
     if table["group"].isna().any():
-        raise InputError("images.csv does not list every image of the truth; run prepare_masks")
+        raise InputError("groups.csv does not list every image of the truth; run find_duplicates")
     of_training = known["group"][known["split"] == "train"]
     table["clean"] = (split == "oof") | ~table["group"].isin(of_training)
     columns = result.matches._asdict()
@@ -166,14 +162,15 @@ def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows
         table.to_csv(partial / "metrics.csv", index=False, lineterminator="\n")
 
 
-def _read_table(path: Path, columns: list[str], writer: str) -> pd.DataFrame:
-    """Read some columns of a CSV file as text."""
+def _read_groups(path: Path) -> pd.DataFrame:
+    """Read name, split and group of all images as text."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; run {writer}")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        raise InputError(f"{path}: no such file; run find_duplicates")
+    table, columns = pd.read_csv(path, dtype=str, keep_default_na=False), ["name", "split", "group"]
     if not set(columns) <= set(table.columns):
-        wanted = ",".join(columns)
-        raise InputError(f"{path}: columns {list(table.columns)} are not {wanted}; run {writer}")
+        raise InputError(
+            f"{path}: columns {list(table.columns)} are not name,split,group; run find_duplicates"
+        )
     return table[columns]
 
 

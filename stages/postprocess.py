@@ -3,10 +3,11 @@
     python -m stages.postprocess data/folds.csv data/ensemble data/search data/candidates
 
 Values that are `auto` are those found by search_postprocess: an out-of-fold image gets what was
-chosen on the images of the other folds, one of val or test what was chosen on all. Hulls of
-uncertain regions (hull_*) change what is an object, not the probabilities it is given.
+chosen on the images of the other folds, one of val or test what was chosen on all. The fold of an
+image with several is that of its first repeat with a trained one. Hulls of uncertain regions
+(hull_*) change what is an object, not the probabilities it is given.
 
-Reads  folds.csv
+Reads  folds.csv                          name,fold,repeat and others
        ensemble/{oof,val,test}.zip        uint8 (H, W): probability * 255; maps.json and the further
                                           maps that the method asks for, and spreads
        search/chosen.json                 where a value is `auto`
@@ -27,6 +28,8 @@ from tqdm import tqdm
 from src.archive import ImageArchive, decode_image
 from src.candidates import COLUMNS, image_candidates
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import first_trained_fold, read_folds
 from src.json_files import read_json
 from src.map_objects import heads_used
 from src.new_folder import new_folder
@@ -46,10 +49,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "postprocess", PostprocessParams)
+    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
 
-    if not args.folds.is_file():
-        raise InputError(f"{args.folds}: no such file; run split_folds")
-    fold_of = pd.read_csv(args.folds).set_index("name")["fold"].to_dict()
+    fold_of = first_trained_fold(read_folds(args.folds), folds).to_dict()
     stored = read_json(args.ensemble / "maps.json")
     asked = {key: getattr(params, key) for key in ("method", "seeds", "empty_threshold")}
     maps = heads_used(stored["heads"], **asked)

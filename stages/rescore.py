@@ -3,8 +3,9 @@
     python -m stages.rescore data/prepared data/folds.csv data/candidates data/predictions
 
 What is learnt (second-level model, calibration) is learnt from the candidates of oof images: for
-those of a fold from the candidates of the other folds, for val and test from all. The truth of val
-only judges. Calibration comes last, on the candidates that are left: it keeps their order.
+those of a fold from the candidates of the other folds, for val and test from all. The fold of an
+image with several is that of its first repeat with a trained one. The truth of val only judges.
+Calibration comes last, on the candidates that are left: it keeps their order.
 
 Reads  prepared/images.csv, prepared/truth_{train,val}.json, folds.csv
        candidates/{oof,val,test}.parquet  their features are `area` and all columns of floats
@@ -31,6 +32,8 @@ from src.calibration import calibrate, cross_calibrate, expected_calibration_err
 from src.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
 from src.detection_choice import choose_detections
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import first_trained_fold, read_folds
 from src.json_files import read_json
 from src.new_folder import new_folder
 from src.params import Params, load_params
@@ -63,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "rescore", RescoreParams)
+    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     if params.selection == "tree" and params.score == "mean_sqrt_area":
         raise InputError(
             f"{args.params}: rescore.selection tree needs scores up to 1, which rescore.score "
@@ -70,10 +74,15 @@ def main(argv: list[str] | None = None) -> None:
         )
 
     image_ids = _read(args.prepared / "images.csv", "prepare_masks").set_index("name")["image_id"]
-    fold_of = _read(args.folds, "split_folds").set_index("name")["fold"]
+    fold_of = first_trained_fold(read_folds(args.folds), folds)
     coco = {s: read_json(args.prepared / f"truth_{s}.json") for s in ("train", "val")}
     truth = {"oof": annotations_by_name(coco["train"]), "val": annotations_by_name(coco["val"])}
     tables = {s: _read(args.candidates / f"{s}.parquet", "postprocess") for s in SPLITS}
+    for split, table in tables.items():
+        origin = args.candidates / f"{split}.parquet"
+        _require(image_ids, table["name"], origin, f"in {args.prepared / 'images.csv'}")
+    origin = args.candidates / "oof.parquet"
+    _require(fold_of, tables["oof"]["name"], origin, f"in a trained fold of {args.folds}")
     counts = {split: len(table) for split, table in tables.items()}
     with new_folder(args.predictions) as folder:
         if params.score in MODELS:
@@ -94,6 +103,16 @@ def _read(path: Path, stage: str) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run {stage}")
     return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> None:
+    """Refuse candidates of images that a table does not list."""
+    unknown = names[~names.isin(known.index)]
+    if len(unknown):
+        raise InputError(
+            f"{origin}: has candidates of '{unknown.iloc[0]}', which is not {where}; run ensemble "
+            "and postprocess again"
+        )
 
 
 def _rles(table: pd.DataFrame) -> list[dict]:

@@ -5,9 +5,10 @@
 All combinations of the values listed in section `search` are tried; of equal ones the first wins.
 The values for val and test are the best on all oof images, those for the oof images of a fold the
 best on the images of the other folds, so that no image has a part in the choice it is judged by.
+The fold of an image with several is that of its first repeat with a trained one.
 
 Reads  prepared/truth_train.json  COCO, masks as compressed RLE
-       folds.csv                  name,fold
+       folds.csv                  name,fold,repeat and others
        ensemble/maps.json, oof.zip, oof_<head>.zip, oof_empty.csv  as ensemble writes them
 Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {key: value}, ...}},
                            without keys where nothing is auto; then no map is read
@@ -27,6 +28,8 @@ from tqdm import tqdm
 
 from src.archive import ImageArchive, decode_image
 from src.errors import InputError
+from src.fold_params import SplitFoldsParams
+from src.fold_table import first_trained_fold, read_folds
 from src.json_files import read_json
 from src.map_objects import heads_used
 from src.new_folder import new_folder
@@ -51,12 +54,6 @@ class SearchParams(Params):
     dilate: list[Annotated[int, Field(ge=0)]]
     max_images: int = Field(ge=0)
     seed: int = Field(ge=0)
-
-
-class SplitFoldsParams(Params):
-    k: int = Field(ge=2)
-    folds: list[int] = Field(min_length=1)
-    seed: int
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -102,15 +99,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def _read_images(truth: Path, folds_csv: Path, folds: list[int]) -> pd.DataFrame:
     """Return name, fold and annotations of the oof images, by id (the order COCO pools them in)."""
-    if not folds_csv.is_file():
-        raise InputError(f"{folds_csv}: no such file; run split_folds")
-    fold_of = pd.read_csv(folds_csv).set_index("name")["fold"]
+    fold_of = first_trained_fold(read_folds(folds_csv), folds)
     coco = read_json(truth)
     annotations = {image["id"]: [] for image in coco["images"]}
     for annotation in coco["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
     images = pd.DataFrame(sorted(coco["images"], key=lambda image: image["id"]))
-    images = images[images["name"].isin(fold_of.index[fold_of.isin(folds)])]
+    images = images[images["name"].isin(fold_of.index)]
     if images.empty:
         raise InputError(f"split_folds.folds: no image of {folds_csv} is in {folds}; name others")
     return pd.DataFrame(

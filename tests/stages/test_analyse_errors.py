@@ -11,7 +11,11 @@ from stages.analyse_errors import main
 
 PARAMS = """\
 split_folds:
+  method: stratified
+  balance: coverage
+  column: fold
   k: 3
+  repeats: 1
   folds:
   - 0
   - 2
@@ -19,6 +23,12 @@ split_folds:
 errors:
   iou_poor: 0.1
   gallery: 2
+"""
+FOLDS = """\
+name,fold,repeat,group,copies,copy,test_likeness
+train/a,0,0,train/a,1,0,
+train/b,2,0,shared,1,0,
+train/c,1,0,train/c,1,0,
 """
 LEFT, RIGHT, BOTH, CORNER = (2, 2, 8, 20), (14, 2, 8, 20), (2, 2, 20, 20), (22, 22, 2, 2)
 SIDE = 24
@@ -87,10 +97,9 @@ def data(tmp_path):
     assert result.metrics["ap50"] < 1
     (tmp_path / "ap50").write_text(str(result.metrics["ap50"]))
     write_judged(tmp_path, "val", val, [found(1, LEFT, 0.3)])
-    (tmp_path / "folds.csv").write_text("name,fold\ntrain/a,0\ntrain/b,2\ntrain/c,1\n")
-    (tmp_path / "prepared/images.csv").write_text(
-        "name,group\ntrain/a,7\ntrain/b,7\ntrain/c,7\nval/a,NA\n"
-    )
+    (tmp_path / "folds.csv").write_text(FOLDS)
+    (tmp_path / "evaluation/images_oof.csv").write_text("name,group\ntrain/a,7\ntrain/b,7\n")
+    (tmp_path / "evaluation/images_val.csv").write_text("name,tp,group\nval/a,0,NA\n")
     (tmp_path / "params.yaml").write_text(PARAMS)
     return tmp_path
 
@@ -160,6 +169,7 @@ def test_a_set_without_val_has_empty_tables_with_headers(data):
     nothing = {"images": [], "annotations": [], "categories": []}
     (data / "prepared/truth_val.json").write_text(json.dumps(nothing))
     write_judged(data, "val", nothing, [])
+    (data / "evaluation/images_val.csv").write_text("name,group\n")
     (data / "predictions/val.json").unlink()
     run(data)
     for name in ("objects", "detections", "worst"):
@@ -188,11 +198,17 @@ def test_same_input_same_bytes(data):
         ("predictions/oof.json", "[]", "oof.json: not the predictions that were judged"),
         ("evaluation/detections_val.parquet", None, "detections_val.parquet: no such file"),
         ("folds.csv", "image,fold\n", "folds.csv: has no column name"),
-        ("prepared/images.csv", None, "images.csv: no such file"),
+        ("evaluation/images_val.csv", None, "images_val.csv: no such file; run evaluate"),
+        ("evaluation/images_oof.csv", "name\n", "images_oof.csv: has no column group"),
+        (
+            "evaluation/images_oof.csv",
+            "name,group\ntrain/a,7\n",
+            "images_oof.csv: no row for 'train/b'; run evaluate again",
+        ),
         ("params.yaml", PARAMS.replace("0.1", "0.5"), "errors.iou_poor: .* got 0.5"),
         (
             "params.yaml",
-            PARAMS.replace("- 2", "- 1"),
+            PARAMS.replace("  - 2\n", ""),
             "image 1 was judged and is not in a trained fold",
         ),
     ],

@@ -10,7 +10,11 @@ from stages.evaluate import TABLES, main
 
 PARAMS = """\
 split_folds:
+  method: stratified
+  balance: coverage
+  column: fold
   k: 2
+  repeats: 1
   folds:
   - 0
   seed: 1
@@ -19,14 +23,20 @@ evaluate:
   resamples: 200
   seed: 0
 """
-LISTED = """\
-name,split,group
-test/a,test,val/a
-train/a,train,train/a
-train/b,train,shared
-train/c,train,train/c
-val/a,val,val/a
-val/b,val,shared
+GROUPS = """\
+name,split,own_group,group,cluster
+test/a,test,test/a,val/a,1
+train/a,train,train/a,train/a,
+train/b,train,shared,shared,0
+train/c,train,train/c,train/c,
+val/a,val,val/a,val/a,1
+val/b,val,val/b,shared,0
+"""
+FOLDS = """\
+name,fold,repeat,group,copies,copy,test_likeness
+train/a,0,0,train/a,1,0,
+train/b,0,0,shared,1,0,
+train/c,1,0,train/c,1,0,
 """
 
 
@@ -73,14 +83,16 @@ def data(tmp_path):
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
-    (tmp_path / "prepared/images.csv").write_text(LISTED)
-    (tmp_path / "folds.csv").write_text("name,fold\ntrain/a,0\ntrain/b,0\ntrain/c,1\n")
+    (tmp_path / "groups").mkdir()
+    (tmp_path / "groups/groups.csv").write_text(GROUPS)
+    (tmp_path / "folds.csv").write_text(FOLDS)
     (tmp_path / "params.yaml").write_text(PARAMS)
     return tmp_path
 
 
 def run(data):
-    names = ("prepared", "folds.csv", "predictions", "reports/metrics.json", "evaluation")
+    names = ["prepared", "groups", "folds.csv", "predictions"]
+    names += ["reports/metrics.json", "evaluation"]
     main([*(str(data / name) for name in names), "--params", str(data / "params.yaml")])
     return json.loads((data / "reports/metrics.json").read_text())
 
@@ -141,8 +153,8 @@ def test_intervals_come_from_drawing_groups(data):
     assert rows["oof", "all", "dice_mean"] == ("0.428571", "0.0", "0.857143")
     assert rows["oof", "all", "recall_50"] == ("1.0", "1.0", "1.0")  # undefined draws left out
     assert rows["oof", "all", "ap50_large"][1:] == ("", "")
-    listed = data / "prepared/images.csv"
-    listed.write_text(LISTED.replace("train/a,train,train/a", "train/a,train,shared"))
+    listed = data / "groups/groups.csv"
+    listed.write_text(GROUPS.replace("train/a,train,train/a,train/a", "train/a,train,x,shared"))
     run(data)
     assert metric_table(data)["oof", "all", "dice_mean"] == ("0.428571", "", "")  # one group
 
@@ -165,8 +177,8 @@ def test_clean_are_the_images_whose_group_was_not_trained_on(data):
 
 
 def test_a_val_without_clean_images_has_no_clean_score(data):
-    listed = data / "prepared/images.csv"
-    listed.write_text(LISTED.replace("val/a,val,val/a", "val/a,val,shared"))
+    listed = data / "groups/groups.csv"
+    listed.write_text(GROUPS.replace("val/a,val,val/a,val/a", "val/a,val,val/a,shared"))
     metrics = run(data)
     assert (metrics["val.images_clean"], metrics["val.f1_50_clean"]) == (0, None)
     assert metric_table(data)["val", "clean", "images"] == ("0", "", "")
@@ -250,6 +262,19 @@ def test_folds_that_were_not_trained_are_not_judged(data):
         run(data)
 
 
+def test_an_image_with_several_trained_folds_is_judged_once(data):
+    once = run(data)
+    (data / "folds.csv").write_text(FOLDS + FOLDS.partition("\n")[2].replace(",0,0,", ",2,1,"))
+    params = data / "params.yaml"
+    text = PARAMS.replace("repeats: 1", "repeats: 2").replace("  - 0\n", "  - 0\n  - 2\n")
+    params.write_text(text)
+    with pytest.raises(InputError, match="'train/c' is in two folds of one repeat"):
+        run(data)
+    again = "train/a,2,1,a,1,0,\ntrain/b,3,1,b,1,0,\ntrain/c,3,1,c,1,0,\n"
+    (data / "folds.csv").write_text(FOLDS + again)
+    assert run(data) == once
+
+
 def test_same_input_same_bytes(data):
     run(data)
     first = {path.name: path.read_bytes() for path in (data / "evaluation").iterdir()}
@@ -276,7 +301,7 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(data, pr
 
 @pytest.mark.parametrize(
     "name",
-    ["predictions/val.json", "prepared/truth_train.json", "prepared/images.csv", "folds.csv"],
+    ["predictions/val.json", "prepared/truth_train.json", "groups/groups.csv", "folds.csv"],
 )
 def test_a_missing_file_is_named(data, name):
     (data / name).unlink()
@@ -285,15 +310,15 @@ def test_a_missing_file_is_named(data, name):
 
 
 def test_a_table_that_does_not_tell_folds_is_refused(data):
-    (data / "folds.csv").write_text("image,fold\n")
-    with pytest.raises(InputError, match="are not name,fold"):
+    (data / "folds.csv").write_text("name,fold\n")
+    with pytest.raises(InputError, match="folds.csv: has no column repeat; run split_folds"):
         run(data)
 
 
 def test_images_without_a_group_are_refused(data):
-    (data / "prepared/images.csv").write_text(LISTED.replace("train/b,", "train/d,"))
-    with pytest.raises(InputError, match="images.csv does not list every image of the truth"):
+    (data / "groups/groups.csv").write_text(GROUPS.replace("train/b,", "train/d,"))
+    with pytest.raises(InputError, match="groups.csv does not list every image of the truth"):
         run(data)
-    (data / "prepared/images.csv").write_text("name,split\n")
-    with pytest.raises(InputError, match="are not name,split,group; run prepare_masks"):
+    (data / "groups/groups.csv").write_text("name,split\n")
+    with pytest.raises(InputError, match="are not name,split,group; run find_duplicates"):
         run(data)

@@ -18,6 +18,16 @@ PARAMS = plain_postprocess.PLAIN | {
     "hull_low": 0.1,
     "hull_min_area": 1.0,
 }
+SPLIT_FOLDS = {
+    "method": "stratified",
+    "balance": "coverage",
+    "column": "fold",
+    "k": 4,
+    "repeats": 1,
+    "folds": [0, 1, 2, 3],
+    "seed": 0,
+}
+FOLDS = "name,fold,repeat,group,copies,copy,test_likeness\n"
 INTEGERS = ["height", "width", "area", "parent"]
 INTEGERS += ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
 SPLITS = ("oof", "val", "test")
@@ -32,12 +42,20 @@ def write_ensemble(root, heads=("mask",), spreads=None, **maps):
     (folder / "maps.json").write_text(json.dumps(stored))
 
 
-def postprocess_all(root, folds="name,fold\n", chosen=None, **changes):
+def folds_csv(*rows):
+    """Return the table of folds as text; a row is (name, fold) or (name, fold, repeat)."""
+    rows = [(name, fold, *(repeat or [0])) for name, fold, *repeat in rows]
+    return FOLDS + "".join(f"{name},{fold},{r},{name},1,0,\n" for name, fold, r in rows)
+
+
+def postprocess_all(root, folds=FOLDS, chosen=None, trained=(0, 1, 2, 3), **changes):
     (root / "folds.csv").write_text(folds)
     if chosen is not None:
         (root / "search").mkdir(exist_ok=True)
         (root / "search/chosen.json").write_text(json.dumps(chosen))
-    YAML().dump({"postprocess": PARAMS | changes}, root / "params.yaml")
+    sections = {"postprocess": PARAMS | changes}
+    sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
+    YAML().dump(sections, root / "params.yaml")
     places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
     postprocess.main([*places, "--params", str(root / "params.yaml")])
     return {split: pd.read_parquet(root / f"out/{split}.parquet") for split in SPLITS}
@@ -153,7 +171,7 @@ def test_out_of_fold_images_get_what_their_fold_was_given(tmp_path):
     chosen = {"metric": "ap50", "all": {"threshold": 0.9, "min_area": 0}}
     chosen["folds"] = {"0": {"threshold": 0.3, "min_area": 2}, "3": {"threshold": 0.7}}
     chosen["folds"]["3"]["min_area"] = 0
-    folds = "name,fold\ntrain/b,0\ntrain/c,1\ntrain/a,3\n"
+    folds = folds_csv(("train/b", 0), ("train/c", 1), ("train/a", 3))
     asked = {"threshold": "auto", "min_area": "auto"}
     tables = postprocess_all(tmp_path, folds, chosen, **asked)
     areas = {split: table["area"].tolist() for split, table in tables.items()}
@@ -161,10 +179,25 @@ def test_out_of_fold_images_get_what_their_fold_was_given(tmp_path):
     assert tables["oof"]["threshold"].tolist() == [0.7, 0.3]
 
 
+@pytest.mark.parametrize(
+    ("trained", "areas"), [((0, 1, 2, 3), [2, 3]), ((0, 3), [1, 3]), ((2, 3), [1, 1])]
+)
+def test_an_image_of_several_folds_belongs_to_the_first_that_is_trained(tmp_path, trained, areas):
+    mask = np.array([[250, 200, 100, 0, 0]], np.uint8)
+    write_ensemble(tmp_path, oof=[("train/a", mask), ("train/b", mask)])
+    thresholds = {"0": 0.3, "1": 0.7, "2": 0.1, "3": 0.9}
+    chosen = {"all": {"threshold": 0.5}}
+    chosen["folds"] = {fold: {"threshold": value} for fold, value in thresholds.items()}
+    first, again = [("train/a", 1), ("train/b", 0)], [("train/b", 3, 1), ("train/a", 3, 1)]
+    folds = folds_csv(*again, *first)
+    table = postprocess_all(tmp_path, folds, chosen, trained, threshold="auto", min_area=0)["oof"]
+    assert table["area"].tolist() == areas
+
+
 def test_values_that_were_not_searched_are_asked_for(tmp_path):
     mask = np.full((1, 5), 250, np.uint8)
     write_ensemble(tmp_path, oof=[("train/a", mask)])
-    folds = "name,fold\ntrain/a,2\n"
+    folds = folds_csv(("train/a", 2))
     with pytest.raises(InputError, match="chosen.json: no such file; run"):
         postprocess_all(tmp_path, folds, threshold="auto")
     chosen = {"metric": "ap50", "all": {}, "folds": {}}
@@ -178,14 +211,14 @@ def test_values_that_were_not_searched_are_asked_for(tmp_path):
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
         postprocess_all(tmp_path, folds, chosen | {"folds": {}}, threshold="auto")
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(None\); run"):
-        postprocess_all(tmp_path, "name,fold\ntrain/b,2\n")
+        postprocess_all(tmp_path, folds_csv(("train/b", 2)))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_was_chosen_does_not_matter_where_nothing_is_auto(tmp_path, probability):
     chosen = {"metric": "ap50", "all": {"threshold": 0.9}, "folds": {}}
     write_ensemble(tmp_path, oof=[("train/a", probability)])
-    table = postprocess_all(tmp_path, "name,fold\ntrain/a,0\n", chosen)["oof"]
+    table = postprocess_all(tmp_path, folds_csv(("train/a", 0)), chosen)["oof"]
     assert table["area"].tolist() == [6, 3]
 
 

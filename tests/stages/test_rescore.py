@@ -25,6 +25,15 @@ DEFAULTS = {
     "min_score": 0.0,
     "max_detections": 100,
 }
+SPLIT_FOLDS = {
+    "method": "stratified",
+    "balance": "coverage",
+    "column": "fold",
+    "k": 5,
+    "repeats": 1,
+    "folds": [0, 1, 2, 4],
+    "seed": 0,
+}
 
 
 def bar(start, stop):
@@ -46,7 +55,7 @@ def table(rows):
 
 
 def write(data, oof=(), val=(), test=(), truth=(), folds=(), crowds=()):
-    """Write what the stage reads; truth and crowds are (name, start, stop), folds (name, fold)."""
+    """Write what the stage reads; truth and crowds are (name, start, stop); see `write_folds`."""
     for folder in ("prepared", "candidates"):
         (data / folder).mkdir(exist_ok=True)
     names = sorted({r["name"] for r in (*oof, *val, *test)} | {n for n, *_ in (*truth, *crowds)})
@@ -66,11 +75,21 @@ def write(data, oof=(), val=(), test=(), truth=(), folds=(), crowds=()):
     for split, rows in zip(SPLITS, (oof, val, test), strict=True):
         empty = table([candidate("a", 0, 1, 0.5)])[:0]
         (table(rows) if rows else empty).to_parquet(data / f"candidates/{split}.parquet")
-    pd.DataFrame(folds, columns=["name", "fold"]).to_csv(data / "folds.csv", index=False)
+    write_folds(data, folds)
 
 
-def run(data, **changes):
-    YAML().dump({"rescore": DEFAULTS | changes}, data / "params.yaml")
+def write_folds(data, folds):
+    """Write folds.csv; folds are (name, fold) or (name, fold, repeat)."""
+    rows = [(name, fold, *(repeat or [0])) for name, fold, *repeat in folds]
+    folds = pd.DataFrame(rows, columns=["name", "fold", "repeat"])
+    folds = folds.assign(group=folds["name"], copies=1, copy=0, test_likeness="")
+    folds.to_csv(data / "folds.csv", index=False)
+
+
+def run(data, trained=(0, 1, 2, 4), **changes):
+    sections = {"rescore": DEFAULTS | changes}
+    sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
+    YAML().dump(sections, data / "params.yaml")
     paths = ("prepared", "folds.csv", "candidates", "predictions")
     rescore.main([*(str(data / p) for p in paths), "--params", str(data / "params.yaml")])
     return {s: json.loads((data / f"predictions/{s}.json").read_text()) for s in SPLITS}
@@ -292,6 +311,38 @@ def test_one_fold_is_not_enough_to_learn_from(tmp_path, changes, words):
     write(tmp_path, oof=oof, folds=[("train/a", 4), ("train/b", 4), ("train/c", 1)])
     with pytest.raises(InputError, match=words):
         run(tmp_path, **changes)
+    assert not (tmp_path / "predictions").exists()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_fold_of_an_image_with_several_is_the_first_that_is_trained(tmp_path, first):
+    truth = [("train/a", 0, 4)]  # as above, in the repeat that counts
+    oof = [candidate("train/a", 0, 4, 0.6), candidate("train/b", 0, 4, 0.6)]
+    one = [("train/b", 1, first), ("train/a", 0, first)]
+    both = [("train/a", 2, 1 - first), ("train/b", 2, 1 - first)]
+    write(tmp_path, oof=oof, truth=truth, folds=both + one)
+    if first == 0:
+        found = run(tmp_path, calibration="isotonic")
+        assert scores(found["oof"]) == pytest.approx([0, 1], abs=0.001)
+    else:
+        with pytest.raises(InputError, match=r"two trained folds, got them of \[2\]"):
+            run(tmp_path, calibration="isotonic")
+        found = run(tmp_path, trained=(0, 1), calibration="isotonic")
+        assert scores(found["oof"]) == pytest.approx([0, 1], abs=0.001)
+
+
+def test_candidates_of_images_that_no_table_lists_are_refused(tmp_path):
+    oof = [candidate("train/a", 0, 4, 0.6), candidate("train/b", 0, 4, 0.6)]
+    write(tmp_path, oof=oof, folds=[("train/b", 0), ("train/a", 3)])
+    with pytest.raises(InputError, match="oof.parquet: .*'train/a', which is not in a trained"):
+        run(tmp_path)
+    write(tmp_path, oof=oof, folds=[("train/b", 0)])
+    with pytest.raises(InputError, match="oof.parquet: has candidates of 'train/a', which is not"):
+        run(tmp_path)
+    write(tmp_path, test=[candidate("test/a", 0, 4, 0.6)])
+    (tmp_path / "prepared/images.csv").write_text("name,image_id\ntest/b,1\n")
+    with pytest.raises(InputError, match="test.parquet: .*'test/a', which is not in .*images.csv"):
+        run(tmp_path)
     assert not (tmp_path / "predictions").exists()
 
 

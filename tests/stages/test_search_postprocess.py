@@ -22,6 +22,15 @@ SEARCH = {
     "max_images": 0,
     "seed": 0,
 }
+SPLIT_FOLDS = {
+    "method": "stratified",
+    "balance": "coverage",
+    "column": "fold",
+    "k": 3,
+    "repeats": 1,
+    "folds": [0, 1],
+    "seed": 0,
+}
 
 
 def picture(object_px, sure, rest):
@@ -54,7 +63,7 @@ def run(tmp_path):
         sections = {
             "postprocess": POSTPROCESS | postprocess,
             "search": SEARCH | search,
-            "split_folds": {"k": 3, "folds": list(folds), "seed": 0},
+            "split_folds": SPLIT_FOLDS | {"folds": list(folds)},
         }
         YAML().dump(sections, tmp_path / "params.yaml")
         names = ["prepared", "folds.csv", "ensemble", "search"]
@@ -78,13 +87,16 @@ def _write_inputs(root, pictures, folds, heads):
         keys["segmentation"] = rle | {"counts": rle["counts"].decode()}
         coco["annotations"] += [keys] if truth.any() else []
     (root / "prepared/truth_train.json").write_text(json.dumps(coco))
-    table = pd.DataFrame(
-        {"name": list(pictures), "fold": [fold for fold, _, _ in pictures.values()]}
-    )
-    table.to_csv(root / "folds.csv", index=False)
+    _write_folds(root, [(name, fold, 0) for name, (fold, _, _) in pictures.items()])
     oof = [(name, mask) for name, (fold, mask, _) in pictures.items() if fold in folds]
     write_archive(root / "ensemble/oof.zip", oof)
     (root / "ensemble/maps.json").write_text(json.dumps({"heads": list(heads)}))
+
+
+def _write_folds(root, rows):
+    table = pd.DataFrame(rows, columns=["name", "fold", "repeat"])
+    table = table.assign(group=table["name"], copies=1, copy=0, test_likeness="")
+    table.to_csv(root / "folds.csv", index=False)
 
 
 def test_each_fold_gets_what_is_best_on_the_others(run):
@@ -105,6 +117,33 @@ def test_the_maps_of_a_fold_have_no_part_in_its_choice(run):
     after, _ = run({"threshold": "auto"}, pictures=changed)
     assert after["folds"]["1"] == before["folds"]["1"]
     assert after["folds"]["0"] != before["folds"]["0"]
+
+
+def test_an_image_of_several_trained_folds_belongs_to_that_of_the_first_repeat(run, tmp_path):
+    run({"threshold": "auto"})
+    first = [(name, fold, 0) for name, (fold, _, _) in PICTURES.items()]
+    again = [(name, 3 + (name < "train/d"), 1) for name in PICTURES if name != "train/f"]
+    _write_folds(tmp_path, again + first)
+    params = YAML(typ="safe").load((tmp_path / "params.yaml").read_text())
+    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    arguments += ["--params", str(tmp_path / "params.yaml")]
+
+    def chosen_with(folds):
+        params["split_folds"] |= {"repeats": 2, "folds": folds}
+        YAML().dump(params, tmp_path / "params.yaml")
+        search_postprocess.main(arguments)
+        return json.loads((tmp_path / "search/chosen.json").read_text())["folds"]
+
+    low, high = {"threshold": 0.2}, {"threshold": 0.6}
+    assert chosen_with([0, 1, 3, 4]) == {"0": low, "1": high, "3": low, "4": low}  # all for these
+    table = pd.read_csv(tmp_path / "search/search.csv", dtype=str)
+    assert set(table["fold"]) == {"all", "0", "1"}
+    chosen_with([3, 4])
+    table = pd.read_csv(tmp_path / "search/search.csv", dtype=str)
+    assert set(table["fold"]) == {"all", "3", "4"}
+    chosen_with([0, 3])  # a and b are of fold 0, d and e of fold 3, c has no prediction
+    table = pd.read_csv(tmp_path / "search/search.csv", dtype=str)
+    assert set(table["fold"]) == {"all", "0", "3"}
 
 
 def test_the_table_holds_every_figure(run):
