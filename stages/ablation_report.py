@@ -36,6 +36,7 @@ from src.figures import (
     reliability,
     score_histograms,
 )
+from src.fold_params import SplitFoldsParams
 from src.json_files import read_json
 from src.new_folder import new_folder, write_text
 from src.overlays import (
@@ -91,12 +92,6 @@ RATES = {  # table, question -> title
     ("recall", "at_edge"): "Recall at the image's edge",
     ("precision", "size"): "Precision by size of the detection",
 }
-
-
-class SplitFoldsParams(Params):
-    k: int = Field(ge=2)
-    folds: list[int] = Field(min_length=1)
-    seed: int
 
 
 class MembersParams(Params):

@@ -1,0 +1,155 @@
+"""Show what is in the data: quality, near-duplicates, folds, and how the splits differ.
+
+    python -m stages.data_report data/prepared data/groups data/split data/fold_summary.csv \
+        reports/leakage.json reports/split.json reports/data.html
+
+Reads  prepared/images.zip, images.csv, rejected.csv, warnings.csv (name,kind,detail and file)
+       groups/groups.csv (name,cluster and others), groups/pairs.csv (name_a,name_b,...)
+       split/likeness.csv, split/features.csv, fold_summary.csv, leakage.json, split.json
+Writes data.html  self-contained: needs neither network nor other files
+"""
+
+import argparse
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from pydantic import Field
+
+from src.archive import PHOTO, ImageArchive
+from src.errors import InputError
+from src.json_files import read_json
+from src.new_folder import write_text
+from src.params import Params, load_params
+from src.thumbnails import thumbnail
+
+TEMPLATE = Path(__file__).parents[1] / "src" / "data_report.html.jinja"
+LISTED = 200  # rejected images named at most
+FEATURES = 8  # that tell two splits apart
+
+
+class DataReportParams(Params):
+    examples: int = Field(ge=1)
+    clusters: int = Field(ge=1)
+    thumbnail: int = Field(ge=16)  # px
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    paths = ["prepared", "groups", "split", "fold_summary", "leakage", "split_figures", "page"]
+    for name in paths:
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args(argv)
+    params = load_params(args.params, "data_report", DataReportParams)
+
+    images = _read(args.prepared / "images.csv", "name split file_name objects")
+    groups = _read(args.groups / "groups.csv", "name split cluster")
+    shown = {
+        "warnings": _warnings(args.prepared / "warnings.csv", set(images["name"]), params.examples),
+        "clusters": _clusters(groups, params),
+        "leaks": _leaks(args.groups / "pairs.csv", images, params.examples),
+        "likeness": _likeness(args.split / "likeness.csv", params.examples),
+    }
+    rejected = _read(args.prepared / "rejected.csv", "file reason")
+    names = sorted(set(_names_in(shown)))
+    photos = ImageArchive(args.prepared / "images.zip")
+    pictures = {name: thumbnail(photos.read(name, PHOTO), params.thumbnail) for name in names}
+    page = _render(
+        sets=images.groupby("split").size().to_dict(),
+        rejected=rejected[["file", "reason"]][:LISTED].to_numpy().tolist(),
+        rejected_count=len(rejected),
+        leakage=read_json(args.leakage),
+        split_figures=read_json(args.split_figures),
+        features=_features(args.split / "features.csv"),
+        folds=_read(args.fold_summary, "fold images groups").to_dict("split"),
+        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
+        **shown,
+    )
+    write_text(args.page, page)
+    print(f"{len(pictures)} pictures -> {args.page}")
+
+
+def _read(path: Path, columns: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage that writes it")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [column for column in columns.split() if column not in table.columns]
+    if missing:
+        raise InputError(f"{path}: has no column {missing[0]}; run the stage that writes it again")
+    return table
+
+
+def _warnings(path: Path, known: set[str], examples: int) -> list[dict]:
+    """Return for each kind of warning its count and its first examples that have a picture."""
+    table = _read(path, "name kind detail")
+    table["pictured"] = table["name"].isin(known)  # one may be rejected besides
+    return [
+        {
+            "kind": kind,
+            "count": len(rows),
+            "rows": rows[rows["pictured"]][:examples].to_dict("records"),
+        }
+        for kind, rows in table.groupby("kind")
+    ]
+
+
+def _clusters(groups: pd.DataFrame, params: DataReportParams) -> list[dict]:
+    """Return the largest clusters of near-duplicates with their first images."""
+    clusters = groups[groups["cluster"] != ""].groupby("cluster")["name"].apply(list)
+    ranked = sorted(clusters, key=lambda names: (-len(names), names))[: params.clusters]
+    return [{"size": len(names), "names": names[: params.examples]} for names in ranked]
+
+
+def _leaks(path: Path, images: pd.DataFrame, examples: int) -> list[dict]:
+    """Return pairs of which one image is in train and the other is not."""
+    pairs = _read(path, "name_a name_b view distance difference")
+    split_of = images.set_index("name")["split"]
+    in_train = pairs[["name_a", "name_b"]].map(lambda name: split_of[name] == "train")
+    return pairs[in_train.sum(axis=1) == 1][:examples].to_dict("records")
+
+
+def _likeness(path: Path, examples: int) -> dict[str, list[dict]]:
+    """Return the training images least and most like test."""
+    table = _read(path, "name test_likeness")
+    table = table[table["test_likeness"] != ""]
+    order = pd.to_numeric(table["test_likeness"]).sort_values(kind="stable").index
+    ranked = table.loc[order, ["name", "test_likeness"]].to_dict("records")
+    few = min(examples, len(ranked) // 2)
+    return {"least": ranked[:few], "most": ranked[::-1][:few]}
+
+
+def _features(path: Path) -> dict[str, list[dict]]:
+    table = _read(path, "against feature gain")
+    table["gain"] = pd.to_numeric(table["gain"])
+    ranked = table.sort_values("gain", ascending=False, kind="stable")
+    return {kind: rows[:FEATURES].to_dict("records") for kind, rows in ranked.groupby("against")}
+
+
+def _names_in(shown: dict) -> Iterable[str]:
+    """Yield the images that the page shows."""
+    for warning in shown["warnings"]:
+        yield from (row["name"] for row in warning["rows"])
+    for cluster in shown["clusters"]:
+        yield from cluster["names"]
+    for pair in shown["leaks"]:
+        yield from (pair["name_a"], pair["name_b"])
+    for rows in shown["likeness"].values():
+        yield from (row["name"] for row in rows)
+
+
+def _render(**context) -> str:
+    loader = jinja2.FileSystemLoader(TEMPLATE.parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE.name).render(context)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.archive import write_archive
+from src.errors import InputError
+from stages.data_report import main
+
+PARAMS = "data_report:\n  examples: 2\n  clusters: 1\n  thumbnail: 16\n"
+NAMES = ["test/t", "train/a", "train/b", "train/c", "train/d", "val/v"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One cluster of three with val in it, one of two, two warnings, one rejected image."""
+    for name in ("prepared", "groups", "split"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    photos = [(name, np.full((20, 20, 3), 40 * i, np.uint8)) for i, name in enumerate(NAMES)]
+    write_archive(tmp_path / "prepared/images.zip", photos)
+    images = pd.DataFrame({"name": NAMES, "split": [name.split("/")[0] for name in NAMES]})
+    images = images.assign(file_name="<b>.png", objects=1)
+    images.to_csv(tmp_path / "prepared/images.csv", index=False)
+    rejected = pd.DataFrame(
+        {"file": ["train/images/x.png"], "reason": ["the <i>file</i> is empty"]}
+    )
+    rejected.to_csv(tmp_path / "prepared/rejected.csv", index=False)
+    warned = [("train/a", "blank", "all 7"), ("train/gone", "blank", "all 9")]
+    warned += [("train/b", "repaired", "3 outlines")]
+    table = pd.DataFrame(warned, columns=["name", "kind", "detail"])
+    table.to_csv(tmp_path / "prepared/warnings.csv", index=False)
+    groups = images[["name", "split"]].assign(cluster=["", 0, 0, 1, 1, 0])
+    groups.to_csv(tmp_path / "groups/groups.csv", index=False)
+    pairs = [("train/a", "train/b", 1, 0, 0.5), ("train/a", "val/v", 3, 2, 1.25)]
+    columns = ["name_a", "name_b", "view", "distance", "difference"]
+    pd.DataFrame(pairs, columns=columns).to_csv(tmp_path / "groups/pairs.csv", index=False)
+    likeness = {"name": NAMES[1:5], "test_likeness": [0.9, 0.1, 0.3, 0.7], "val_likeness": 0.5}
+    pd.DataFrame(likeness).to_csv(tmp_path / "split/likeness.csv", index=False)
+    features = [("val", "hue_mean", 0.75), ("val", "entropy", 0.25), ("test", "width", 1.0)]
+    table = pd.DataFrame(features, columns=["against", "feature", "gain"])
+    table.to_csv(tmp_path / "split/features.csv", index=False)
+    pd.DataFrame({"fold": [0, 1], "images": [2, 2], "groups": [1, 1]}).to_csv(
+        tmp_path / "fold_summary.csv", index=False
+    )
+    leakage = {"train.images": 4, "train.duplicated": 4, "clusters": 2}
+    leakage |= {"val.images": 1, "val.in_train": 1, "val.in_train_share": 1.0}
+    leakage |= {"test.images": 1, "test.in_train": 0, "test.in_train_share": 0.0}
+    (tmp_path / "leakage.json").write_text(json.dumps(leakage))
+    figures = {"val.auc": 0.81234, "val.auc_low": 0.7, "val.auc_high": 0.9, "test.auc": None}
+    figures |= {"val.verdict": "train and val differ"}
+    (tmp_path / "split.json").write_text(json.dumps(figures))
+    return tmp_path
+
+
+def run(folder):
+    names = ["prepared", "groups", "split", "fold_summary.csv"]
+    names += ["leakage.json", "split.json", "data.html"]
+    main([*(str(folder / name) for name in names), "--params", str(folder / "params.yaml")])
+    return (folder / "data.html").read_text()
+
+
+def test_the_page_shows_what_was_rejected_and_warned_of(folder):
+    page = run(folder)
+    assert "train/images/x.png" in page
+    assert "the &lt;i&gt;file&lt;/i&gt; is empty" in page
+    assert 'blank <span class="soft">2 images' in page
+    assert "<b>train/a</b> all 7" in page
+    assert "train/gone" not in page  # it has no picture
+    assert 'repaired <span class="soft">1 image<' in page
+
+
+def test_the_page_shows_pairs_across_splits_and_the_largest_cluster(folder):
+    page = run(folder)
+    assert "<b>val/v</b> 1.25 grey levels apart" in page
+    assert "0.5 grey levels apart" not in page  # both in train
+    assert "3 alike" in page
+    assert "2 alike" not in page  # one cluster is asked for
+    assert "100.0 % of 1" in page
+
+
+def test_the_page_tells_how_the_splits_differ(folder):
+    page = run(folder)
+    assert "train and val: AUC 0.812" in page
+    assert "<p>train and val differ</p>" in page
+    assert "[0.700, 0.900]" in page
+    assert "train and test" not in page  # its AUC is null
+    assert page.index("hue_mean") < page.index("entropy")
+    assert page.index("<b>train/a</b> 0.9") < page.index("<b>train/d</b> 0.7")
+    assert page.index("least like test") < page.index("<b>train/b</b> 0.1")
+
+
+def test_without_findings_the_page_says_so(folder):
+    for name in ("prepared/rejected.csv", "prepared/warnings.csv", "groups/pairs.csv"):
+        header = (folder / name).read_text().splitlines()[0]
+        (folder / name).write_text(header + "\n")
+    groups = pd.read_csv(folder / "groups/groups.csv").assign(cluster="")
+    groups.to_csv(folder / "groups/groups.csv", index=False)
+    page = run(folder)
+    assert "No image was rejected." in page
+    assert "No image gave cause for a warning." in page
+    assert "None was found" in page
+
+
+def test_where_nobody_looked_for_near_duplicates_the_page_says_so(folder):
+    (folder / "groups/pairs.csv").write_text("name_a,name_b,view,distance,difference\n")
+    groups = pd.read_csv(folder / "groups/groups.csv").assign(cluster="")
+    groups.to_csv(folder / "groups/groups.csv", index=False)
+    leakage = json.loads((folder / "leakage.json").read_text())
+    kept = {key: value if key.endswith(".images") else None for key, value in leakage.items()}
+    (folder / "leakage.json").write_text(json.dumps(kept))
+    page = run(folder)
+    assert "Nobody looked: find_duplicates.distance is -1." in page
+    assert "with a near-duplicate in train" not in page
+
+
+def test_the_same_input_gives_the_same_bytes_and_needs_no_network(folder):
+    page = run(folder)
+    assert run(folder) == page
+    assert "http" not in page
+
+
+def test_a_missing_table_is_one_sentence(folder):
+    (folder / "groups/pairs.csv").unlink()
+    with pytest.raises(InputError, match=r"pairs\.csv: no such file; run the stage that writes it"):
+        run(folder)
+
+
+def test_a_table_without_a_column_is_one_sentence(folder):
+    (folder / "groups/pairs.csv").write_text("name_a,name_b\n")
+    with pytest.raises(InputError, match=r"pairs\.csv: has no column view"):
+        run(folder)
