@@ -14,6 +14,13 @@ PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
 MODELS = {
     "sample": "make_sample.SampleParams",
     "dataset": "prepare_masks.DatasetParams",
+    "images": "prepare_masks.ImagesParams",
+    "workers": "prepare_masks.WorkersParams",
+    "find_duplicates": "find_duplicates.FindDuplicatesParams",
+    "validate_split": "validate_split.ValidateSplitParams",
+    "pseudo_label": "pseudo_label.PseudoLabelParams",
+    "student": "ensemble.StudentParams",
+    "data_report": "data_report.DataReportParams",
     "views": "train.ViewsParams",
     "prepare_masks": "prepare_masks.PrepareMasksParams",
     "split_folds": "split_folds.SplitFoldsParams",

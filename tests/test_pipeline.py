@@ -27,7 +27,9 @@ TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
 AFTER_PREDICTION |= {"analyse_errors", "export", "ablation_report"}
-READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "evaluate", "analyse_errors"}
+READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "postprocess", "rescore"}
+READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report"}
+PARALLEL = {"prepare_masks", "find_duplicates", "validate_split", "compute_weight_maps"}
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +140,14 @@ def test_a_second_run_does_nothing(repository):
         ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
         ("dataset.category_id", 7, {"prepare_masks"}),
         ("prepare_masks.edge_width", 3, {"prepare_masks"}),
-        ("split_folds.seed", 5, READ_FOLDS | {"ablation_report"}),
+        ("images.orientation", "apply", {"prepare_masks"}),
+        ("workers.scheduler", "tcp://localhost:8786", PARALLEL),
+        ("find_duplicates.distance", 3, {"find_duplicates"}),
+        ("validate_split.trees", 50, {"validate_split"}),
+        ("split_folds.seed", 5, READ_FOLDS),
+        ("data_report.clusters", 2, {"data_report"}),
+        ("pseudo_label.low", 0.1, set()),
+        ("student.weight", 0.5, {"ensemble"}),
         ("weight_maps.max_distance", 20, {"compute_weight_maps"} | TRAINING),
         ("views.allowed", "d2", TRAINING | PREDICTION),
         ("model.resize", 2.0, TRAINING),
@@ -167,6 +176,8 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
     [
         ("src/footprints.py", {"data/dvc.yaml:make_sample"}),
         ("src/segmentations.py", {"prepare_masks"}),
+        ("src/perceptual_hash.py", {"find_duplicates"}),
+        ("src/split_classifier.py", {"validate_split"}),
         ("src/folds.py", {"split_folds"}),
         ("src/distances.py", {"compute_weight_maps"} | TRAINING),
         ("src/losses.py", TRAINING),
@@ -181,7 +192,7 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/scores.py", {"rescore"}),
         ("src/selection.py", {"rescore"}),
         ("src/coco_evaluation.py", {"evaluate"}),
-        ("src/bootstrap.py", {"evaluate"}),
+        ("src/bootstrap.py", {"evaluate", "validate_split"}),
         ("src/error_analysis.py", {"analyse_errors"}),
         ("src/polygons.py", {"export"}),
         ("src/figures.py", {"ablation_report"}),

@@ -1,0 +1,280 @@
+"""No input may bring prepare_masks to a traceback, a hang or a file outside its output folder.
+
+Small valid datasets of every format are changed by mutations of their bytes and read by the stage.
+`FUZZ_EXAMPLES=20000 pytest tests/test_fuzzed_datasets.py` is the long run; CI does a short one.
+"""
+
+import io
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from ruamel.yaml import YAML
+
+from src.errors import InputError
+from src.metadata import read_metadata
+from src.photos import read_photo
+from stages.prepare_masks import main
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+PARAMS = {key: PARAMS[key] for key in ("dataset", "images", "prepare_masks", "workers")}
+WRITING = {"os.mkdir": 2, "os.rename": 2, "os.remove": 1, "os.rmdir": 1}  # place of the dir_fd
+watched = {}  # "inside": where files may be written while an example runs; "outside": what was
+TOKENS = [
+    b"",
+    b"0",
+    b"-1",
+    b"1",
+    b"1e999",
+    b"NaN",
+    b"-Infinity",
+    b"null",
+    b"true",
+    b"{}",
+    b"[",
+    b"]",
+]
+TOKENS += [
+    b"{",
+    b"}",
+    b'"',
+    b",",
+    b":",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b" ",
+    b"9" * 30,
+]
+TOKENS += [b"..", b"../x.png", b"/tmp/x.png", b"a/b.png", b"\\u0000", b"\\ud800", b"\xc3\xa9", b"_"]
+TOKENS += [struct.pack("<I", 2**31), struct.pack(">I", 2**32 - 1), struct.pack("<H", 65535)]
+
+pytestmark = pytest.mark.slow
+long_run = settings(
+    max_examples=EXAMPLES,
+    deadline=timedelta(seconds=20),  # an example that hangs
+    suppress_health_check=list(HealthCheck),
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    database=None,
+)
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    if not watched or not (event == "open" or event in WRITING):
+        return
+    changing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    if event == "open" and not arguments[2] & changing:
+        return
+    if event != "open" and arguments[WRITING[event]] != -1:  # of the test's own rmtree
+        return
+    if not isinstance(arguments[0], int) and arguments[0] != os.devnull:
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if not path.startswith(watched["inside"]):
+            watched["outside"].append((event, path))
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def folder():
+    """A folder outside of which nothing may be written."""
+    with tempfile.TemporaryDirectory() as name:
+        watched.update(inside=os.path.realpath(name), outside=[])
+        yield Path(name)
+        outside = watched["outside"]
+        watched.clear()
+    assert not outside
+
+
+@st.composite
+def mutated(draw, contents: list[bytes]) -> tuple[int, bytes]:
+    """Return which of the contents was taken, and what became of it."""
+    which = draw(st.integers(0, len(contents) - 1))
+    content = bytearray(contents[which])
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(content)))
+        stop = min(len(content), start + draw(st.integers(0, 12)))
+        change = draw(st.integers(0, 5))
+        if change == 0:  # flip bits
+            for at in range(start, stop):
+                content[at] ^= draw(st.integers(1, 255))
+        elif change == 1:  # something in place of a piece
+            content[start:stop] = draw(st.sampled_from(TOKENS))
+        elif change == 2:  # arbitrary bytes in its place
+            content[start:stop] = draw(st.binary(max_size=8))
+        elif change == 3:  # cut off
+            del content[start:]
+        elif change == 4:  # repeated
+            content[start:stop] = content[start:stop] * draw(st.integers(2, 20))
+        else:  # a piece from elsewhere
+            place = draw(st.integers(0, len(content)))
+            content[start:start] = content[place : place + 12]
+    return which, bytes(content)
+
+
+def encoded(array: np.ndarray, suffix: str, **options) -> bytes:
+    if suffix == ".tif" or options:
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, {".tif": "TIFF", ".gif": "GIF"}[suffix], **options)
+        return file.getvalue()
+    return cv2.imencode(suffix, array)[1].tobytes()
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+LABELS = np.zeros((9, 7), np.uint8)
+LABELS[2:7, 1:3], LABELS[3:5, 4:6] = 1, 2
+
+
+def answer(function, *arguments, **options):
+    """Return what a function returns, or the sentence of its refusal."""
+    try:
+        return function(*arguments, **options)
+    except InputError as error:
+        return str(error)
+
+
+def read(folder: Path, **dataset) -> None:
+    """Run the stage; a dataset that it refuses is as good as one that it reads."""
+    params = PARAMS | {"dataset": PARAMS["dataset"] | dataset}
+    params["prepare_masks"] = PARAMS["prepare_masks"] | {"max_rejected": 9, "edge_width": 0}
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    out = folder / "prepared"
+    shutil.rmtree(out, ignore_errors=True)
+    arguments = [str(folder / "data"), str(out), "--params", str(folder / "params.yaml")]
+    refusal = answer(main, arguments)
+    assert (refusal is None) == out.exists()
+    assert "\n" not in (refusal or "")
+
+
+@pytest.fixture
+def coco(folder):
+    document = {
+        "images": [
+            {"id": 1, "file_name": "a.png", "height": 9, "width": 7, "group": "g"},
+            {"id": 2, "file_name": "b.png", "height": 9, "width": 7},
+        ],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 100,
+                "segmentation": [[1, 1, 5, 1, 5, 6, 1, 6]],
+            },
+            {"id": 2, "image_id": 1, "category_id": 100, "iscrowd": 1}
+            | {"segmentation": {"size": [9, 7], "counts": [20, 5, 38]}},
+            {"id": 3, "image_id": 2, "category_id": 100, "area": 4.5}
+            | {"segmentation": {"size": [9, 7], "counts": "d03T1"}},
+        ],
+        "categories": [{"id": 100, "name": "building"}],
+    }
+    (folder / "data/train/images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (folder / "data/train/images" / name).write_bytes(encoded(NOISE, ".png"))
+    return folder, [json.dumps(document).encode(), json.dumps(document, indent=1).encode()]
+
+
+@long_run
+@given(data=st.data())
+def test_annotation_files(coco, data):
+    folder, contents = coco
+    content = data.draw(mutated(contents))[1]
+    (folder / "data/train/annotation.json").write_bytes(content)
+    read(folder)
+
+
+@pytest.fixture
+def masks(folder):
+    for part in ("images", "masks"):
+        (folder / "data/train" / part).mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"data/train/images/{name}.png").write_bytes(encoded(NOISE, ".png"))
+    (folder / "data/train/masks/a.png").write_bytes(encoded(LABELS, ".png"))
+    contents = [encoded(LABELS * 255, ".png"), encoded(LABELS.astype(np.uint16), ".png")]
+    contents += [encoded(LABELS, ".gif", optimize=False), encoded(LABELS, ".tif")]
+    contents += [encoded(LABELS.astype(np.float32), ".tif", compression="tiff_deflate")]
+    contents += [encoded(LABELS * 255, ".bmp")]
+    return folder, contents
+
+
+@long_run
+@given(data=st.data(), kind=st.sampled_from(["components", "whole", "ids"]))
+def test_mask_files(masks, data, kind):
+    folder, contents = masks
+    content = data.draw(mutated(contents))[1]
+    (folder / "data/train/masks/b.png").write_bytes(content)
+    read(folder, format="mask_folder", masks=kind)
+
+
+@pytest.fixture
+def rle(folder):
+    (folder / "data/train/images").mkdir(parents=True)
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / "data/train/images" / name).write_bytes(encoded(NOISE, ".png"))
+    rows = b"id,rle_mask\na,2 3 11 4\nb,\nc.png,20 5\nc.png,40 2\n"
+    return folder, [rows, rows.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + rows]
+
+
+@long_run
+@given(data=st.data(), kind=st.sampled_from(["instances", "components", "whole"]))
+def test_run_length_tables(rle, data, kind):
+    folder, contents = rle
+    (folder / "data/train/train.csv").write_bytes(data.draw(mutated(contents))[1])
+    read(folder, format="rle_csv", masks=kind)
+
+
+PHOTOS = [encoded(NOISE, ".jpg"), encoded(NOISE, ".png"), encoded(NOISE[..., 0], ".png")]
+PHOTOS += [encoded(NOISE.astype(np.uint16) * 257, ".png"), encoded(NOISE, ".bmp")]
+PHOTOS += [encoded(NOISE[..., 0], ".gif", optimize=False), encoded(NOISE, ".tif")]
+PHOTOS += [encoded(NOISE[..., 0].astype(np.float32), ".tif"), encoded(NOISE, ".webp")]
+PHOTOS += [encoded(NOISE, ".tif", compression="tiff_lzw")]
+
+
+@long_run
+@given(
+    photo=mutated(PHOTOS),
+    stretch=st.sampled_from(["none", "range", "percentile"]),
+    bands=st.sampled_from([[], [1], [3, 2, 1]]),
+    orientation=st.sampled_from(["ignore", "apply"]),
+)
+def test_photos(folder, photo, stretch, bands, orientation):
+    path = folder / "photo"
+    path.write_bytes(photo[1])
+    options = {"low": 2.0, "high": 98.0, "no_data": 0.0, "orientation": orientation}
+    found = answer(read_photo, path, bands=bands, stretch=stretch, **options)
+    if isinstance(found, str):
+        assert "\n" not in found
+    else:
+        assert found.content
+        assert min(found.height, found.width) > 0
+
+
+@long_run
+@given(data=st.data())
+def test_metadata_tables(folder, data):
+    table = b"name,depth,season\ntrain/a,306,2\nval/b,811.5,3\n"
+    contents = [table, table.replace(b"name", b"id").replace(b"train/", b"").replace(b"val/", b"")]
+    path = folder / "metadata.csv"
+    path.write_bytes(data.draw(mutated(contents))[1])
+    found = answer(read_metadata, path, ["depth"], ["train/a", "val/b"])
+    if isinstance(found, str):
+        assert "\n" not in found
+    else:
+        assert set(found) == {"train/a", "val/b"}
+        assert all(np.isfinite(row["depth"]) for row in found.values())
