@@ -76,16 +76,17 @@ def read_photo(
     check_stretch(stretch, low, high)
     content = _file_content(path)
     try:
-        values, bits, invalid, as_stored = read_bands(content, bands)
-        empty = _without_data(values, no_data)
-        changes = empty is not None and bool(values[empty].any())
-        invalid = empty if invalid is None else invalid if empty is None else invalid | empty
-        levels = {"stretch": stretch, "low": low, "high": high}
-        image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
-        tag = read_orientation(content) if orientation == "apply" else 1
-        image = _turned(image, tag, path)
-        if not as_stored or changes or stretch != "none" or tag != 1:
-            content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
+        with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
+            values, bits, invalid, as_stored = read_bands(content, bands)
+            empty = _without_data(values, no_data)
+            changes = empty is not None and bool(values[empty].any())
+            invalid = empty if invalid is None else invalid if empty is None else invalid | empty
+            levels = {"stretch": stretch, "low": low, "high": high}
+            image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
+            tag = read_orientation(content) if orientation == "apply" else 1
+            image = _turned(image, tag, path)
+            if not as_stored or changes or stretch != "none" or tag != 1:
+                content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
     except MemoryError:
         raise InputError("needs more memory than there is; cut the image into tiles") from None
     height, width = image.shape[:2]

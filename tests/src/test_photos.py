@@ -382,6 +382,15 @@ def test_an_image_without_any_data_is_black(tmp_path):
     assert not pixels(photo).any()
 
 
+def test_a_signalling_nan_is_no_data_like_any_other(tmp_path):
+    values = np.full((3, 4), 7, np.float32)
+    values.view(np.uint32)[1, 2] = 0x7FA00001
+    photo = read(tmp_path, tiff(values), stretch="range", low=0, high=7)
+    assert photo.no_data == 1 / 12
+    assert pixels(photo)[1, 2].tolist() == [0, 0, 0]
+    assert pixels(photo)[0, 0].tolist() == [255, 255, 255]
+
+
 # what the pixels are like
 
 
