@@ -18,7 +18,7 @@ from src.records import ImageRecord, SourceObject
 FORMATS = ("PNG", "GIF", "BMP", "JPEG")  # read by Pillow; TIFF by GDAL
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_SIGNATURE, PNG_DEPTH, PNG_KIND = b"\x89PNG", 24, 25  # places of two bytes of its header
-PNG_KINDS_OF_CHANNELS = (2, 4, 6)  # colour, grey with alpha, colour with alpha
+PNG_KINDS_OF_CHANNELS = (b"\2", b"\4", b"\6")  # colour, grey with alpha, colour with alpha
 THRESHOLD = 128  # grey level from which a pixel of a JPEG mask is object
 IDS_PER_IMAGE = 2**16  # truth ids set aside for each image
 OPENCV_TYPES = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}  # by size in bytes
@@ -273,7 +273,7 @@ def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
     if (
         content.startswith(PNG_SIGNATURE)
         and content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
-        and content[PNG_KIND] in PNG_KINDS_OF_CHANNELS
+        and content[PNG_KIND : PNG_KIND + 1] in PNG_KINDS_OF_CHANNELS
     ):
         raise InputError("a PNG mask of several channels of 16 bits; store one channel, or 8 bits")
     try:

@@ -163,6 +163,7 @@ BROKEN = [
     (b"masks", "^neither a PNG, GIF, BMP, JPEG nor TIFF image$"),
     (b"\0" * 1000, "neither a PNG"),
     (PNG[:30], "damaged image|neither a PNG"),
+    (PNG[:24] + b"\x10", "damaged image|neither a PNG"),  # its header ends with the depth
     (PNG[:-30], "damaged image"),
     (JPEG[:-20], "damaged image"),
     (GIF[:-10], "damaged image"),
