@@ -20,7 +20,6 @@ import argparse
 import base64
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
@@ -52,6 +51,7 @@ from src.overlays import (
     two_distances,
     window_around,
 )
+from src.pages import render_page
 from src.params import Params, load_params
 from src.report_tables import (
     NO_INTERVAL,
@@ -67,7 +67,6 @@ from src.report_tables import (
 )
 from src.rle import decode
 
-TEMPLATE = Path(__file__).parents[1] / "src" / "report.html.jinja"
 TRUTH = {"oof": "truth_train.json", "val": "truth_val.json"}
 CURVE_COLUMNS = {"phase", "lr", "train_loss", "fold_loss", "fold_dice"}
 IMAGE_COLUMNS = {"name", "split", "file_name", "height", "width", "objects", "coverage"}
@@ -135,7 +134,8 @@ def main(argv: list[str] | None = None) -> None:
             gallery_of = split
             gallery, drawn = _draw_errors(split, tables, photos, params)
             pictures |= drawn
-    page = _render(
+    page = render_page(
+        "report.html.jinja",
         splits=splits,
         headline=headline,
         further=further,
@@ -361,14 +361,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run evaluate")
     return pd.read_parquet(path)
-
-
-def _render(**context) -> str:
-    loader = jinja2.FileSystemLoader(TEMPLATE.parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(TEMPLATE.name).render(context)
 
 
 def _write(reports: Path, pictures: dict[str, bytes], texts: dict[str, str]) -> None:

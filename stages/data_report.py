@@ -14,7 +14,6 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 from pydantic import Field
 
@@ -22,10 +21,11 @@ from src.archive import PHOTO, ImageArchive
 from src.errors import InputError
 from src.json_files import read_json
 from src.new_folder import write_text
+from src.pages import render_page
 from src.params import Params, load_params
+from src.tables import read_table
 from src.thumbnails import thumbnail
 
-TEMPLATE = Path(__file__).parents[1] / "src" / "data_report.html.jinja"
 LISTED = 200  # rejected images named at most
 FEATURES = 8  # that tell two splits apart
 
@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     names = sorted(set(_names_in(shown)))
     photos = ImageArchive(args.prepared / "images.zip")
     pictures = {name: thumbnail(photos.read(name, PHOTO), params.thumbnail) for name in names}
-    page = _render(
+    page = render_page(
+        "data_report.html.jinja",
         sets=images.groupby("split").size().to_dict(),
         rejected=rejected[["file", "reason"]][:LISTED].to_numpy().tolist(),
         rejected_count=len(rejected),
@@ -73,9 +74,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _read(path: Path, columns: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that writes it")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_table(path, "the stage that writes it")
     missing = [column for column in columns.split() if column not in table.columns]
     if missing:
         raise InputError(f"{path}: has no column {missing[0]}; run the stage that writes it again")
@@ -138,14 +137,6 @@ def _names_in(shown: dict) -> Iterable[str]:
         yield from (pair["name_a"], pair["name_b"])
     for rows in shown["likeness"].values():
         yield from (row["name"] for row in rows)
-
-
-def _render(**context) -> str:
-    loader = jinja2.FileSystemLoader(TEMPLATE.parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(TEMPLATE.name).render(context)
 
 
 if __name__ == "__main__":

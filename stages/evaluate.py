@@ -40,6 +40,7 @@ from src.json_files import read_json
 from src.new_folder import new_folder, write_text
 from src.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.params import Params, load_params
+from src.tables import read_table
 
 # fmt: off
 HEADLINE = [
@@ -164,9 +165,7 @@ def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows
 
 def _read_groups(path: Path) -> pd.DataFrame:
     """Read name, split and group of all images as text."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run find_duplicates")
-    table, columns = pd.read_csv(path, dtype=str, keep_default_na=False), ["name", "split", "group"]
+    table, columns = read_table(path, "find_duplicates"), ["name", "split", "group"]
     if not set(columns) <= set(table.columns):
         raise InputError(
             f"{path}: columns {list(table.columns)} are not name,split,group; run find_duplicates"

@@ -34,6 +34,7 @@ from src.near_duplicates import Pairs, find_pairs
 from src.new_folder import new_folder, write_text
 from src.params import Params, load_params
 from src.perceptual_hash import SIDE, hash_views, is_blank, shrink
+from src.tables import read_table
 from src.workers import WorkersParams, in_order
 
 COLUMNS = ["name", "split", "height", "width", "group"]
@@ -100,10 +101,8 @@ def _read_thumbnails(path: Path, names: list[str], scheduler: str) -> np.ndarray
 
 def _read_images(path: Path) -> pd.DataFrame:
     """Read the columns of images.csv that matter here, sorted by name."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run prepare_masks")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)[COLUMNS]
+        table = read_table(path, "prepare_masks")[COLUMNS]
         table = table.astype({"height": int, "width": int})
     except (KeyError, ValueError) as error:
         reason = str(error).strip()

@@ -41,6 +41,7 @@ from src.new_folder import new_folder
 from src.params import Params, load_keys, load_params
 from src.probability_maps import merge_maps
 from src.pseudo_labels import Sureness, choose_images, pseudo_instances, sureness, unlabelled_images
+from src.tables import read_table
 
 
 class PseudoLabelParams(Params):
@@ -110,9 +111,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _groups(path: Path) -> pd.Series:
     """Return the group of every image, by name."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run find_duplicates")
-    return pd.read_csv(path, dtype=str, keep_default_na=False).set_index("name")["group"]
+    return read_table(path, "find_duplicates").set_index("name")["group"]
 
 
 def _teachers(args, members: list[str], left_out: set[str]) -> tuple[list, list]:

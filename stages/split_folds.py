@@ -32,6 +32,7 @@ from src.folds import assign_folds, check_given_folds, draw_folds, folds_by_like
 from src.image_numbers import image_numbers
 from src.new_folder import write_text
 from src.params import Params, load_params
+from src.tables import read_table
 
 COLUMNS = ["name", "fold", "repeat", "group", "copies", "copy", "test_likeness"]
 
@@ -98,23 +99,17 @@ def main(argv: list[str] | None = None) -> None:
 
 def _read_train_images(path: Path) -> pd.DataFrame:
     """Return the rows of train images as text, sorted by name."""
-    table = _read(path, "prepare_masks")
+    table = read_table(path, "prepare_masks")
     table = table[table["split"] == "train"].sort_values("name", ignore_index=True)
     if table.empty:
         raise InputError(f"{path}: no image of split train; folds are made of these alone")
     return table
 
 
-def _read(path: Path, stage: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run {stage}")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)  # a group may be called NA
-
-
 def _of_each(table: pd.DataFrame, path: Path, *columns: str) -> list[pd.Series]:
     """Look up columns of another table for each image."""
     stage = {"groups.csv": "find_duplicates", "likeness.csv": "validate_split"}[path.name]
-    rows = _read(path, stage).set_index("name")
+    rows = read_table(path, stage).set_index("name")
     missing = table.loc[~table["name"].isin(rows.index), "name"]
     if len(missing):
         raise InputError(f"{path}: no row for '{missing.iloc[0]}'; run {stage} again")

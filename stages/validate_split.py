@@ -36,6 +36,7 @@ from src.image_statistics import FEATURES, image_statistics
 from src.new_folder import new_folder, write_text
 from src.params import Params, load_params
 from src.split_classifier import SplitDifference, look_alikes, tell_apart
+from src.tables import read_table
 from src.workers import WorkersParams, in_order
 
 SPLITS = ("train", "val", "test")
@@ -93,12 +94,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _read_images(images: Path, groups: Path) -> pd.DataFrame:
     """Return name, split, own_group and group of all images, sorted by name."""
-    for path, stage in ((images, "prepare_masks"), (groups, "find_duplicates")):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run {stage}")
-    reading = {"dtype": str, "keep_default_na": False}  # a group may be called NA
-    table = pd.read_csv(images, usecols=["name", "split"], **reading).sort_values("name")
-    known = pd.read_csv(groups, usecols=["name", "own_group", "group"], **reading)
+    table = read_table(images, "prepare_masks")[["name", "split"]].sort_values("name")
+    known = read_table(groups, "find_duplicates")[["name", "own_group", "group"]]
     table = table.merge(known, how="left", on="name")
     if table["group"].isna().any():
         name = table.loc[table["group"].isna(), "name"].iloc[0]
