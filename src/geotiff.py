@@ -7,6 +7,7 @@ from pathlib import Path
 from src.errors import InputError
 from src.silence import without_warnings
 
+DAMAGED = "damaged image (GDAL cannot read this TIFF file)"
 SETTINGS = {  # also against what the environment says
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # as if no file (.aux.xml, .tfw) lay beside it
     "GTIFF_IGNORE_READ_ERRORS": "NO",
@@ -15,13 +16,15 @@ SETTINGS = {  # also against what the environment says
 
 
 @contextmanager
-def open_geotiff(source: bytes | Path) -> Iterator:
+def open_geotiff(source: bytes | Path, damaged: str = DAMAGED) -> Iterator:
     """Open a TIFF file, or the bytes of one, as a dataset of rasterio.
 
     Parameters
     ----------
     source : bytes or Path
         The whole file, or where it lies.
+    damaged : str
+        The reason to give where GDAL cannot read it.
 
     Yields
     ------
@@ -47,7 +50,7 @@ def open_geotiff(source: bytes | Path) -> Iterator:
                 with _opened(rasterio.open, Path(source)) as dataset:
                     yield dataset
     except RasterioError:  # its words hold names that differ from run to run
-        raise InputError("damaged image (GDAL cannot read this TIFF file)") from None
+        raise InputError(damaged) from None
 
 
 def _opened(open_dataset, *path):

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
 
 from src.errors import InputError
+from src.geotiff import open_geotiff
 from src.instances import MAX_OBJECTS, Region
 from src.records import ImageRecord, SourceObject
 
@@ -248,24 +247,21 @@ def _decode(path: Path, height: int, width: int) -> _Decoded:
 
 
 def _decode_tiff(content: bytes, height: int, width: int) -> _Decoded:
-    try:
-        with MemoryFile(content) as memory, memory.open(driver="GTiff") as source:
-            _check_size(source.shape, height, width)
-            kinds, bands = set(source.dtypes[:3]), source.count
-            if bands > 4 or (bands > 2 and kinds != {"uint8"}) or "complex" in source.dtypes[0]:
-                raise InputError(
-                    f"a TIFF mask of {source.dtypes[0]}, number of bands {bands}; "
-                    "store numbers in one, or a colour in three of uint8"
-                )
-            try:
-                colours = source.colormap(1)
-            except ValueError:  # there is none
-                palette = None
-            else:
-                palette = np.array([colours[i][:3] for i in range(len(colours))], np.uint8)
-            values = source.read([1, 2, 3]) if bands > 2 else source.read(1)
-    except RasterioError:  # its words hold a random name
-        raise InputError("damaged TIFF image") from None
+    with open_geotiff(content, damaged="damaged TIFF image") as source:
+        _check_size(source.shape, height, width)
+        kinds, bands = set(source.dtypes[:3]), source.count
+        if bands > 4 or (bands > 2 and kinds != {"uint8"}) or "complex" in source.dtypes[0]:
+            raise InputError(
+                f"a TIFF mask of {source.dtypes[0]}, number of bands {bands}; "
+                "store numbers in one, or a colour in three of uint8"
+            )
+        try:
+            colours = source.colormap(1)
+        except ValueError:  # there is none
+            palette = None
+        else:
+            palette = np.array([colours[i][:3] for i in range(len(colours))], np.uint8)
+        values = source.read([1, 2, 3]) if bands > 2 else source.read(1)
     return _Decoded(np.moveaxis(values, 0, -1) if bands > 2 else values, palette, False)
 
 

@@ -23,6 +23,7 @@ from src.mixing import mosaic, paste_objects
 Crop = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 BORDERS = {"replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 MIB = 2**20
+SMALL = 160  # px; one thread alone is faster at crops up to that size of images in memory
 
 
 class PseudoLabels(NamedTuple):
@@ -119,9 +120,10 @@ class TrainingCrops(Dataset):
         return self._crop(draw, self.transforms[0])
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> list[Crop]:
-        """Return the crops of a batch, made by as many threads as PyTorch computes with."""
-        threads = 1 if get_worker_info() else len(self.transforms)  # workers share the cores
-        if threads == 1:
+        """Return the crops of a batch, made by up to as many threads as PyTorch computes with."""
+        threads = len(self.transforms)
+        quick = self.crop_size <= SMALL and all(("planes", i) in self.kept for i, _ in draws)
+        if threads == 1 or quick or get_worker_info():  # workers share the cores
             return [self[draw] for draw in draws]
         with ThreadPoolExecutor(threads) as pool:  # a transform remembers its draw: one a thread
             shares = [draws[start::threads] for start in range(threads)]
@@ -145,14 +147,17 @@ class TrainingCrops(Dataset):
         return _channels_first(crop["image"]), _channels_first(crop["mask"]), self.numbers[index]
 
     def _whole(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image and planes before they are resized, of several images if drawn so."""
+        """Return image and planes before they are resized, of several images if drawn so.
+
+        Those of one image may be the ones in memory: what follows makes new ones of them.
+        """
         is_mosaic = is_pasted = False
         if self.mosaic or self.copy_paste:
             rng = np.random.default_rng([seed, 1])  # not the transform's: its draws stay
             is_mosaic, is_pasted = rng.random(2) < (self.mosaic, self.copy_paste)
         if is_mosaic or is_pasted:
             return self._mixed(index, is_mosaic, is_pasted, rng)
-        return self._image(index).copy(), self._planes(index).copy()
+        return self._image(index), self._planes(index)
 
     def _mixed(
         self, index: int, is_mosaic: bool, is_pasted: bool, rng: np.random.Generator

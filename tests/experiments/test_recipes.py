@@ -76,6 +76,9 @@ def planned(*names, on="sample", budget=1, no_download=False):
 EVERYTHING = planned(*RECIPES, *ABLATIONS)
 OF_RECIPE = {experiment.name: experiment for experiment in EVERYTHING[: len(RECIPES)]}
 MEMBERS = [(name, m) for name in RECIPES for m in OF_RECIPE[name].params["members"]]
+OF_ABLATIONS = [  # what they override is plain; recipes override lists and members too
+    pytest.param(experiment, marks=pytest.mark.slow) for experiment in EVERYTHING[len(RECIPES) :]
+]
 SHORT = [
     pytest.param(experiment, marks=pytest.mark.slow)
     for experiment in planned(*RECIPES, on="tile_defects", budget="1/7", no_download=True)
@@ -119,7 +122,7 @@ def test_every_stage_accepts_every_data_set(on):
         model_of(section).model_validate(params[section])
 
 
-@pytest.mark.parametrize("experiment", [*EVERYTHING, *SHORT], ids=by_name)
+@pytest.mark.parametrize("experiment", [*OF_RECIPE.values(), *OF_ABLATIONS, *SHORT], ids=by_name)
 def test_dvc_makes_of_the_overrides_of_an_experiment_exactly_its_params(experiment, tmp_path):
     path = tmp_path / "params.json"  # which DVC treats as it does YAML, and reads faster
     path.write_text(json.dumps(PARAMS))

@@ -42,7 +42,7 @@ def test_buildings_never_overlap(kind):
 
 
 @pytest.mark.parametrize("kind", ZONES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_buildings_touch_or_keep_their_distance(kind, seed):
     outlines = [outline_of(building) for building in plan(kind, seed).buildings]
     gaps = [gap(a, b) for i, a in enumerate(outlines) for b in outlines[:i]]

@@ -115,7 +115,7 @@ def slow_loss(embedding, instances, kind):
     return slow_views(embedding, instances, kind)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_and_gradients_are_those_of_a_slow_reference(kind, seed):
     embedding, instances = batch(seed)

@@ -348,7 +348,7 @@ def wild(size):
     return training_transform(**values, set="custom", allowed="d4", crop_size=size)
 
 
-@pytest.mark.parametrize("cache_mb", [0.02, 1.0])
+@pytest.mark.parametrize("cache_mb", [pytest.param(0.02, marks=pytest.mark.slow), 1.0])
 @pytest.mark.parametrize("changes", [{}, EVERYTHING, {"resize": 1.5, "crop_size": 48}], ids=str)
 def test_what_is_kept_in_memory_changes_nothing(archives, pseudo, changes, cache_mb):
     changes = {"pseudo": pseudo[1], "soft": True} | changes

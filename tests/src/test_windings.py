@@ -117,7 +117,10 @@ def random_outline(seed):
     return polygon.round([0, 1, 2, 2][seed % 4]).tolist(), height, width
 
 
-@pytest.mark.parametrize("seed", range(80))
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= 16)) for seed in range(80)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("steps", [17, 2**20])
 def test_odd_windings_are_to_the_pixel_what_the_official_tools_fill(seed, steps, monkeypatch):
     monkeypatch.setattr(windings, "STEPS", steps)

@@ -83,7 +83,10 @@ def test_an_error_of_a_call_is_raised():
         list(in_order(refuse, [(7,)], scheduler="none"))
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://nowhere.invalid:8786", "tcp://"])
+NOWHERE = pytest.param("tcp://nowhere.invalid:8786", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", NOWHERE, "tcp://"])
 def test_a_scheduler_that_is_not_there_is_said_in_a_sentence(monkeypatch, address):
     monkeypatch.setattr("src.workers.PATIENCE", 1)
     with pytest.raises(InputError, match=f"workers.scheduler: no Dask workers behind '{address}'"):

@@ -94,6 +94,7 @@ def test_the_layout_is_that_of_the_mapping_challenge(sample):
     assert {p.name for p in sample.iterdir()} == {"train", "val", "test_images"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_with_one_worker_too(sample, tmp_path, monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert content(make(tmp_path)) == content(sample)
