@@ -9,6 +9,8 @@ from src.params import Params
 
 IMAGE_COLUMNS = ("name", "split", "image_id", "file_name", "height", "width")
 IMAGE_COLUMNS += ("objects", "ignored", "coverage", "group")  # of images.csv, before the metadata
+LATER_COLUMNS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
+LATER_COLUMNS += ("relative_depth", "image_weight")  # that training adds to those of images.csv
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -39,6 +41,9 @@ class DatasetParams(Params):
         taken = [column for column in metadata if column in IMAGE_COLUMNS]
         if taken:
             raise ValueError(f"images.csv has a column '{taken[0]}' of its own, rename yours")
+        taken = [column for column in metadata if column in LATER_COLUMNS]
+        if taken:
+            raise ValueError(f"training makes a column '{taken[0]}' itself, rename yours")
         if len(set(metadata)) < len(metadata):
             raise ValueError("name each column once")
         return metadata

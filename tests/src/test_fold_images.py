@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.dataset_params import LATER_COLUMNS
 from src.errors import InputError
 from src.fold_images import fed_depths, fold_images
 
@@ -41,6 +42,8 @@ def test_images_come_by_name_once_with_what_folds_csv_knows_of_them(tables):
     np.testing.assert_array_equal(table["copy"], [0, 0, 1, np.nan])
     np.testing.assert_array_equal(table["test_likeness"], [0.25, 0.5, np.nan, np.nan])
     assert table["z"].tolist() == [20, 40, 10, 0]
+    # or a column of the same name in the metadata would be lost
+    assert set(table) - {"name", "group", "z"} <= set(LATER_COLUMNS)
 
 
 @pytest.mark.parametrize(

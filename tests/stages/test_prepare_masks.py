@@ -357,6 +357,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
         ("metadata_file", "../x.csv", "dataset.metadata_file: .*below dataset.root.*'../x.csv'"),
         ("metadata", "[depth, 3]", "dataset.metadata.1: .*valid string"),
         ("metadata", "[group]", "dataset.metadata: .*has a column 'group' of its own"),
+        ("metadata", "[copy]", "dataset.metadata: .*makes a column 'copy' itself, rename yours"),
         ("metadata", "[depth, depth]", "dataset.metadata: .*name each column once"),
         ("edge_objects", "crop", "prepare_masks.edge_objects: .*'ignore', 'drop' or 'keep'"),
         ("edge_width", -1, "prepare_masks.edge_width: .*greater than or equal to 0"),
