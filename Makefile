@@ -25,8 +25,8 @@ repro: $(INSTALLED)  ## run what is not up to date, from the data set to the rep
 test: $(INSTALLED) lint  ## lint and all tests
 	python -m pytest
 
-test-fast: $(INSTALLED)  ## the tests that take seconds
-	python -m pytest -m "not slow"
+test-fast: $(INSTALLED)  ## the tests that take seconds, on all cores
+	OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
 
 lint: $(INSTALLED)  ## check style and format
 	ruff check .
