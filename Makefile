@@ -5,7 +5,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-fast lint table report clean
+.PHONY: help install repro test test-fast lint deps table report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ test-fast: $(INSTALLED)  ## the tests that take seconds, on all cores
 lint: $(INSTALLED)  ## check style and format
 	ruff check .
 	ruff format --check .
+
+deps: $(INSTALLED)  ## write the code each stage imports into dvc.yaml
+	python -m tools.deps
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
 	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \

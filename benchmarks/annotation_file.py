@@ -4,10 +4,10 @@
 
 A COCO annotation file of images with nine buildings each, polygons of 5 to 10 points with two
 decimals, is written into a temporary folder; its image files are not. Ours, `find_records` of
-src/coco_dataset.py, reads and checks it and keeps where each annotation stands. The reference is
-`json.load` of the same file and checks nothing. Each has a process of its own, which uses one core;
-what the imported libraries take is told apart, and so is what it costs to read all objects again
-from their places (`read_objects`: with their outlines rasterised).
+src/reading/coco_dataset.py, reads and checks it and keeps where each annotation stands. The
+reference is `json.load` of the same file and checks nothing. Each has a process of its own, which
+uses one core; what the imported libraries take is told apart, and so is what it costs to read all
+objects again from their places (`read_objects`: with their outlines rasterised).
 
 Writes benchmarks/results/annotation_file.json
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.coco_dataset import find_records, read_objects
+from src.reading.coco_dataset import find_records, read_objects
 
 SIDE = 300  # px
 OBJECTS = 9  # per image

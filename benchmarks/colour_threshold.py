@@ -22,8 +22,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
-from src.archive import PHOTO, decode_image
-from src.rle import encode_instances
+from src.formats.archive import PHOTO, decode_image
+from src.formats.rle import encode_instances
 
 LIMIT = 0.3  # AP50 that a threshold must stay below
 MIN_AREAS = (16, 80)  # px

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.archive import PHOTO, decode_image
-from src.new_folder import new_folder
+from src.base.files import new_folder
+from src.formats.archive import PHOTO, decode_image
 
 VIEWS = [(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
 BRIGHTNESS = 0.05  # largest relative change

@@ -27,8 +27,8 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from benchmarks.drawn_objects import draw_objects
-from src.candidate_features import mean_probabilities, object_features
-from src.rle import encode_instances
+from src.candidates.candidate_features import mean_probabilities, object_features
+from src.formats.rle import encode_instances
 
 SIDE = 1024  # px
 OBJECTS = 150

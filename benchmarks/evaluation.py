@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from src.bootstrap import METRICS, PERCENTS, interval, resample
-from src.coco_evaluation import check_predictions, evaluate_detections
-from src.object_metrics import score_images, score_together
-from src.rle import encode_instances
+from src.formats.rle import encode_instances
+from src.judging.bootstrap import METRICS, PERCENTS, interval, resample
+from src.judging.coco_evaluation import check_predictions, evaluate_detections
+from src.judging.object_metrics import score_images, score_together
 
 SIDE = 300  # px
 OBJECTS = 9  # per tile

@@ -28,11 +28,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from src.aerial_scenes import draw_scene
-from src.aerial_zones import ZONES
-from src.groups import number_clusters
-from src.near_duplicates import find_pairs
-from src.perceptual_hash import hash_views, shrink, view
+from src.duplicates.groups import number_clusters
+from src.duplicates.near_duplicates import find_pairs
+from src.duplicates.perceptual_hash import hash_views, shrink, view
+from src.sample.scenes import draw_scene
+from src.sample.zones import ZONES
 
 SCENES, SCENE_SIDE = 180, 640  # px
 SIDE, LARGE_SIDE = 128, 320  # px, of tiles

@@ -34,7 +34,7 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from src.archive import encode_png
+from src.formats.archive import encode_png
 
 SIDE = 300  # px
 GRID = 3  # buildings along a side of a tile

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from src.rle import decode, encode_instances
-from src.selection import suppress
+from src.formats.rle import decode, encode_instances
+from src.scoring.selection import suppress
 
 SIDE = 512  # px
 OBJECTS = (25, 100)

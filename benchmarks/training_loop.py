@@ -30,14 +30,14 @@ import pandas as pd
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from src.archive import ImageArchive
-from src.augmentation import training_transform
-from src.batch_loss import batch_loss
-from src.device import choose_device
-from src.model import build_model
-from src.params import load_params
-from src.training_data import TrainingCrops, plane_names
-from src.training_loop import fit, loader_of
+from src.base.params import load_params
+from src.formats.archive import ImageArchive
+from src.losses.batch_loss import batch_loss
+from src.networks.device import choose_device
+from src.networks.model import build_model
+from src.training.augmentation import training_transform
+from src.training.crops import TrainingCrops, plane_names
+from src.training.loop import fit, loader_of
 from stages.train import AugmentParams, LossParams, ModelParams, TrainParams, ViewsParams
 
 PARAMS = Path("params.yaml")

@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 
 from experiments.compare import differences, judge_revision
-from src.errors import InputError
-from src.new_folder import write_text
+from src.base.errors import InputError
+from src.base.files import write_text
 
 METRICS = [f"{split}.{name}" for split in ("oof", "val") for name in ("ap50", "f1_50", "dice_mean")]
 COMPARED = ("ap50",)  # of oof and val

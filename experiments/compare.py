@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from src.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
-from src.errors import InputError
+from src.base.errors import InputError
+from src.judging.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
 
 SPLITS = ("oof", "val")
 SHOWN = ("ap50", "f1_50", "ap", "detection_accuracy", "dice_mean")

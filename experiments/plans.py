@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from src.errors import InputError
+from src.base.errors import InputError
 
 FOLDER = Path("experiments")
 REQUIRED = {  # the keys of a file in each folder

@@ -21,8 +21,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from experiments.plans import Experiment, plan
-from src.errors import InputError
-from src.new_folder import write_text
+from src.base.errors import InputError
+from src.base.files import write_text
 
 COLUMNS = {
     "val AP50": "val.ap50",

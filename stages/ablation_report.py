@@ -24,9 +24,14 @@ import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
 
-from src.archive import PHOTO, ImageArchive
-from src.errors import InputError
-from src.figures import (
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json, write_text
+from src.base.params import Params, load_params
+from src.folds.fold_table import SplitFoldsParams
+from src.formats.archive import PHOTO, ImageArchive
+from src.formats.rle import decode
+from src.pages.pages import render_page
+from src.reporting.figures import (
     error_fixes,
     feature_importance,
     learning_curves,
@@ -35,10 +40,7 @@ from src.figures import (
     reliability,
     score_histograms,
 )
-from src.fold_params import SplitFoldsParams
-from src.json_files import read_json
-from src.new_folder import new_folder, write_text
-from src.overlays import (
+from src.reporting.overlays import (
     COLOURS,
     colour_bar,
     colour_plane,
@@ -51,9 +53,7 @@ from src.overlays import (
     two_distances,
     window_around,
 )
-from src.pages import render_page
-from src.params import Params, load_params
-from src.report_tables import (
+from src.reporting.report_tables import (
     NO_INTERVAL,
     UNDEFINED,
     ablation_markdown,
@@ -65,7 +65,6 @@ from src.report_tables import (
     pick_images,
     set_rows,
 )
-from src.rle import decode
 
 TRUTH = {"oof": "truth_train.json", "val": "truth_val.json"}
 CURVE_COLUMNS = {"phase", "lr", "train_loss", "fold_loss", "fold_dice"}
@@ -135,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
             gallery, drawn = _draw_errors(split, tables, photos, params)
             pictures |= drawn
     page = render_page(
-        "report.html.jinja",
+        "reporting/report.html.jinja",
         splits=splits,
         headline=headline,
         further=further,

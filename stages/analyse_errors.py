@@ -16,7 +16,7 @@ Writes errors/objects_<split>.csv       one row per object: what became of it, i
        errors/fixes_<split>.csv         kind,count,ap50_if_fixed,regained (share of 1 - AP50)
        errors/worst_<split>.csv         kind,place,name,errors,share: the images to look at
 
-`src.error_analysis` says what the kinds, the questions and the fixes mean.
+`src.analysis.error_analysis` says what the kinds, the questions and the fixes mean.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.error_analysis import (
+from src.analysis.error_analysis import (
     ImageErrors,
     analyse_image,
     fix_each_kind,
@@ -37,12 +37,10 @@ from src.error_analysis import (
     recall_by_bin,
     worst_images,
 )
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import first_trained_fold, read_folds
-from src.json_files import read_json
-from src.new_folder import new_folder
-from src.params import Params, load_params
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import Params, load_params
+from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 
 TRUTH = {"oof": "truth_train.json", "val": "truth_val.json"}
 RECALL = ["question", "bin", "objects", "found", "recall"]

@@ -22,17 +22,17 @@ import torch
 from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
-from src.archive import PHOTO, ImageArchive
-from src.contrast import equalise
-from src.device import choose_device
-from src.errors import InputError
-from src.fold_images import fed_depths, fold_images
-from src.model import load_model, save_model, stride
-from src.network_input import network_input
-from src.new_folder import new_folder
-from src.params import Params, load_keys, load_params
-from src.prediction import resized
-from src.weight_average import average_states, refresh_batch_norm
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_keys, load_params
+from src.folds.fold_images import fed_depths, fold_images
+from src.formats.archive import PHOTO, ImageArchive
+from src.networks.contrast import equalise
+from src.networks.device import choose_device
+from src.networks.model import load_model, save_model, stride
+from src.networks.network_input import network_input
+from src.predicting.prediction import resized
+from src.training.weight_average import average_states, refresh_batch_norm
 
 CROP = 128  # px, raised to a multiple of the network's stride
 BATCH = 8  # images

@@ -16,11 +16,11 @@ import cv2
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image, encode_png, write_archive
-from src.distances import weight_planes
-from src.errors import InputError
-from src.params import Params, load_params
-from src.workers import WorkersParams, in_order
+from src.base.errors import InputError
+from src.base.params import Params, load_params
+from src.formats.archive import ImageArchive, decode_image, encode_png, write_archive
+from src.formats.distances import weight_planes
+from src.formats.workers import WorkersParams, in_order
 
 
 class WeightMapParams(Params):

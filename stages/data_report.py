@@ -17,14 +17,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from src.archive import PHOTO, ImageArchive
-from src.errors import InputError
-from src.json_files import read_json
-from src.new_folder import write_text
-from src.pages import render_page
-from src.params import Params, load_params
-from src.tables import read_table
-from src.thumbnails import thumbnail
+from src.base.errors import InputError
+from src.base.files import read_json, write_text
+from src.base.params import Params, load_params
+from src.data_pages.thumbnails import thumbnail
+from src.formats.archive import PHOTO, ImageArchive
+from src.formats.tables import read_table
+from src.pages.pages import render_page
 
 LISTED = 200  # rejected images named at most
 FEATURES = 8  # that tell two splits apart
@@ -58,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     photos = ImageArchive(args.prepared / "images.zip")
     pictures = {name: thumbnail(photos.read(name, PHOTO), params.thumbnail) for name in names}
     page = render_page(
-        "data_report.html.jinja",
+        "data_pages/data_report.html.jinja",
         sets=images.groupby("split").size().to_dict(),
         rejected=rejected[["file", "reason"]][:LISTED].to_numpy().tolist(),
         rejected_count=len(rejected),

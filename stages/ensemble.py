@@ -31,14 +31,12 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, write_archive
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import read_folds
-from src.json_files import read_json
-from src.new_folder import new_folder
-from src.params import Params, load_keys, load_params
-from src.probability_maps import Merge, merge_maps, merge_probabilities, spread_of_maps
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import Params, load_keys, load_params
+from src.folds.fold_table import SplitFoldsParams, read_folds
+from src.formats.archive import ImageArchive, write_archive
+from src.formats.probability_maps import Merge, merge_maps, merge_probabilities, spread_of_maps
 
 HEADS = ("mask", "border", "contact", "boundary_distance", "embedding", "empty")
 LINEAR = ("boundary_distance", "embedding", "view_spread")  # averaged whatever merge is

@@ -31,16 +31,14 @@ from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.bootstrap import METRICS, PERCENTS, metric_rows, resample
-from src.coco_evaluation import Matches, check_predictions, evaluate_detections
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import first_trained_fold, read_folds
-from src.json_files import read_json
-from src.new_folder import new_folder, write_text
-from src.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
-from src.params import Params, load_params
-from src.tables import read_table
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json, write_text
+from src.base.params import Params, load_params
+from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.formats.tables import read_table
+from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
+from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
+from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 
 # fmt: off
 HEADLINE = [

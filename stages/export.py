@@ -27,18 +27,18 @@ from pycocotools import mask as coco_mask
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import encode_png, write_archive
-from src.errors import InputError
-from src.geojson import END, collection_start, object_feature
-from src.geotransforms import read_geotransforms
-from src.label_maps import paint_objects
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.polygons import simplify_polygon, trace_polygons
-from src.predicted_objects import ImageObjects, crop_mask, read_image_objects
-from src.right_angles import square_polygon
-from src.rle import decode
-from src.submissions import encode_submission
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_params
+from src.exporting.geojson import END, collection_start, object_feature
+from src.exporting.label_maps import paint_objects
+from src.exporting.polygons import simplify_polygon, trace_polygons
+from src.exporting.predicted_objects import ImageObjects, crop_mask, read_image_objects
+from src.exporting.right_angles import square_polygon
+from src.exporting.submissions import encode_submission
+from src.formats.archive import encode_png, write_archive
+from src.formats.rle import decode
+from src.image_files.geotransforms import read_geotransforms
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
 

@@ -25,17 +25,17 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image
-from src.errors import InputError
-from src.geotransforms import read_geotransforms
-from src.ground import find_overlaps
-from src.groups import count_leaks, describe_leaks, join_groups, number_clusters
-from src.near_duplicates import Pairs, find_pairs
-from src.new_folder import new_folder, write_text
-from src.params import Params, load_params
-from src.perceptual_hash import SIDE, hash_views, is_blank, shrink
-from src.tables import read_table
-from src.workers import WorkersParams, in_order
+from src.base.errors import InputError
+from src.base.files import new_folder, write_text
+from src.base.params import Params, load_params
+from src.duplicates.ground import find_overlaps
+from src.duplicates.groups import count_leaks, describe_leaks, join_groups, number_clusters
+from src.duplicates.near_duplicates import Pairs, find_pairs
+from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
+from src.formats.archive import ImageArchive, decode_image
+from src.formats.tables import read_table
+from src.formats.workers import WorkersParams, in_order
+from src.image_files.geotransforms import read_geotransforms
 
 COLUMNS = ["name", "split", "height", "width", "group"]
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION

@@ -19,11 +19,11 @@ from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.aerial_tiles import Tile, coco_records, draw_tiles, turn_tile
-from src.aerial_zones import ZONES
-from src.errors import InputError
-from src.new_folder import new_folder
-from src.params import Params, load_params
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_params
+from src.sample.tiles import Tile, coco_records, draw_tiles, turn_tile
+from src.sample.zones import ZONES
 
 CATEGORY = {"id": 100, "name": "building", "supercategory": "building"}
 COPY_VIEWS = (0, 1, 4, 2, 5, 3, 6, 7)  # as it is, turned, mirrored, ...: see turn_image

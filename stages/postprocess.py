@@ -14,7 +14,7 @@ Reads  folds.csv                          name,fold,repeat and others
 Writes candidates/{oof,val,test}.parquet  one row per candidate: name, height, width, counts (RLE);
                                           area, bbox_{x,y,width,height} in pixels; parent (row of
                                           the candidate around it, one layer lower, or -1);
-                                          float64 src.candidate_features.FEATURES
+                                          float64 src.candidates.candidate_features.FEATURES
 """
 
 import argparse
@@ -25,16 +25,14 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image
-from src.candidates import COLUMNS, image_candidates
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import first_trained_fold, read_folds
-from src.json_files import read_json
-from src.map_objects import heads_used
-from src.new_folder import new_folder
-from src.params import load_params
-from src.postprocess_params import PostprocessParams, searched_keys, with_chosen
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import load_params
+from src.candidates.candidates import COLUMNS, image_candidates
+from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.formats.archive import ImageArchive, decode_image
+from src.objects.map_objects import heads_used
+from src.objects.params import PostprocessParams, searched_keys, with_chosen
 
 TYPES = {"name": str, "height": int, "width": int} | COLUMNS
 SPREADS = {"view": "view_spread", "member": "member_spread"}  # as maps.json and features call them

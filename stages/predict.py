@@ -30,20 +30,20 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from src.allowed_views import limited_views
-from src.archive import PHOTO, ImageArchive, encode_png, write_archive
-from src.contrast import equalise
-from src.device import Precision, choose_device
-from src.errors import InputError
-from src.fold_images import fed_depths, fold_images
-from src.heads import head_outputs
-from src.model import load_model, stride
-from src.network_input import network_input
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.prediction import predict_image
-from src.probability_maps import Merge, encode_probability, encode_spread
-from src.views import VIEWS
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_params
+from src.folds.fold_images import fed_depths, fold_images
+from src.formats.allowed_views import limited_views
+from src.formats.archive import PHOTO, ImageArchive, encode_png, write_archive
+from src.formats.probability_maps import Merge, encode_probability, encode_spread
+from src.networks.contrast import equalise
+from src.networks.device import Precision, choose_device
+from src.networks.heads import head_outputs
+from src.networks.model import load_model, stride
+from src.networks.network_input import network_input
+from src.predicting.prediction import predict_image
+from src.predicting.views import VIEWS
 
 
 class PredictParams(Params):

@@ -21,15 +21,15 @@ from typing import Literal
 from pydantic import Field
 from tqdm import tqdm
 
-from src.dataset_params import DatasetParams, ImagesParams
-from src.datasets import find_records
-from src.errors import InputError
-from src.metadata import read_metadata
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.prepared_folder import FILES, Written, write_prepared
-from src.prepared_image import KINDS, LOSSES, prepare_image
-from src.workers import WorkersParams, in_order
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_params
+from src.formats.workers import WorkersParams, in_order
+from src.preparing.prepared_folder import FILES, Written, write_prepared
+from src.preparing.prepared_image import KINDS, LOSSES, prepare_image
+from src.reading.datasets import find_records
+from src.reading.metadata import read_metadata
+from src.reading.params import DatasetParams, ImagesParams
 
 
 class PrepareMasksParams(Params):

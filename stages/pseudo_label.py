@@ -13,7 +13,7 @@ Reads  prepared/images.csv, groups/groups.csv, folds.csv
        teachers/<member>/fold<k>/   maps.json, oof.zip, test.zip and test_view_spread.zip of all
                                     members, as predict writes them; maps are merged by their mean
 Writes images.csv                   name,certain,spread,expected_iou,taken of every test image; see
-                                    src/pseudo_labels.py
+                                    src/pseudo_labelling/pseudo_labels.py
        and of the images taken
        instances.zip                uint16 (H, W): 0 background, 1..N objects, 65535 uncertain
        weight_maps.zip              uint8 (H, W, 3) as compute_weight_maps writes them
@@ -32,16 +32,21 @@ from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image, write_archive
-from src.distances import weight_planes
-from src.errors import InputError
-from src.fold_images import fold_images
-from src.json_files import read_json
-from src.new_folder import new_folder
-from src.params import Params, load_keys, load_params
-from src.probability_maps import merge_maps
-from src.pseudo_labels import Sureness, choose_images, pseudo_instances, sureness, unlabelled_images
-from src.tables import read_table
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import Params, load_keys, load_params
+from src.folds.fold_images import fold_images
+from src.formats.archive import ImageArchive, decode_image, write_archive
+from src.formats.distances import weight_planes
+from src.formats.probability_maps import merge_maps
+from src.formats.tables import read_table
+from src.pseudo_labelling.pseudo_labels import (
+    Sureness,
+    choose_images,
+    pseudo_instances,
+    sureness,
+    unlabelled_images,
+)
 
 
 class PseudoLabelParams(Params):

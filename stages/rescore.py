@@ -28,17 +28,20 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from src.calibration import calibrate, cross_calibrate, expected_calibration_error, reliability
-from src.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
-from src.detection_choice import choose_detections
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import first_trained_fold, read_folds
-from src.json_files import read_json
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.scores import object_scores
-from src.second_level import MODELS, cross_fit, importances, model_texts, predict
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import Params, load_params
+from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.scoring.calibration import (
+    calibrate,
+    cross_calibrate,
+    expected_calibration_error,
+    reliability,
+)
+from src.scoring.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
+from src.scoring.detection_choice import choose_detections
+from src.scoring.scores import object_scores
+from src.scoring.second_level import MODELS, cross_fit, importances, model_texts, predict
 
 SPLITS = ("oof", "val", "test")
 

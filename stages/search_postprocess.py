@@ -26,16 +26,14 @@ from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import ImageArchive, decode_image
-from src.errors import InputError
-from src.fold_params import SplitFoldsParams
-from src.fold_table import first_trained_fold, read_folds
-from src.json_files import read_json
-from src.map_objects import heads_used
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.postprocess_params import PostprocessParams, object_settings, searched_keys
-from src.search import (
+from src.base.errors import InputError
+from src.base.files import new_folder, read_json
+from src.base.params import Params, load_params
+from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.formats.archive import ImageArchive, decode_image
+from src.objects.map_objects import heads_used
+from src.objects.params import PostprocessParams, object_settings, searched_keys
+from src.searching.search import (
     Judged,
     best_of,
     combinations_of,

@@ -12,7 +12,7 @@ Writes folds.csv             name,fold,repeat,group,copies,copy,test_likeness  t
                              copies: train images in its cluster (1 if alone), copy: its place
                              among these by name, from 0
        fold_summary.csv      fold,images,groups,duplicated,empty,coverage,objects,object_area,
-                             test_likeness: see src/fold_summary.py
+                             test_likeness: see src/dividing/fold_summary.py
 
 Images of one group (duplicates, one car, one block of ground) share a fold. `split_folds.folds`
 says which of the folds are trained; it is checked here and changes nothing in folds.csv.
@@ -26,13 +26,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
-from src.errors import InputError
-from src.fold_summary import summarise_folds
-from src.folds import assign_folds, check_given_folds, draw_folds, folds_by_likeness
-from src.image_numbers import image_numbers
-from src.new_folder import write_text
-from src.params import Params, load_params
-from src.tables import read_table
+from src.base.errors import InputError
+from src.base.files import write_text
+from src.base.params import Params, load_params
+from src.dividing.assignment import assign_folds, check_given_folds, draw_folds, folds_by_likeness
+from src.dividing.fold_summary import summarise_folds
+from src.folds.image_numbers import image_numbers
+from src.formats.tables import read_table
 
 COLUMNS = ["name", "fold", "repeat", "group", "copies", "copy", "test_likeness"]
 

@@ -29,22 +29,22 @@ from pydantic import Field, ValidationError
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from src.archive import ImageArchive
-from src.augmentation import centre_crop, training_transform
-from src.batch_loss import batch_loss
-from src.device import Precision, choose_device
-from src.errors import InputError
-from src.fold_images import fed_depths, fold_images
-from src.image_numbers import image_numbers
-from src.image_sampling import sampling_weights
-from src.model import build_model, save_model, stride
-from src.network_input import input_channels, network_input
-from src.new_folder import new_folder
-from src.params import Params, load_params
-from src.training_data import PseudoLabels, TrainingCrops, plane_names
-from src.training_images import image_weights, pseudo_images, training_images, with_counts
-from src.training_loop import fit, loader_of
-from src.weight_average import refresh_batch_norm
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import Params, load_params
+from src.folds.fold_images import fed_depths, fold_images
+from src.folds.image_numbers import image_numbers
+from src.formats.archive import ImageArchive
+from src.losses.batch_loss import batch_loss
+from src.networks.device import Precision, choose_device
+from src.networks.model import build_model, save_model, stride
+from src.networks.network_input import input_channels, network_input
+from src.training.augmentation import centre_crop, training_transform
+from src.training.crops import PseudoLabels, TrainingCrops, plane_names
+from src.training.image_sampling import sampling_weights
+from src.training.images import image_weights, pseudo_images, training_images, with_counts
+from src.training.loop import fit, loader_of
+from src.training.weight_average import refresh_batch_norm
 
 # Heads beside the mask, each there if its weight in the section `loss` is not 0.
 HEADS = ("border", "contact", "boundary_distance", "embedding", "empty")

@@ -30,14 +30,14 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from src.archive import PHOTO, ImageArchive, decode_image
-from src.errors import InputError
-from src.image_statistics import FEATURES, image_statistics
-from src.new_folder import new_folder, write_text
-from src.params import Params, load_params
-from src.split_classifier import SplitDifference, look_alikes, tell_apart
-from src.tables import read_table
-from src.workers import WorkersParams, in_order
+from src.base.errors import InputError
+from src.base.files import new_folder, write_text
+from src.base.params import Params, load_params
+from src.formats.archive import PHOTO, ImageArchive, decode_image
+from src.formats.tables import read_table
+from src.formats.workers import WorkersParams, in_order
+from src.likeness.image_statistics import FEATURES, image_statistics
+from src.likeness.split_classifier import SplitDifference, look_alikes, tell_apart
 
 SPLITS = ("train", "val", "test")
 
@@ -140,7 +140,7 @@ def _features(
     features = np.stack(list(tqdm(rows, "statistics", total=len(names), unit="image")))
     if params.encoder == "none":
         return features, list(FEATURES)
-    from src.encoder_features import encoder_features  # imports torch, which takes seconds
+    from src.likeness.encoder_features import encoder_features  # imports torch, which takes seconds
 
     images = (archive.read(name, PHOTO) for name in names)
     images = tqdm(images, "encoder", total=len(names), unit="image")

@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from src.datasets import find_records
-from src.errors import InputError
-from src.metadata import read_metadata
-from src.new_folder import new_folder
-from src.photos import read_photo
-from src.prepared_folder import write_prepared
-from src.prepared_image import prepare_image
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.preparing.photos import read_photo
+from src.preparing.prepared_folder import write_prepared
+from src.preparing.prepared_image import prepare_image
+from src.reading.datasets import find_records
+from src.reading.metadata import read_metadata
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))

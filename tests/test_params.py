@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from src.params import MEMBER_SECTIONS, Params, load_params
+from src.base.params import MEMBER_SECTIONS, Params, load_params
 
 ROOT = Path(__file__).parents[1]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())

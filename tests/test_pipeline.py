@@ -174,28 +174,28 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("src/footprints.py", {"data/dvc.yaml:make_sample"}),
-        ("src/segmentations.py", {"prepare_masks"}),
-        ("src/perceptual_hash.py", {"find_duplicates"}),
-        ("src/split_classifier.py", {"validate_split"}),
-        ("src/folds.py", {"split_folds"}),
-        ("src/distances.py", {"compute_weight_maps"} | TRAINING),
-        ("src/losses.py", TRAINING),
-        ("src/training_loop.py", TRAINING),
-        ("src/network_input.py", TRAINING | PREDICTION),
-        ("src/views.py", PREDICTION),
-        ("src/model.py", TRAINING | PREDICTION),
-        ("src/probability_maps.py", PREDICTION | {"ensemble"}),
-        ("src/objects.py", {"search_postprocess", "postprocess"}),
-        ("src/candidate_features.py", {"postprocess"}),
-        ("src/second_level.py", {"rescore"}),
-        ("src/scores.py", {"rescore"}),
-        ("src/selection.py", {"rescore"}),
-        ("src/coco_evaluation.py", {"evaluate"}),
-        ("src/bootstrap.py", {"evaluate", "validate_split"}),
-        ("src/error_analysis.py", {"analyse_errors"}),
-        ("src/polygons.py", {"export"}),
-        ("src/figures.py", {"ablation_report"}),
+        ("src/sample/footprints.py", {"data/dvc.yaml:make_sample"}),
+        ("src/reading/segmentations.py", {"prepare_masks"}),
+        ("src/duplicates/perceptual_hash.py", {"find_duplicates"}),
+        ("src/likeness/split_classifier.py", {"validate_split"}),
+        ("src/dividing/assignment.py", {"split_folds"}),
+        ("src/formats/distances.py", {"compute_weight_maps"} | TRAINING),
+        ("src/losses/mask_loss.py", TRAINING),
+        ("src/training/loop.py", TRAINING),
+        ("src/networks/network_input.py", TRAINING | PREDICTION),
+        ("src/predicting/views.py", PREDICTION),
+        ("src/networks/model.py", TRAINING | PREDICTION),
+        ("src/formats/probability_maps.py", PREDICTION | {"ensemble"}),
+        ("src/objects/objects.py", {"search_postprocess", "postprocess"}),
+        ("src/candidates/candidate_features.py", {"postprocess"}),
+        ("src/scoring/second_level.py", {"rescore"}),
+        ("src/scoring/scores.py", {"rescore"}),
+        ("src/scoring/selection.py", {"rescore"}),
+        ("src/judging/coco_evaluation.py", {"evaluate"}),
+        ("src/judging/bootstrap.py", {"evaluate", "validate_split"}),
+        ("src/analysis/error_analysis.py", {"analyse_errors"}),
+        ("src/exporting/polygons.py", {"export"}),
+        ("src/reporting/figures.py", {"ablation_report"}),
     ],
 )
 def test_a_module_reaches_exactly_the_stages_that_import_it(repository, edit, module, stages):
@@ -204,7 +204,7 @@ def test_a_module_reaches_exactly_the_stages_that_import_it(repository, edit, mo
 
 
 def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository, edit):
-    edit("src/scores.py")
+    edit("src/scoring/scores.py")
     assert stages_run(dvc(repository, "repro")) == {"rescore"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import compare
 from experiments.collect import BOUNDS, METRICS, collect, intervals, main
-from src.errors import InputError
+from src.base.errors import InputError
 
 PARAMS = {"loss": {"dice_weight": 1.0}, "train": {"phases": [{"epochs": 3}]}, "members": {"a": {}}}
 

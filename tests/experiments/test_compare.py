@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from experiments.compare import SHOWN, SPLITS, differences, judge, main, table
-from src.bootstrap import PERCENTS
-from src.errors import InputError
+from src.base.errors import InputError
+from src.judging.bootstrap import PERCENTS
 
 IMAGES = 12
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
 from experiments.plans import OPTIONAL, REQUIRED, merge, plan
-from src.params import MEMBER_SECTIONS
+from src.base.params import MEMBER_SECTIONS
 from stages import train
 from tests.stages.test_train import write_squares
 from tests.test_params import MODELS, model_of

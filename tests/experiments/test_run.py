@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from experiments import run
 from experiments.plans import fit, merge, override_texts, plan, shorten, without_download
-from src.errors import InputError
+from src.base.errors import InputError
 
 PHASE = {"epochs": 10, "lr": 0.001, "cycle_epochs": 3, "loss": {}}
 PARAMS = {

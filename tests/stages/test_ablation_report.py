@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.archive import write_archive
-from src.errors import InputError
-from src.overlays import COLOURS
+from src.base.errors import InputError
+from src.formats.archive import write_archive
+from src.reporting.overlays import COLOURS
 from stages.ablation_report import main
 
 pytestmark = pytest.mark.slow  # drawing takes seconds

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.coco_evaluation import evaluate_detections
-from src.errors import InputError
+from src.base.errors import InputError
+from src.judging.coco_evaluation import evaluate_detections
 from stages.analyse_errors import main
 
 PARAMS = """\

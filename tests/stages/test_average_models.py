@@ -9,10 +9,10 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from src.archive import write_archive
-from src.errors import InputError
-from src.model import build_model, load_model, save_model
-from src.network_input import network_input
+from src.base.errors import InputError
+from src.formats.archive import write_archive
+from src.networks.model import build_model, load_model, save_model
+from src.networks.network_input import network_input
 from stages import average_models
 
 NETWORK = {

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from src.archive import ImageArchive, write_archive
-from src.errors import InputError
-from src.instances import IGNORE
+from src.base.errors import InputError
+from src.formats.archive import ImageArchive, write_archive
+from src.preparing.instances import IGNORE
 from stages.compute_weight_maps import main
 
 

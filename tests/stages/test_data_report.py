@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.archive import write_archive
-from src.errors import InputError
+from src.base.errors import InputError
+from src.formats.archive import write_archive
 from stages.data_report import main
 
 PARAMS = "data_report:\n  examples: 2\n  clusters: 1\n  thumbnail: 16\n"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.errors import InputError
+from src.base.errors import InputError
 from stages.evaluate import TABLES, main
 
 PARAMS = """\

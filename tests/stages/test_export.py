@@ -7,10 +7,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
-from src.archive import ImageArchive
-from src.errors import InputError
-from src.polygons import fill_polygons
-from src.submissions import decode_submission
+from src.base.errors import InputError
+from src.exporting.polygons import fill_polygons
+from src.exporting.submissions import decode_submission
+from src.formats.archive import ImageArchive
 from stages import export
 
 HEIGHT, WIDTH = 24, 30

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from src.archive import write_archive
-from src.errors import InputError
-from src.geotransforms import COLUMNS as PLACE
-from src.perceptual_hash import view
+from src.base.errors import InputError
+from src.duplicates.perceptual_hash import view
+from src.formats.archive import write_archive
+from src.image_files.geotransforms import COLUMNS as PLACE
 from stages.find_duplicates import main
 
 COLUMNS = ["name", "split", "height", "width", "coverage", "group"]

@@ -7,9 +7,9 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 from scipy.ndimage import binary_fill_holes
 
-from src.archive import PHOTO, decode_image
-from src.errors import InputError
-from src.footprints import turn_image
+from src.base.errors import InputError
+from src.formats.archive import PHOTO, decode_image
+from src.sample.footprints import turn_image
 from stages.make_sample import main
 
 PARAMS = {

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from src.archive import write_archive
-from src.candidate_features import FEATURES
-from src.errors import InputError
-from src.rle import decode
+from src.base.errors import InputError
+from src.candidates.candidate_features import FEATURES
+from src.formats.archive import write_archive
+from src.formats.rle import decode
 from stages import postprocess
 from tests import plain_postprocess
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from src.archive import ImageArchive, write_archive
-from src.embedding_affinity import neighbour_affinity
-from src.errors import InputError
-from src.heads import head_outputs
-from src.model import build_model, load_model, save_model
-from src.network_input import network_input
+from src.base.errors import InputError
+from src.formats.archive import ImageArchive, write_archive
+from src.networks.heads import head_outputs
+from src.networks.model import build_model, load_model, save_model
+from src.networks.network_input import network_input
+from src.predicting.embedding_affinity import neighbour_affinity
 from stages import predict
 
 PARAMS = {

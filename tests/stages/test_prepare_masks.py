@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from src.archive import PHOTO, ImageArchive
-from src.errors import InputError
-from src.instances import IGNORE
-from src.rle import encode_instances
+from src.base.errors import InputError
+from src.formats.archive import PHOTO, ImageArchive
+from src.formats.rle import encode_instances
+from src.preparing.instances import IGNORE
 from stages.prepare_masks import main
 
 REAL = Path(__file__).parents[3] / "shared" / "data"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from src.archive import ImageArchive, write_archive
-from src.errors import InputError
+from src.base.errors import InputError
+from src.formats.archive import ImageArchive, write_archive
 from stages import pseudo_label
 
 DEFAULTS = {

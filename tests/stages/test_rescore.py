@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
-from src.errors import InputError
+from src.base.errors import InputError
 from stages import rescore
 
 SPLITS = ("oof", "val", "test")

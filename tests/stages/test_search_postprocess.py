@@ -7,8 +7,8 @@ from joblib import parallel_config
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
-from src.archive import write_archive
-from src.errors import InputError
+from src.base.errors import InputError
+from src.formats.archive import write_archive
 from stages import search_postprocess
 from tests import plain_postprocess
 

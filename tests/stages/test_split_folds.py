@@ -4,8 +4,8 @@ import random
 import numpy as np
 import pytest
 
-from src.errors import InputError
-from src.folds import assign_folds
+from src.base.errors import InputError
+from src.dividing.assignment import assign_folds
 from stages.split_folds import main
 
 COLUMNS = ["name", "split", "height", "width", "objects", "coverage", "group", "zone"]

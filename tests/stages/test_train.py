@@ -10,9 +10,9 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from src.archive import ImageArchive, write_archive
-from src.errors import InputError
-from src.model import build_model
+from src.base.errors import InputError
+from src.formats.archive import ImageArchive, write_archive
+from src.networks.model import build_model
 from stages import train
 
 PHASE = {

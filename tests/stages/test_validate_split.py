@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from src.archive import write_archive
-from src.errors import InputError
-from src.image_statistics import FEATURES
+from src.base.errors import InputError
+from src.formats.archive import write_archive
+from src.likeness.image_statistics import FEATURES
 from stages.validate_split import main
 
 SECTION = {

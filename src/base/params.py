@@ -1,0 +1,137 @@
+"""Strict reading of params.yaml: one section, one frozen pydantic model."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from src.base.errors import InputError
+
+MEMBER_SECTIONS = {"model", "loss", "augment", "train"}  # what a member may override
+
+
+class Params(BaseModel):
+    """Base of every stage's parameters: no unknown keys, no silent coercion, no mutation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def load_params(path: Path, section: str, model: type[P], *, member: str | None = None) -> P:
+    """Read one section of a params file (YAML 1.2, as DVC writes it: 1e-05 is a float).
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file of sections.
+    section : str
+        Name of a top-level section, or a dotted path to a nested one.
+    model : type of Params
+        The keys, types and ranges the section must have.
+    member : str, optional
+        Name of an ensemble member under `members`: its overrides of this section are merged in,
+        maps key by key, everything else (lists too) replaced whole.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML, the section or member is absent, or a key is unknown, missing,
+        mistyped or out of range; the message names the file, the key and the value.
+    """
+    document = _read_yaml(path)
+    node = _section(document, section)
+    if not isinstance(node, dict):
+        raise InputError(f"{path}: no section '{section}'; add it or restore it from git")
+    overrides = {}
+    if member is not None:
+        overrides = _member_overrides(document, member, path).get(section) or {}
+        node = _merge(node, overrides)
+    try:
+        return model.model_validate(node)
+    except ValidationError as error:
+        problems = [
+            _problem(f"members.{member}." * (e["loc"][0] in overrides) + section, e, model)
+            for e in error.errors()
+        ]
+        raise InputError(f"{path}: " + "; ".join(problems)) from None
+
+
+def load_keys(path: Path, section: str) -> list[str]:
+    """Return the names in a section of free names, such as the members, in their order.
+
+    Raises
+    ------
+    InputError
+        If the section is absent, empty or no map, or a name could not serve as a folder name.
+    """
+    node = _section(_read_yaml(path), section)
+    if not isinstance(node, dict) or not node:
+        raise InputError(f"{path}: {section} must name at least one entry, got {node!r}")
+    for name in node:
+        if not (isinstance(name, str) and name.replace("_", "").isalnum()):
+            raise InputError(
+                f"{path}: {section}.{name}: use letters, digits and underscores for the name"
+            )
+    return list(node)
+
+
+def _read_yaml(path: Path):
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such params file")
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; save it as such") from None
+    except YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" at line {place.line + 1}" if place else ""
+        raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
+
+
+def _section(document, section: str):
+    for key in section.split("."):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _member_overrides(document, member: str, path: Path) -> dict:
+    members = _section(document, "members")
+    if not isinstance(members, dict) or member not in members:
+        known = ", ".join(members) if isinstance(members, dict) else "none"
+        raise InputError(f"{path}: no member '{member}' under 'members'; known: {known}")
+    overrides = {} if members[member] is None else members[member]
+    maps = {f"members.{member}": overrides}
+    if isinstance(overrides, dict):
+        maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
+    for key, value in maps.items():
+        if not isinstance(value, dict | None):
+            raise InputError(f"{path}: {key} must be a map of keys to values, got {value!r}")
+    unknown = set(overrides) - MEMBER_SECTIONS
+    if unknown:
+        raise InputError(
+            f"{path}: members.{member}.{min(unknown)}: a member overrides only "
+            f"{', '.join(sorted(MEMBER_SECTIONS))}"
+        )
+    return overrides
+
+
+def _merge(base: dict, overrides: dict) -> dict:
+    merged = dict(base)
+    for key, value in overrides.items():
+        both_maps = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both_maps else value
+    return merged
+
+
+def _problem(section: str, error: dict, model: type[Params]) -> str:
+    key = ".".join([section, *map(str, error["loc"])])
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"{key}: unknown key; known: {', '.join(model.model_fields)}"
+    return f"{key}: {error['msg']}, got {error['input']!r}"

@@ -1,0 +1,188 @@
+"""From the maps of one image to candidates: the objects of one label map, or of nested ones."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from src.candidates.candidate_features import FEATURES, object_features
+from src.formats.rle import encode_instances
+from src.objects.map_objects import find_objects
+
+BOX = ("bbox_x", "bbox_y", "bbox_width", "bbox_height")
+COLUMNS = {"counts": str, "area": int} | dict.fromkeys(BOX, int) | {"parent": int}
+COLUMNS |= {name: float for name in FEATURES if name != "area"}
+STEP = 0.1  # of probability, to the thresholds that tell how stable the objects of one map are
+
+
+class Layer(NamedTuple):
+    """The N objects of one label map and how they relate to those of other thresholds."""
+
+    threshold: float
+    instances: np.ndarray  # (H, W) uint16: 0 background, 1..N
+    kept: np.ndarray  # (N,) bool: False if its parent has the very same pixels
+    parent: np.ndarray  # (N,) int64: position among the kept of all layers, -1 none
+    stability_up: np.ndarray  # (N,) float64 in [0, 1]
+    stability_down: np.ndarray  # (N,) float64 in [0, 1]
+
+
+class Partners(NamedTuple):
+    """For each of N objects the one of another label map that it shares most pixels with."""
+
+    index: np.ndarray  # (N,) int64: label - 1; of equal shares the lowest; -1 if it shares none
+    iou: np.ndarray  # (N,) float64; 0 if it shares none, 1 only for the very same pixels
+
+
+def image_candidates(
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    spreads: Mapping[str, np.ndarray],
+    **of_layers,
+) -> dict[str, np.ndarray]:
+    """Find and measure the candidates of one image.
+
+    Parameters
+    ----------
+    maps, empty_probability, of_layers
+        As for `image_layers`.
+    spreads : mapping of str to ndarray of uint8, shape (H, W)
+        "view_spread" and "member_spread", where they exist: standard deviation * 510.
+
+    Returns
+    -------
+    columns : dict of ndarray, shape (N,)
+        Of the types in `COLUMNS`: counts (compressed RLE); area and bounding box in pixels; parent
+        (position here, -1 none); `src.candidates.candidate_features.FEATURES`, of which the
+        neighbours are all objects of the same layer, those too that are no candidates because they
+        repeat their parent. By layer, then by label.
+    """
+    tables = []
+    for layer in image_layers(maps, empty_probability, **of_layers):
+        objects = encode_instances(layer.instances)
+        count = len(objects.rles)
+        table = object_features(layer.instances, maps["mask"], **spreads)
+        table |= dict(zip(BOX, objects.boxes.T, strict=True)) | {"area": objects.areas}
+        table |= {"counts": np.array([rle["counts"] for rle in objects.rles], object)}
+        table |= {"threshold": np.full(count, layer.threshold), "parent": layer.parent}
+        table |= {"stability_up": layer.stability_up, "stability_down": layer.stability_down}
+        tables.append({column: table[column][layer.kept] for column in COLUMNS})
+    return {column: np.concatenate([table[column] for table in tables]) for column in COLUMNS}
+
+
+def image_layers(
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    *,
+    method: str,
+    threshold: float,
+    layers: Sequence[float],
+    **of_objects,
+) -> list[Layer]:
+    """Find the candidates of one image.
+
+    Parameters
+    ----------
+    maps, empty_probability
+        As for `src.objects.map_objects.find_objects`.
+    method : {"threshold", "layers", "watershed", "embedding"}
+        "layers" finds objects as "threshold" does at every threshold of `layers`.
+    threshold : float
+        In (0, 1); of all methods but "layers".
+    layers : sequence of float
+        In (0, 1), rising; of "layers" alone.
+    of_objects
+        The other arguments of `src.objects.map_objects.find_objects`.
+
+    Returns
+    -------
+    layers : list of Layer
+        By rising threshold. With "layers" one for each threshold, the objects linked as by
+        `linked_layers`. Else a single one without parents, whose stability is the IoU with the
+        object that shares most pixels at a threshold higher, or lower, by 0.1; the lowest is one
+        step of the maps, 1/255, and above 1 there is no object.
+    """
+
+    def found(at: float) -> np.ndarray:
+        one_map = "threshold" if method == "layers" else method
+        return find_objects(maps, empty_probability, method=one_map, threshold=at, **of_objects)
+
+    if method == "layers":
+        return linked_layers([found(at) for at in layers], layers)
+    instances = found(threshold)
+    up = overlap_partners(instances, found(threshold + STEP)).iou
+    down = overlap_partners(instances, found(max(threshold - STEP, 1 / 255))).iou
+    alone = np.full(len(up), -1)
+    return [Layer(threshold, instances, alone < 0, alone, up, down)]
+
+
+def linked_layers(maps: Sequence[np.ndarray], thresholds: Sequence[float]) -> list[Layer]:
+    """Link each object to the one around it in the map below and mark those that repeat it.
+
+    Parameters
+    ----------
+    maps : sequence of ndarray of uint16, shape (H, W)
+        Label maps of objects 1..N, each N its own, by rising threshold.
+    thresholds : sequence of float
+        One for each map.
+
+    Returns
+    -------
+    layers : list of Layer
+        The parent is the object one map below that shares most pixels: the one that contains it,
+        where objects are nested. One with the very same pixels as its parent is not kept, and what
+        would be its children are its parent's. Stability is the IoU with the parent and, upwards,
+        with the object one map above that shares most pixels; 0 where there is none.
+    """
+    links = [overlap_partners(high, low) for low, high in zip(maps, maps[1:], strict=False)]
+    ups = [overlap_partners(low, high).iou for low, high in zip(maps, maps[1:], strict=False)]
+    layers = []
+    below, kept_below = np.empty(0, np.int64), 0  # positions of the objects of the map below
+    for i, (threshold, instances) in enumerate(zip(thresholds, maps, strict=True)):
+        count = int(instances.max())
+        link = links[i - 1] if i else Partners(np.full(count, -1), np.zeros(count))
+        up = ups[i] if i < len(ups) else np.zeros(count)
+        parent = np.append(below, -1)[link.index]  # index -1 has none
+        kept = link.iou < 1
+        layers.append(Layer(threshold, instances, kept, parent, up, link.iou))
+        below = np.where(kept, kept_below + np.cumsum(kept) - 1, parent)
+        kept_below += kept.sum()
+    return layers
+
+
+def overlap_partners(instances: np.ndarray, others: np.ndarray) -> Partners:
+    """Find for each object of a label map the one of another map that shares most pixels.
+
+    Parameters
+    ----------
+    instances, others : ndarray of uint16, shape (H, W)
+        0 is background; labels 1..N and 1..M.
+
+    Returns
+    -------
+    partners : Partners
+        Of `instances`, in the order of labels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if instances.shape != others.shape:
+        raise ValueError(f"label maps are {instances.shape} and {others.shape}")
+    ones, twos = instances.ravel(), others.ravel()
+    new = (ones[1:] != ones[:-1]) | (twos[1:] != twos[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])  # of runs of equal pairs
+    length = np.diff(starts, append=ones.size)
+    pairs = ones[starts].astype(np.int64) << 16 | twos[starts]
+    shared = (ones[starts] > 0) & (twos[starts] > 0)
+    pairs, run_of = np.unique(pairs[shared], return_inverse=True)
+    pixels = np.bincount(run_of, weights=length[shared]).astype(np.int64)
+    one, two = (pairs >> 16) - 1, (pairs & 65535) - 1
+    best = np.lexsort((two, -pixels, one))
+    best = best[np.diff(one[best], prepend=-1) > 0]  # the first of each object
+    one, two, pixels = one[best], two[best], pixels[best]
+    areas, other_areas = np.bincount(ones)[1:], np.bincount(twos)[1:]
+    index, iou = np.full(len(areas), -1), np.zeros(len(areas))
+    index[one] = two
+    iou[one] = pixels / (areas[one] + other_areas[two] - pixels)
+    return Partners(index, iou)

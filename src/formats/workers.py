@@ -1,0 +1,154 @@
+"""Work on one image after the other, spread over processes or over machines."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from itertools import islice
+
+from joblib import effective_n_jobs
+from joblib.externals.loky import get_reusable_executor
+from pydantic import field_validator
+
+from src.base.errors import InputError
+from src.base.params import Params
+
+AHEAD = 32  # calls handed out for each core, of which results may wait in memory
+BATCH = 4  # of them sent together
+PATIENCE = 10  # s, for the scheduler and for the first of its workers
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SCHEMES = ("tcp://", "tls://")
+
+
+class WorkersParams(Params):
+    """The section `workers` of params.yaml, which every stage reads that calls `in_order`."""
+
+    scheduler: str
+
+    @field_validator("scheduler")
+    @classmethod
+    def _check_scheduler(cls, scheduler: str) -> str:
+        if scheduler != "none" and not scheduler.startswith(SCHEMES):
+            raise ValueError("must be none or the address of a Dask scheduler, tcp://host:port")
+        return scheduler
+
+
+def in_order(
+    function: Callable, arguments: Iterable[tuple], *, scheduler: str, **fixed
+) -> Iterator:
+    """Call a function many times, in parallel, and give what it returns in the order of calls.
+
+    Arguments are taken only as results are used, some ahead for each core, so memory does not
+    grow with their number. Where the calls run changes nothing of what they return.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module or a script, not a lambda.
+    arguments : iterable of tuple
+        The positional arguments of each call; sent to where it runs, so best small.
+    scheduler : str
+        "none" for joblib's processes on this machine, as many as it has cores (this process where
+        that is one, or joblib is told to be sequential); or the address of a Dask scheduler. It
+        and its workers need this project on their path, and the workers the files that
+        `function` opens, under the same names.
+    **fixed
+        Keyword arguments of every call.
+
+    Yields
+    ------
+    result : object
+        Of each call; nothing without calls.
+
+    Raises
+    ------
+    InputError
+        If the scheduler does not answer, has no workers, does not know this project, or fails on
+        the way, or a process is killed; and whatever `function` raises.
+    """
+    arguments = iter(arguments)
+    if scheduler == "none" and effective_n_jobs(-1) == 1:
+        for one in arguments:
+            yield function(*one, **fixed)
+        return
+    waiting = deque()
+    with _processes() if scheduler == "none" else _cluster(scheduler) as (submit, cores):
+        try:
+            while batch := list(islice(arguments, BATCH)):
+                waiting.append(submit(_call, function, batch, fixed))
+                if len(waiting) * BATCH >= AHEAD * cores:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _call(function: Callable, batch: list[tuple], fixed: dict) -> list:
+    return [function(*one, **fixed) for one in batch]
+
+
+@contextmanager
+def _processes() -> Iterator[tuple[Callable, int]]:
+    """Give the function that hands a call to processes on this machine, and how many there are."""
+    cores = effective_n_jobs(-1)
+    alone = {name: os.environ.get(name, "1") for name in THREADS}  # each process is one of many
+    try:
+        yield get_reusable_executor(max_workers=cores, env=alone).submit, cores
+    except BrokenProcessPool:
+        raise InputError(
+            f"one of {cores} processes was killed, most likely for want of memory; set "
+            "LOKY_MAX_CPU_COUNT to a smaller number of them"
+        ) from None
+
+
+@contextmanager
+def _cluster(scheduler: str) -> Iterator[tuple[Callable, int]]:
+    """Give the function that hands a call to a cluster, and its number of cores.
+
+    Not by joblib's backend for Dask: that waits for ever for a cluster that has gone.
+    """
+    from distributed import KilledWorker  # takes as long to import as a small dataset to prepare
+
+    try:
+        with _connected(scheduler) as client:
+            yield partial(client.submit, pure=False), sum(client.nthreads().values())
+    except (CancelledError, KilledWorker) as error:
+        raise InputError(
+            f"workers.scheduler: the Dask cluster behind '{scheduler}' has failed "
+            f"({_one_line(error)}); look into its log, then start it and this again"
+        ) from None
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator:
+    """Give a client of a cluster that has workers and knows this project."""
+    from distributed import Client
+
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=PATIENCE, set_as_default=False))
+            client.wait_for_workers(1, timeout=PATIENCE)
+            client.run_on_scheduler(import_module, __name__)
+            client.run(import_module, __name__)
+        except ImportError as error:
+            raise InputError(
+                f"workers.scheduler: a process behind '{scheduler}' lacks this project "
+                f"({_one_line(error)}); start scheduler and workers with PYTHONPATH set to its "
+                "folder, with its requirements installed"
+            ) from None
+        except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+            raise InputError(
+                f"workers.scheduler: no Dask workers behind '{scheduler}' ({_one_line(error)}); "
+                "start them, correct the address, or set none"
+            ) from None
+        yield client
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,375 @@
+"""How sure a metric is: its values on images drawn anew, whole groups at a time.
+
+Images of one group (the same ground, the same car) are alike, so they are drawn together; drawing
+single images would call a metric surer than it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+RECALLS = np.linspace(0, 1, 101)  # bit for bit COCO's own
+PERCENTS = np.arange(50, 100, 5)  # IoU thresholds, as in the names tp_50 .. tp_95
+
+MEANS = {  # over images -> column
+    "dice_mean": "dice",
+    "iou_mean": "iou",
+    "boundary_iou_mean": "boundary_iou",
+    "detection_accuracy": "detection_accuracy",
+}
+RATIOS = {  # of sums over images: what is divided by tp + a * fp + b * fn; a, b; kind of match
+    "f1_50": ("tp", 0.5, 0.5, ""),
+    "precision_50": ("tp", 1, 0, ""),
+    "recall_50": ("tp", 0, 1, ""),
+    "ar50": ("tp", 0, 1, ""),  # of one category
+    "f1_histogram_50": ("tp_histogram", 0.5, 0.5, "_histogram"),
+    "detection_accuracy_50": ("tp", 1, 1, ""),
+    "detection_accuracy_75": ("tp_75", 1, 1, "_75"),
+    "pq": ("sum_iou", 0.5, 0.5, "_panoptic"),
+    "sq": ("sum_iou", 0, 0, "_panoptic"),
+    "rq": ("tp_panoptic", 0.5, 0.5, "_panoptic"),
+}
+ONE_IF_EMPTY = {"f1_50", "f1_histogram_50", "detection_accuracy_50", "detection_accuracy_75"}
+PRECISIONS = {"ap50": [50], "ap75": [75], "ap": list(PERCENTS)}  # IoU thresholds they average
+METRICS = (*PRECISIONS, *RATIOS, *MEANS)
+
+
+class Sampled(NamedTuple):
+    """A metric of the images as they are, and of R sets of as many groups drawn from theirs."""
+
+    value: float  # NaN where undefined
+    samples: np.ndarray  # (R,) float64, NaN where undefined
+    groups: int  # that were drawn from
+
+
+class Difference(NamedTuple):
+    """How much better another experiment is than the base; None where that is undefined."""
+
+    difference: float | None  # other minus base
+    low: float | None  # 2.5 % of the samples are below
+    high: float | None  # 2.5 % of the samples are above
+    above: float | None  # share of the samples above 0, in [0, 1]
+
+
+def group_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Draw as many groups as there are, with replacement, again and again.
+
+    Parameters
+    ----------
+    groups : (I,) int ndarray
+        Group of each image, numbered 0 .. G - 1.
+    resamples : int
+        Number R of sets that are drawn.
+    seed : int
+        Same groups, resamples and seed, same weights.
+
+    Returns
+    -------
+    weights : (R, G) uint16 ndarray
+        How often each group is in each set; every row adds up to G.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or `resamples` is not positive.
+    """
+    if not len(groups) or resamples < 1:
+        raise ValueError(f"nothing to draw: {len(groups)} images, {resamples} resamples")
+    count = int(np.max(groups)) + 1
+    rng = np.random.default_rng(seed)
+    weights = np.empty((resamples, count), np.uint16)
+    for row in weights:
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)
+    return weights
+
+
+def average_precisions(
+    *,
+    scores: np.ndarray,
+    tp: np.ndarray,
+    ignored: np.ndarray,
+    detection_image: np.ndarray,
+    detection_group: np.ndarray,
+    objects_per_group: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """COCO's 101-point average precision of every set that was drawn.
+
+    It is COCOeval's on the data set in which each image is repeated, its copies one after the
+    other, as often as its group was drawn. Ties of scores are broken as there: by the order of
+    the images, copy by copy, then by that of the detections.
+
+    Parameters
+    ----------
+    scores : (N,) float ndarray
+        Of the detections of one category.
+    tp, ignored : (N, T) bool ndarray
+        What COCO's matching made of each detection at each of T IoU thresholds. Matching looks at
+        one image at a time, so drawing does not change it.
+    detection_image : (N,) int ndarray
+        Image of each detection; images are in the order of these numbers.
+    detection_group : (N,) int ndarray
+        Group of that image, 0 .. G - 1.
+    objects_per_group : (G,) int ndarray
+        Objects to find, without crowd regions.
+    weights : (R, G) int ndarray
+        How often each group was drawn.
+
+    Returns
+    -------
+    precisions : (R, T) float64 ndarray
+        In [0, 1]; NaN where no group with an object was drawn.
+    """
+    found = np.full((len(weights), tp.shape[1]), np.nan)
+    objects = np.einsum("rg,g->r", weights, objects_per_group)
+    rows, copy = _copies_in_order(scores, tp, ignored, detection_image, int(weights.max()))
+    tp, ignored, groups = tp[rows].T, ignored[rows].T, detection_group[rows]
+    for row in np.flatnonzero(objects):
+        times = weights[row][groups]
+        times = np.where(copy < 0, times, times > copy)
+        drawn = np.flatnonzero(times)
+        found[row] = _precisions(times[drawn], tp[:, drawn], ignored[:, drawn], objects[row])
+    return found
+
+
+def _copies_in_order(
+    scores: np.ndarray, tp: np.ndarray, ignored: np.ndarray, image: np.ndarray, copies: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return detections, best first, and which copy of the image each belongs to, -1 for all.
+
+    Copies of an image have to be told apart only where tied detections have different outcomes.
+    """
+    order = np.lexsort((image, -scores))  # stable: ties within an image keep their order
+    new = (np.diff(scores[order]) != 0) | (np.diff(image[order]) != 0)
+    tie = np.concatenate([[0], np.cumsum(new)])[: len(order)]
+    outcome = np.concatenate([tp, ignored], axis=1)[order]
+    differs = tie[1:][(~new) & (outcome[1:] != outcome[:-1]).any(axis=1)]
+    mixed = np.isin(tie, differs)
+    times = np.where(mixed, copies, 1)
+    place = np.repeat(np.arange(len(order)), times)
+    copy = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
+    sorted_places = np.lexsort((place, copy, tie[place]))
+    place, copy = place[sorted_places], copy[sorted_places]
+    return order[place], np.where(mixed[place], copy, -1)
+
+
+def _precisions(
+    times: np.ndarray, tp: np.ndarray, ignored: np.ndarray, objects: int
+) -> list[float]:
+    """AP at T thresholds; times (N,) repeats the detections, best first, of tp (T, N).
+
+    Precision is looked up where recall is reached, so only right detections have to be looked at.
+    """
+    found = []
+    for place, right in enumerate(map(np.flatnonzero, tp)):
+        if place == 0 or (ignored[place] != ignored[place - 1]).any():
+            counted = np.cumsum(times * ~ignored[place])
+        hits = np.cumsum(times[right])
+        precision = hits / (counted[right] + np.spacing(1))
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        reached = np.searchsorted(hits / objects, RECALLS)
+        found.append(precision[reached[reached < len(right)]].sum() / len(RECALLS))
+    return found
+
+
+def resample(
+    images: Mapping[str, np.ndarray],
+    detections: Mapping[str, np.ndarray],
+    *,
+    metrics: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Sampled]:
+    """Compute metrics on the images of one split, and on sets of their groups drawn anew.
+
+    Parameters
+    ----------
+    images : mapping of column to (I,) ndarray
+        group (any names), image_id, and the columns of `src.judging.object_metrics` that are asked
+        for.
+    detections : mapping of column to (N,) ndarray
+        image_id, score, tp_50 .. tp_95, ignored_50 .. ignored_95 as far as asked for, of one
+        category. Read for average precisions only; all their images are in `images`.
+    metrics : sequence of str
+        Names from METRICS.
+    resamples, seed : int
+        See `group_weights`: the same images in the same order get the same draws.
+
+    Returns
+    -------
+    sampled : dict of metric to Sampled
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown, there is no image, or `resamples` is not positive.
+    """
+    groups = np.unique(np.asarray(images["group"]), return_inverse=True)[1]
+    weights = group_weights(groups, resamples, seed)
+    weights = np.concatenate([np.ones_like(weights[:1]), weights])
+    samples = metric_samples(images, detections, groups, weights, metrics)
+    count = weights.shape[1]
+    return {name: Sampled(float(found[0]), found[1:], count) for name, found in samples.items()}
+
+
+def metric_samples(
+    images: Mapping[str, np.ndarray],
+    detections: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    weights: np.ndarray,
+    metrics: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Compute metrics on every set that was drawn.
+
+    Parameters
+    ----------
+    images, detections, metrics
+        As in `resample`.
+    groups : (I,) int ndarray
+        Group of each image, 0 .. G - 1.
+    weights : (R, G) int ndarray
+        How often each group is in each set.
+
+    Returns
+    -------
+    samples : dict of metric to (R,) float64 ndarray
+        NaN where a set has nothing that the metric could be computed from.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown.
+    """
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown:
+        raise ValueError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+    samples = {}
+    for metric in metrics:
+        if metric in MEANS:
+            sums = _per_set(images[MEANS[metric]], groups, weights)
+            samples[metric] = sums / _per_set(np.ones(len(groups)), groups, weights)
+        elif metric in RATIOS:
+            samples[metric] = _ratio_samples(images, groups, weights, metric)
+    percents = sorted({p for metric in metrics for p in PRECISIONS.get(metric, ())})
+    if percents:
+        precisions = _precision_samples(images, detections, groups, weights, percents)
+        for metric in set(metrics) & PRECISIONS.keys():
+            places = [percents.index(percent) for percent in PRECISIONS[metric]]
+            samples[metric] = precisions[:, places].mean(axis=1)
+    return {metric: samples[metric] for metric in metrics}
+
+
+def metric_rows(
+    metrics: Mapping[str, float | int | None], sampled: Mapping[str, Sampled]
+) -> list[dict]:
+    """Tabulate metrics with their intervals.
+
+    Parameters
+    ----------
+    metrics : mapping of metric to number or None
+        Values, None or NaN where undefined.
+    sampled : mapping of metric to Sampled
+        Of those that have an interval.
+
+    Returns
+    -------
+    rows : list of dict
+        metric, value, low, high in the order of `metrics`; counts whole, others to 6 decimals,
+        None where there is no value or no interval.
+    """
+    rows = []
+    for name, value in metrics.items():
+        low, high = interval(sampled[name]) if name in sampled else (None, None)
+        numbers = {"value": value, "low": low, "high": high}
+        rows.append({"metric": name} | {key: _rounded(n) for key, n in numbers.items()})
+    return rows
+
+
+def interval(sampled: Sampled) -> tuple[float, float] | tuple[None, None]:
+    """Bounds between which 95 % of the samples are, undefined ones left out.
+
+    Returns
+    -------
+    low, high : float
+        The percentiles 2.5 and 97.5; few groups make them too narrow. Both None where no sample
+        is defined, and for a single group: all draws are then the same, which tells nothing.
+    """
+    defined = sampled.samples[~np.isnan(sampled.samples)]
+    if sampled.groups < 2 or not len(defined):
+        return None, None
+    low, high = np.percentile(defined, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def paired_difference(base: Sampled, other: Sampled) -> Difference:
+    """Tell how a metric differs between two experiments on the same images.
+
+    Both are computed on the same draws, so what makes an image hard for both cancels out: the
+    interval is narrower than those of the two metrics suggest.
+
+    Parameters
+    ----------
+    base, other : Sampled
+        From `resample` with the same images, resamples and seed.
+
+    Returns
+    -------
+    difference : Difference
+        Draws in which either is undefined are left out.
+    """
+    value, samples = other.value - base.value, other.samples - base.samples
+    low, high = interval(Sampled(value, samples, base.groups))
+    above = None if low is None else float((samples[~np.isnan(samples)] > 0).mean())
+    return Difference(None if np.isnan(value) else value, low, high, above)
+
+
+def _precision_samples(
+    images: Mapping,
+    detections: Mapping,
+    groups: np.ndarray,
+    weights: np.ndarray,
+    percents: list[int],
+) -> np.ndarray:
+    """Average precision (R, T) at the IoU thresholds `percents`."""
+    image_id, ids = np.asarray(detections["image_id"]), np.asarray(images["image_id"])
+    order = np.argsort(ids)
+    rows = order[np.searchsorted(ids, image_id, sorter=order)]
+    objects = np.zeros(weights.shape[1], np.int64)
+    np.add.at(objects, groups, np.asarray(images["objects"]))
+    tp, ignored = (
+        np.stack([np.asarray(detections[f"{kind}_{p}"], bool) for p in percents], axis=1)
+        for kind in ("tp", "ignored")
+    )
+    return average_precisions(
+        scores=np.asarray(detections["score"], np.float64),
+        tp=tp,
+        ignored=ignored,
+        detection_image=image_id,
+        detection_group=groups[rows],
+        objects_per_group=objects,
+        weights=weights,
+    )
+
+
+def _ratio_samples(
+    images: Mapping, groups: np.ndarray, weights: np.ndarray, metric: str
+) -> np.ndarray:
+    numerator, of_fp, of_fn, kind = RATIOS[metric]
+    names = (numerator, f"tp{kind}", f"fp{kind}", "objects")
+    top, tp, fp, objects = (_per_set(images[name], groups, weights) for name in names)
+    bottom = tp + of_fp * fp + of_fn * (objects - tp)
+    empty = np.full(len(weights), 1.0 if metric in ONE_IF_EMPTY else np.nan)
+    return np.divide(top, bottom, out=empty, where=bottom > 0)
+
+
+def _per_set(column: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum of a column (I,) of the images over every set, (R,)."""
+    sums = np.bincount(groups, weights=column, minlength=weights.shape[1])
+    return np.einsum("rg,g->r", weights, sums)  # not by BLAS, which may sum in another order
+
+
+def _rounded(number: float | int | None) -> float | int | None:
+    if number is None or np.isnan(number):
+        return None
+    return round(number, 6) if isinstance(number, float) else int(number)

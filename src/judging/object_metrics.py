@@ -1,0 +1,418 @@
+"""Right, wrong and missed objects and the agreement of the masks, per image and together.
+
+One convention for an IoU exactly at a threshold: it is a match (COCO's >=), but for panoptic
+quality, which asks for more than 0.5 (Kirillov et al. 2019).
+"""
+
+from collections import defaultdict
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from src.judging.boundaries import boundary_iou
+from src.judging.coco_evaluation import THRESHOLDS, Matches
+
+IMAGE_COLUMNS = [
+    "name",
+    "image_id",
+    "objects",
+    "detections",
+    "tp",
+    "fp",
+    "fn",
+    "f1_50",
+    "dice",
+    "iou",
+    "boundary_iou",
+    "detection_accuracy",
+    "tp_75",
+    "fp_75",
+    "tp_histogram",
+    "fp_histogram",
+    "tp_panoptic",
+    "fp_panoptic",
+    "sum_iou",
+]
+
+
+def score_images(
+    images: list[dict], annotations: list[dict], predictions: list[dict], matches: Matches
+) -> list[dict]:
+    """Count and score the objects of every image.
+
+    Parameters
+    ----------
+    images, annotations : list of dict
+        COCO records: images with id and name, annotations with compressed RLE.
+    predictions : list of dict
+        The list that was judged.
+    matches : Matches
+        What `src.judging.coco_evaluation` says of it. Detections it does not list count nowhere.
+
+    Returns
+    -------
+    rows : list of dict
+        From `score_image`, one row per image, sorted by name.
+    """
+    return [score_image(*parts) for parts in by_image(images, annotations, predictions, matches)]
+
+
+def by_image(
+    images: list[dict], annotations: list[dict], predictions: list[dict], matches: Matches
+) -> list[tuple[dict, list[dict], list[dict], Matches]]:
+    """Split the arguments of `score_images` into those of `score_image`, images sorted by name."""
+    of_image = defaultdict(list)
+    for annotation in annotations:
+        of_image[annotation["image_id"]].append(annotation)
+    order = np.argsort(matches.image_id, kind="stable")
+    columns = [column[order] for column in matches]
+    parts = []
+    for image in sorted(images, key=lambda image: image["name"]):
+        low, high = np.searchsorted(columns[1], [image["id"], image["id"] + 1])
+        found = Matches(*(column[low:high] for column in columns))
+        detections = [predictions[place] for place in found.detection]
+        parts.append((image, of_image[image["id"]], detections, found))
+    return parts
+
+
+def score_image(
+    image: dict, annotations: list[dict], detections: list[dict], matches: Matches
+) -> dict:
+    """Count and score the objects of one image.
+
+    Parameters
+    ----------
+    image : dict
+        COCO record with id and name.
+    annotations, detections : list of dict
+        Its annotations (category_id, iscrowd, compressed RLE) and its N judged detections
+        (category_id, compressed RLE).
+    matches : Matches
+        The N rows of these detections, in their order.
+
+    Returns
+    -------
+    row : dict
+        Keys IMAGE_COLUMNS. objects = tp + fn and detections = tp + fp at IoU 0.5: crowd regions
+        and detections matched with one are not counted. dice, iou and boundary_iou compare the
+        union of the detections with the union of the objects, crowd pixels left out of both.
+        detection_accuracy is the mean of TP / (TP + FP + FN) over THRESHOLDS; 1 where nothing is
+        to be found and nothing is, 0 where one of them.
+        tp_75, fp_75 are at IoU 0.75; tp_panoptic, fp_panoptic and sum_iou see `panoptic_counts`.
+        tp_histogram, fp_histogram are matched by IoU as in `histogram_counts`, not by score; masks
+        that overlap are compared whole, where a label map gives each pixel to only one of them.
+    """
+    objects = [annotation for annotation in annotations if not annotation["iscrowd"]]
+    crowd = [annotation for annotation in annotations if annotation["iscrowd"]]
+    tp_at = matches.tp_at.sum(axis=0)
+    fp_at = (~matches.tp_at & ~matches.ignored_at).sum(axis=0)
+    counted_at = len(objects) + fp_at  # TP + FP + FN
+    tp, fp, fn = int(tp_at[0]), int(fp_at[0]), len(objects) - int(tp_at[0])
+    accuracies = np.where(counted_at > 0, tp_at / np.maximum(counted_at, 1), 1.0)
+    judged = [d for d, ignored in zip(detections, matches.ignored, strict=True) if not ignored]
+    histogram = _one_to_one(_ious(objects, judged), THRESHOLDS[0])
+    panoptic = panoptic_counts(matches, detections, crowd)
+    unions = [_union(records) for records in (detections, objects, crowd)]
+    areas = _areas(*unions)
+    values = {
+        "name": image["name"],
+        "image_id": image["id"],
+        "objects": tp + fn,
+        "detections": tp + fp,
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "f1_50": f1_score(tp, fp, fn),
+        "dice": _dice(*areas),
+        "iou": _iou(*areas),
+        "boundary_iou": boundary_iou(*unions),
+        "detection_accuracy": float(np.mean(accuracies)),
+        "tp_75": int(tp_at[5]),
+        "fp_75": int(fp_at[5]),
+        "tp_histogram": histogram,
+        "fp_histogram": len(judged) - histogram,
+    }
+    return values | dict(zip(IMAGE_COLUMNS[-3:], panoptic, strict=True))
+
+
+def score_together(rows: list[dict]) -> dict[str, float | int | None]:
+    """Score all images together: counts are summed before dividing, `*_mean` are means of images.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `score_images`.
+
+    Returns
+    -------
+    scores : dict
+        f1_50, precision_50 (None without a detection), recall_50 (None without an object),
+        f1_histogram_50; dice_mean, iou_mean, boundary_iou_mean and detection_accuracy, means over
+        images; detection_accuracy_50 and _75, TP / (TP + FP + FN) of all objects; pq, sq, rq, the
+        panoptic quality (all of them None where there is neither truth nor a detection, sq
+        without a match); and the counts images, objects, detections.
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
+    """
+    if not rows:
+        raise ValueError("no image to score")
+    total = {key: sum(row[key] for row in rows) for key in IMAGE_COLUMNS[2:]}
+    tp, fp, fn, objects = (total[key] for key in ("tp", "fp", "fn", "objects"))
+    at_75, histogram, panoptic = (
+        (total[f"tp_{kind}"], total[f"fp_{kind}"], objects - total[f"tp_{kind}"])
+        for kind in ("75", "histogram", "panoptic")
+    )
+    return {
+        "f1_50": f1_score(tp, fp, fn),
+        "precision_50": precision(tp, fp),
+        "recall_50": recall(tp, fn),
+        "f1_histogram_50": f1_score(*histogram),
+        "dice_mean": total["dice"] / len(rows),
+        "iou_mean": total["iou"] / len(rows),
+        "boundary_iou_mean": total["boundary_iou"] / len(rows),
+        "detection_accuracy": total["detection_accuracy"] / len(rows),
+        "detection_accuracy_50": detection_accuracy(tp, fp, fn),
+        "detection_accuracy_75": detection_accuracy(*at_75),
+        **panoptic_quality(*panoptic, total["sum_iou"]),
+        "images": len(rows),
+        "objects": objects,
+        "detections": total["detections"],
+    }
+
+
+def f1_score(tp: int, fp: int, fn: int) -> float:
+    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN), in [0, 1].
+
+    1 where there is neither truth nor a detection: nothing to find, nothing found.
+    """
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def precision(tp: int, fp: int) -> float | None:
+    """Return the fraction of detections that are right; None without a detection."""
+    return tp / (tp + fp) if tp + fp else None
+
+
+def recall(tp: int, fn: int) -> float | None:
+    """Return the fraction of objects that are found; None without an object."""
+    return tp / (tp + fn) if tp + fn else None
+
+
+def detection_accuracy(tp: int, fp: int, fn: int) -> float:
+    """Return TP / (TP + FP + FN), in [0, 1]; 1 where there is neither truth nor a detection."""
+    return tp / (tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def panoptic_quality(tp: int, fp: int, fn: int, sum_iou: float) -> dict[str, float | None]:
+    """Panoptic quality of one class (Kirillov et al. 2019): pq = sq * rq.
+
+    Parameters
+    ----------
+    tp, fp, fn : int
+        At an IoU of more than 0.5.
+    sum_iou : float
+        Of the tp matches.
+
+    Returns
+    -------
+    quality : dict
+        pq; sq, the mean IoU of the matches, None without a match; rq, the F1. pq and rq are None
+        where there is neither truth nor a detection, as the class is then left out there.
+    """
+    counted = tp + fp + fn
+    return {
+        "pq": sum_iou / (tp + (fp + fn) / 2) if counted else None,
+        "sq": sum_iou / tp if tp else None,
+        "rq": f1_score(tp, fp, fn) if counted else None,
+    }
+
+
+def panoptic_counts(
+    matches: Matches, detections: list[dict], crowd: list[dict]
+) -> tuple[int, int, float]:
+    """Count the matches of one image as panoptic quality does.
+
+    A match has an IoU of more than 0.5. As long as neither objects nor detections overlap among
+    themselves, it is the only one of both; where they do, it is COCO's, which goes by score.
+    A detection without a match is left out if more than half of it lies in crowd regions of its
+    category, all taken together (COCO: at least half in one of them).
+
+    Parameters
+    ----------
+    matches : Matches
+        The N judged detections of an image.
+    detections, crowd : list of dict
+        These N, and the crowd annotations of the image: category_id, compressed RLE.
+
+    Returns
+    -------
+    tp, fp : int
+    sum_iou : float
+        IoU of the tp matches, summed.
+    """
+    matched = matches.tp & (matches.iou > 0.5)
+    tp, sum_iou = int(matched.sum()), float(matches.iou[matched].sum())
+    regions = defaultdict(list)
+    for annotation in crowd:
+        regions[annotation["category_id"]].append(annotation)
+    regions = {category: _union(records) for category, records in regions.items()}
+    fp = len(matched) - tp
+    for detection, right in zip(detections, matched, strict=True):
+        region = regions.get(detection["category_id"])
+        if not right and region is not None:
+            inside = coco_mask.iou([detection["segmentation"]], [region], [1])  # part of detection
+            fp -= int(inside[0, 0] > 0.5)
+    return tp, fp, sum_iou
+
+
+def f1_histogram(
+    truth_labels: np.ndarray, predicted_labels: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """F1 of the objects of two label maps, from the histogram of their pairs of labels.
+
+    See `histogram_counts` for what is counted; it knows no scores and no crowd regions.
+
+    Parameters
+    ----------
+    truth_labels, predicted_labels : ndarray of integers or bool, one shape
+        0 is background, any other value labels one object, in one piece or several. Labels need
+        not be contiguous; there may be no background, no object, or no pixel.
+    thresholds : array_like, shape (T,)
+        Of IoU, in (0, 1].
+
+    Returns
+    -------
+    f1 : ndarray of float64, shape (T,)
+        In [0, 1]; 1 where neither map has an object.
+
+    Raises
+    ------
+    ValueError
+        If the maps are of different shapes or not of integers, or a threshold is outside (0, 1].
+    """
+    tp, fp, fn = histogram_counts(truth_labels, predicted_labels, thresholds)
+    return np.array([f1_score(*counts) for counts in zip(tp, fp, fn, strict=True)])
+
+
+def histogram_counts(
+    truth_labels: np.ndarray, predicted_labels: np.ndarray, thresholds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return TP, FP and FN, each (T,) int64, of two label maps; see `f1_histogram`.
+
+    The pairs of objects with at least the threshold's IoU are matched one to one, the largest IoU
+    first. Above 0.5 no object has two such pairs, so there is nothing to choose. At exactly 0.5 an
+    object that was split into halves is found once and its other half is wrong.
+    """
+    truth_labels, predicted_labels = np.asarray(truth_labels), np.asarray(predicted_labels)
+    thresholds = np.asarray(thresholds, np.float64)
+    maps = truth_labels, predicted_labels
+    if maps[0].shape != maps[1].shape or any(m.dtype.kind not in "biu" for m in maps):
+        described = " and ".join(f"{m.dtype} {m.shape}" for m in maps)
+        raise ValueError(f"label maps must be integers of one shape, got {described}")
+    if thresholds.ndim != 1 or not ((thresholds > 0) & (thresholds <= 1)).all():
+        raise ValueError(f"thresholds must be a list of numbers in (0, 1], got {thresholds}")
+    (truth, of_truth), (predicted, of_predicted) = (
+        np.unique(m.ravel(), return_inverse=True) for m in maps
+    )
+    pairs, shared = np.unique(of_truth * len(predicted) + of_predicted, return_counts=True)
+    rows, columns = np.divmod(pairs, max(len(predicted), 1))
+    truth_areas = np.bincount(of_truth, minlength=len(truth))
+    predicted_areas = np.bincount(of_predicted, minlength=len(predicted))
+    iou = shared / (truth_areas[rows] + predicted_areas[columns] - shared)
+    of_objects = (truth[rows] != 0) & (predicted[columns] != 0)
+    rows, columns, iou = rows[of_objects], columns[of_objects], iou[of_objects]
+    tp = np.array([_count_pairs(rows, columns, iou, t) for t in thresholds], np.int64)
+    return tp, np.count_nonzero(predicted) - tp, np.count_nonzero(truth) - tp
+
+
+def dice(predicted: list[dict], truth: list[dict], ignored: list[dict]) -> float:
+    """Overlap of two unions of masks, 2 |A and B| / (|A| + |B|), without the ignored pixels.
+
+    The masks are never decoded, so it costs the same however large the image is.
+
+    Parameters
+    ----------
+    predicted, truth, ignored : list of dict
+        Compressed RLEs of one size; any list may be empty. The pixels of `ignored` are left out
+        of both unions.
+
+    Returns
+    -------
+    dice : float
+        In [0, 1]; 1 if both unions are empty, 0 if one is.
+
+    Raises
+    ------
+    ValueError
+        If the masks are of different sizes.
+    """
+    sizes = {tuple(rle["size"]) for rle in [*predicted, *truth, *ignored]}
+    if len(sizes) > 1:
+        raise ValueError(f"masks of one image must have one size, got {sorted(sizes)}")
+    unions = [coco_mask.merge(rles) if rles else None for rles in (predicted, truth, ignored)]
+    return _dice(*_areas(*unions))
+
+
+def _dice(both: int, predicted: int, truth: int) -> float:
+    return 2 * both / (predicted + truth) if predicted + truth else 1.0
+
+
+def _iou(both: int, predicted: int, truth: int) -> float:
+    either = predicted + truth - both
+    return both / either if either else 1.0
+
+
+def _union(records: list[dict]) -> dict | None:
+    return coco_mask.merge([record["segmentation"] for record in records]) if records else None
+
+
+def _areas(
+    predicted: dict | None, truth: dict | None, ignored: dict | None
+) -> tuple[int, int, int]:
+    """Pixels of the intersection and of either mask, outside the ignored ones."""
+    empty = predicted is None or truth is None
+    both = None if empty else coco_mask.merge([predicted, truth], intersect=True)
+    return tuple(_area_outside(rle, ignored) for rle in (both, predicted, truth))
+
+
+def _area_outside(rle: dict | None, ignored: dict | None) -> int:
+    if rle is None:
+        return 0
+    area = int(coco_mask.area(rle))
+    if ignored is None:
+        return area
+    return area - int(coco_mask.area(coco_mask.merge([rle, ignored], intersect=True)))
+
+
+def _ious(objects: list[dict], detections: list[dict]) -> np.ndarray:
+    """IoU (G, D) of masks, 0 across categories."""
+    if not objects or not detections:
+        return np.zeros((len(objects), len(detections)))
+    masks = [[record["segmentation"] for record in records] for records in (detections, objects)]
+    iou = coco_mask.iou(*masks, [0] * len(objects)).T
+    categories = [[record["category_id"] for record in rs] for rs in (objects, detections)]
+    return iou * np.equal.outer(*categories)
+
+
+def _one_to_one(iou: np.ndarray, threshold: float) -> int:
+    """Count the matches of objects (rows) and detections (columns) of an IoU matrix."""
+    rows, columns = np.nonzero(iou >= threshold)
+    return _count_pairs(rows, columns, iou[rows, columns], threshold)
+
+
+def _count_pairs(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray, threshold: float) -> int:
+    """Match pairs of at least the threshold one to one, the largest first, in order if equal."""
+    enough = np.flatnonzero(iou >= threshold)
+    rows, columns = rows[enough], columns[enough]
+    if len(np.unique(rows)) == len(np.unique(columns)) == len(rows):
+        return len(rows)
+    taken_rows, taken_columns = set(), set()
+    for place in np.argsort(-iou[enough], kind="stable"):
+        row, column = int(rows[place]), int(columns[place])
+        if row not in taken_rows and column not in taken_columns:
+            taken_rows.add(row)
+            taken_columns.add(column)
+    return len(taken_rows)

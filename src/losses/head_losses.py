@@ -1,0 +1,127 @@
+"""The training losses of the further heads: border, contact, boundary distance, empty, embedding.
+
+Each is the mean over what is not ignored, so a batch of ignored pixels alone gives 0.
+"""
+
+import math
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
+
+from src.formats.labels import IGNORE, IGNORED
+from src.losses.embedding_losses import embedding_loss as loss_of_embedding
+from src.losses.pixel_weights import STEPS_PER_PIXEL
+
+BOUNDARY_DISTANCE_LOSSES = ("smooth_l1", "wing", "mse")
+ERROR_UNIT = 0.1  # errors of the relative distance, which is in [0, 1], are seen in tenths
+WING_WIDTH, WING_CURVATURE = 5.0, 0.5
+
+
+def head_loss(
+    outputs: dict[str, torch.Tensor],
+    planes: dict[str, torch.Tensor],
+    *,
+    border_weight: float,
+    border_width: float,
+    contact_weight: float,
+    contact_width: float,
+    boundary_distance_weight: float,
+    boundary_distance_loss: str,
+    empty_weight: float,
+    embedding_weight: float,
+    embedding_loss: str,
+) -> torch.Tensor:
+    """Sum `weight * loss` over the heads that are in `outputs` and whose weight is not 0.
+
+    Parameters
+    ----------
+    outputs : dict of Tensor of any float type
+        mask, border, contact (logits) and boundary_distance (the value itself), shape (B, H, W);
+        embedding (B, E, H, W); empty (B,), the logit of "no object in the crop".
+    planes : dict of Tensor of uint8, shape (B, H, W)
+        target; d1, d2, inside in quarter pixels; inside_relative; id_low, id_high: as far as used.
+    border_width : float
+        In pixels: border is what an object has within this distance of its boundary.
+    contact_width : float
+        In pixels: contact is where the distances to the two nearest objects add up to at most this.
+    boundary_distance_loss, embedding_loss : str
+        The kinds, as in `boundary_distance_errors` and
+        `src.losses.embedding_losses.embedding_loss`.
+
+    Returns
+    -------
+    loss : Tensor
+        A float32 scalar; 0 without any of these heads, and with a zero gradient where every pixel
+        is ignored. A crop that is ignored as a whole has no say in the empty head.
+    """
+    valid = planes["target"] != IGNORED
+    loss = torch.zeros((), device=valid.device)
+    if "border" in outputs and border_weight:
+        truth = (planes["target"] == 1) & (planes["inside"] <= border_width * STEPS_PER_PIXEL)
+        loss = loss + border_weight * _cross_entropy(outputs["border"], truth, valid)
+    if "contact" in outputs and contact_weight:
+        both = planes["d1"].int() + planes["d2"]  # two bytes may add up to more than a byte
+        truth = both <= contact_width * STEPS_PER_PIXEL
+        loss = loss + contact_weight * _cross_entropy(outputs["contact"], truth, valid)
+    if "boundary_distance" in outputs and boundary_distance_weight:
+        error = outputs["boundary_distance"].float() - planes["inside_relative"] / 255
+        errors = boundary_distance_errors(error, kind=boundary_distance_loss)
+        loss = loss + boundary_distance_weight * _mean(errors, valid)
+    if "empty" in outputs and empty_weight:
+        empty = ~(planes["target"] == 1).flatten(1).any(1)
+        known = valid.flatten(1).any(1)
+        loss = loss + empty_weight * _cross_entropy(outputs["empty"], empty, known)
+    if "embedding" in outputs and embedding_weight:
+        instances = planes["id_high"].long() * 256 + planes["id_low"]
+        instances = instances.masked_fill(~valid, IGNORE)
+        term = loss_of_embedding(outputs["embedding"], instances, kind=embedding_loss)
+        loss = loss + embedding_weight * term
+    return loss
+
+
+def boundary_distance_errors(error: torch.Tensor, *, kind: str) -> torch.Tensor:
+    """Loss of each error x of the relative distance to the boundary.
+
+    mse is x^2. The two others are made for errors of several units, and on [0, 1] one would be
+    half of mse and the other a logarithm without its straight part. So both are taken of y = 10 x,
+    the error in tenths, and divided by 10: a large error pulls with slope 1. smooth_l1 is y^2 / 2
+    below 1, then y - 1/2. wing (Feng et al. 2018, eq. 5) is w ln(1 + y / e) below w, then
+    y - w + w ln(1 + w / e), with w = 5 and e = 0.5: the smallest errors pull with slope 10.
+
+    Parameters
+    ----------
+    error : Tensor of float32
+    kind : {"smooth_l1", "wing", "mse"}
+
+    Returns
+    -------
+    losses : Tensor of float32, same shape
+        Not negative, 0 at 0.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown.
+    """
+    if kind == "mse":
+        return error**2
+    if kind == "smooth_l1":
+        return smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=ERROR_UNIT)
+    if kind != "wing":
+        known = ", ".join(BOUNDARY_DISTANCE_LOSSES)
+        raise ValueError(f"boundary distance loss '{kind}' is unknown; known: {known}")
+    size = error.abs() / ERROR_UNIT
+    curved = WING_WIDTH * torch.log1p(size / WING_CURVATURE)
+    offset = WING_WIDTH - WING_WIDTH * math.log1p(WING_WIDTH / WING_CURVATURE)
+    return torch.where(size < WING_WIDTH, curved, size - offset) * ERROR_UNIT
+
+
+def _cross_entropy(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Return the mean binary cross entropy over what is valid."""
+    losses = binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
+    return _mean(losses, valid)
+
+
+def _mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Return the mean over what is valid, 0 if nothing is."""
+    return (values * valid).sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,241 @@
+"""Building, saving and loading of segmentation networks, without pickle."""
+
+import json
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from src.base.errors import InputError
+from src.networks.encoders import (
+    add_attention,
+    keep_stem_size,
+    leave_out_stages,
+    load_encoder_weights,
+)
+from src.networks.heads import map_channels
+from src.networks.hypercolumn import add_hypercolumn
+
+DECODERS_OF_DEPTH = ("unet", "unetplusplus", "manet")  # want one width for each level
+DOUBLING = ("linknet", "unetplusplus", "manet")  # their last block always doubles the size
+ARGUMENTS = (
+    "architecture",
+    "encoder",
+    "encoder_depth",
+    "encoder_attention",
+    "stem_stride",
+    "decoder_width",
+    "decoder_attention",
+    "hypercolumn",
+    "embedding_size",
+    "in_channels",
+    "heads",
+)  # of build_model, without encoder_weights: what a saved network is rebuilt from
+
+
+def build_model(
+    *,
+    architecture: str,
+    encoder: str,
+    encoder_depth: int,
+    encoder_weights: str | None,
+    encoder_attention: str,
+    stem_stride: int,
+    decoder_width: int,
+    decoder_attention: str,
+    hypercolumn: bool,
+    embedding_size: int,
+    in_channels: int,
+    heads: list[str],
+) -> nn.Module:
+    """Build a network that maps (B, in_channels, H, W) to what `heads.head_outputs` takes.
+
+    H and W must be multiples of `stride(model)`.
+
+    Parameters
+    ----------
+    architecture : str
+        A decoder of segmentation-models-pytorch: Unet, Linknet, FPN, ...
+    encoder : str
+        An encoder of that library, or `tu-NAME` for any timm model.
+    encoder_depth : int
+        How often the encoder halves height and width, 3 to 5 (what lies deeper is left out).
+    encoder_weights : str or None
+        Name of a pretrained set ("imagenet" is downloaded by the library), a file NAME.safetensors
+        in data/encoder_weights, None for random. For a timm encoder any name but a file's stands
+        for the set in the encoder's own name (`tu-NAME.SET`). With other than 3 channels the first
+        convolution is adapted; see `src.networks.encoders.load_encoder_weights`.
+    encoder_attention, decoder_attention : {"none", "scse"}
+        Squeeze and excitation after every stage of the encoder, around every decoder block.
+    stem_stride : {1, 2}
+        Stride of the encoder's first convolution; 1 makes all its maps twice as large.
+    decoder_width : int
+        Channels of the last decoder block of Unet, UnetPlusPlus and MAnet, each one before it twice
+        as many; the other decoders have widths of their own.
+    hypercolumn : bool
+        Whether the heads see the maps of all decoder blocks, enlarged (Unet).
+    embedding_size : int
+        Channels of the head "embedding".
+    in_channels : int
+        Channels of the input; positive.
+    heads : list of str
+        As for `src.networks.heads.map_channels`.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a combination is impossible or pretrained weights cannot be had.
+    """
+    _refuse_impossible(
+        architecture, stem_stride, decoder_width, decoder_attention, hypercolumn, encoder_depth
+    )
+    file = encoder_weights is not None and encoder_weights.endswith(".safetensors")
+    channels = sum(map_channels(heads, embedding_size).values())
+    widths = [decoder_width * 2**level for level in reversed(range(encoder_depth))]
+    model = _create(
+        architecture,
+        encoder,
+        None if file else encoder_weights,
+        encoder_depth=encoder_depth,
+        in_channels=in_channels,
+        classes=channels,
+        **_decoder_options(architecture, encoder_depth, stem_stride, widths, decoder_attention),
+        **({"aux_params": {"classes": 1, "dropout": 0.0}} if "empty" in heads else {}),
+    )
+    leave_out_stages(model.encoder, encoder_depth)
+    if encoder_attention == "scse":
+        add_attention(model.encoder, encoder)
+    if stem_stride == 1:
+        keep_stem_size(model.encoder, encoder)
+    if file:
+        load_encoder_weights(model.encoder, encoder_weights, in_channels)
+    if hypercolumn:
+        add_hypercolumn(model, widths, channels)
+    return model
+
+
+def stride(model: nn.Module) -> int:
+    """Return what height and width of the input must be multiples of, in pixels."""
+    further = 8 if isinstance(model, smp.PAN) else 1  # it halves the deepest map three times more
+    return int(model.encoder.output_stride) * further
+
+
+def save_model(folder: Path, model: nn.Module, description: dict) -> None:
+    """Write `model.safetensors` and `model.json`, from which `load_model` rebuilds the network.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists already.
+    model : nn.Module
+        Its state is written from the CPU.
+    description : dict
+        The keyword arguments of `build_model` without `encoder_weights`, plus whatever prediction
+        needs to know.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+
+
+def load_model(folder: Path) -> tuple[nn.Module, dict]:
+    """Rebuild a saved network, in evaluation mode, with its description.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no model, or weights that do not fit the description.
+    """
+    folder = Path(folder)
+    for part in (folder / "model.json", folder / "model.safetensors"):
+        if not part.is_file():
+            raise InputError(f"{part}: no such file; run the train stage")
+    description = json.loads((folder / "model.json").read_text())
+    missing = [key for key in ARGUMENTS if key not in description]
+    if missing:
+        raise InputError(f"{folder / 'model.json'}: has no {', '.join(missing)}; train again")
+    arguments = {key: description[key] for key in ARGUMENTS}
+    model = build_model(**arguments, encoder_weights=None)  # the saved weights replace them
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()[:200]  # the first line names the class
+        raise InputError(
+            f"{folder}: weights do not fit model.json ({reason}); train again"
+        ) from None
+    return model.eval(), description
+
+
+def _refuse_impossible(
+    architecture: str, stem_stride: int, width: int, attention: str, hypercolumn: bool, depth: int
+) -> None:
+    """Answer options that the decoder does not have with one sentence."""
+    decoder = architecture.lower()
+    if attention == "scse" and decoder not in ("unet", "unetplusplus"):
+        raise InputError(
+            f"params.yaml: model.decoder_attention scse: the decoder {architecture} has none, take "
+            "Unet or UnetPlusPlus or set it to none"
+        )
+    if attention == "scse" and width < 16:
+        raise InputError(
+            f"params.yaml: model.decoder_width {width}: too narrow for model.decoder_attention "
+            "scse, which divides widths by 16, take 16 or more"
+        )
+    if hypercolumn and decoder != "unet":
+        raise InputError(
+            f"params.yaml: model.hypercolumn true: the decoder {architecture} has none, take Unet "
+            "or set it to false"
+        )
+    if stem_stride == 1 and (decoder in DOUBLING or (decoder, depth) == ("fpn", 3)):
+        raise InputError(
+            f"params.yaml: model.stem_stride 1: {architecture} of model.encoder_depth {depth} "
+            "would not answer at the size of the input, take Unet or set it to 2"
+        )
+
+
+def _decoder_options(
+    architecture: str, depth: int, stem_stride: int, widths: list[int], attention: str
+) -> dict:
+    """Arguments of the library that only some decoders take."""
+    decoder, options = architecture.lower(), {}
+    if decoder in DECODERS_OF_DEPTH:
+        options["decoder_channels"] = widths
+    if attention == "scse":
+        options["decoder_attention_type"] = "scse"
+    # What the last maps are enlarged by: the library's own number is right for one depth only.
+    reduced = {
+        "fpn": 2 ** (depth - 3),
+        "pspnet": 2**depth,
+        "deeplabv3": 8,
+        "deeplabv3plus": 4,
+        "pan": 4,
+        "upernet": 4,
+    }
+    if decoder in reduced:
+        options["upsampling"] = reduced[decoder] * stem_stride // 2
+    return options
+
+
+def _create(architecture: str, encoder: str, weights: str | None, **options) -> nn.Module:
+    """Build by the library, whose complaints become sentences."""
+    own_set = encoder.startswith("tu-") and weights is not None  # named in the encoder
+    try:
+        return smp.create_model(
+            architecture,
+            encoder_name=encoder,
+            encoder_weights=True if own_set else weights,
+            **options,
+        )
+    except OSError as error:
+        raise InputError(
+            f"params.yaml: model.encoder_weights '{weights}' for '{encoder}' could not be "
+            f"downloaded ({type(error).__name__}); check the network or set it to none"
+        ) from None
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        # The library answers unknown names and combinations it lacks in four ways of its own.
+        reason = str(error.args[0]).splitlines()[0][:300]
+        raise InputError(
+            f"params.yaml: model.architecture '{architecture}' with model.encoder '{encoder}' and "
+            f"model.encoder_weights '{weights}' cannot be built: {reason}"
+        ) from None

@@ -1,0 +1,148 @@
+"""From a probability map to labelled objects."""
+
+import cv2
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from src.base.errors import InputError
+
+MAX_OBJECTS = 65534  # of one image: labels are uint16 and 65535 has a meaning of its own
+
+
+def clean_foreground(
+    foreground: np.ndarray,
+    *,
+    connectivity: int,
+    white_speckle: int,
+    black_speckle: int,
+    max_hole: int,
+    erode: int,
+) -> np.ndarray:
+    """Remove specks of either kind, then fill holes, then shrink.
+
+    Parameters
+    ----------
+    foreground : ndarray of bool, shape (H, W)
+        At least one pixel.
+    connectivity : {4, 8}
+        Of the foreground as objects; holes have the other one.
+    white_speckle : int
+        8-connected regions of foreground of at most that many pixels are removed.
+    black_speckle : int
+        8-connected regions of background of at most that many pixels become foreground, those at
+        the image edge too; not where there is no foreground at all.
+    max_hole : int
+        Regions of background of at most that many pixels that do not touch the image edge become
+        foreground.
+    erode : int
+        Pixels at a distance of at most that many from the background are removed; beyond the
+        image edge there is no background.
+
+    Returns
+    -------
+    cleaned : ndarray of bool, shape (H, W)
+        With 0 for each of the four numbers what was given.
+
+    Raises
+    ------
+    ValueError
+        If `connectivity` is neither 4 nor 8.
+    """
+    if connectivity not in (4, 8):
+        raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
+    cleaned = np.array(foreground, bool, order="C")
+    if white_speckle:
+        cleaned &= ~_small_regions(cleaned, white_speckle, connectivity=8)
+    if black_speckle and cleaned.any():
+        cleaned |= _small_regions(~cleaned, black_speckle, connectivity=8)
+    if max_hole:
+        cleaned |= _small_regions(~cleaned, max_hole, 12 - connectivity, at_edge=False)
+    if erode and not cleaned.all():
+        inside = cleaned.view(np.uint8)
+        cleaned = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > erode
+    return cleaned
+
+
+def connected_labels(foreground: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return the connected regions of a bool map, int32 of its shape: 0 background, 1..N."""
+    _, labels = cv2.connectedComponents(foreground.astype(np.uint8), connectivity=connectivity)
+    return labels
+
+
+def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: int) -> np.ndarray:
+    """Drop labelled objects by their size, renumber and grow the others.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+        0 is background, any positive value one object; not necessarily contiguous.
+    min_area : int
+        Objects of fewer pixels are dropped, counted before growing.
+    max_area : int
+        Objects of more pixels are dropped, counted before growing; 0 drops none.
+    dilate : int
+        Objects grow by up to that many pixels (Euclidean), each pixel going to the nearest one,
+        so that they never overlap.
+
+    Returns
+    -------
+    instances : ndarray of uint16, shape (H, W)
+        Labels 1..N in row-major order of first pixels before growing; all 0 if no object is left.
+
+    Raises
+    ------
+    InputError
+        If more than 65,534 objects are left, which the labels cannot tell apart.
+    """
+    flat = labels.ravel()
+    areas = np.bincount(flat)
+    keep = areas >= max(min_area, 1)
+    if max_area:
+        keep &= areas <= max_area
+    keep[0] = False  # the background
+    kept = np.flatnonzero(keep)
+    if kept.size > MAX_OBJECTS:
+        raise InputError(
+            f"params.yaml: postprocess.min_area {min_area}: leaves {kept.size} objects in one "
+            f"image, more than {MAX_OBJECTS}; raise it"
+        )
+    first = np.zeros(areas.size, np.int64)
+    first[flat[::-1]] = np.arange(flat.size)[::-1]  # of equal labels the last assignment stays
+    renumber = np.zeros(areas.size, np.uint16)
+    renumber[kept[np.argsort(first[kept])]] = np.arange(1, kept.size + 1)
+    instances = renumber[labels]
+    return grow_objects(instances, dilate)
+
+
+def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
+    """Let objects grow by up to `dilate` pixels (Euclidean), each pixel going to the nearest one.
+
+    Parameters
+    ----------
+    instances : ndarray of uint16, shape (H, W)
+        0 is background, any other value one object.
+    dilate : int
+        Not negative.
+
+    Returns
+    -------
+    grown : ndarray of uint16, shape (H, W)
+        With the same labels; what was given if there is nothing to grow.
+    """
+    if not dilate or not instances.any():
+        return instances
+    away, nearest = distance_transform_edt(instances == 0, return_indices=True)
+    return np.where(away <= dilate, instances[tuple(nearest)], 0).astype(np.uint16)
+
+
+def _small_regions(
+    mask: np.ndarray, most: int, connectivity: int, *, at_edge: bool = True
+) -> np.ndarray:
+    """Regions of `mask` of at most `most` pixels, bool (H, W); at the image edge only if asked."""
+    regions = connected_labels(mask, connectivity)
+    small = np.bincount(regions.ravel()) <= most
+    small[0] = False  # what is not in the mask
+    if not at_edge:
+        for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
+            small[edge] = False
+    return small[regions]

@@ -1,0 +1,202 @@
+"""Bands chosen from image files of many kinds, in the values that they hold."""
+
+import io
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from src.base.errors import InputError
+from src.formats.archive import PHOTO
+from src.image_files.geotiff import open_geotiff
+from src.image_files.image_headers import (
+    JPEG_START,
+    NO_IMAGE,
+    PNG_START,
+    TIFF_STARTS,
+    ImageHeader,
+    check_gif,
+    check_jpeg2000,
+    jpeg_header,
+    png_header,
+    tiff_header,
+)
+from src.image_files.silence import without_warnings
+
+MAX_PIXELS = 178_956_970  # where Pillow stops, against files that unpack to fill the memory
+MAX_BYTES = 2 << 30  # of the bands of a TIFF file unpacked
+FORMATS = ("BMP", "GIF", "WEBP", "PPM", "JPEG2000")  # Pillow's others can start programs
+TAGGED = (*FORMATS, "PNG", "JPEG")
+ORIENTATION = 0x0112  # tag of EXIF
+
+
+class ImageBands(NamedTuple):
+    """The bands chosen from a file."""
+
+    values: np.ndarray  # (H, W, 1 or 3), whole or real numbers
+    bits: int | None  # that a value uses, where its dtype has more
+    invalid: np.ndarray | None  # bool (H, W): transparent, or masked by the file
+    as_stored: bool  # `PHOTO` decodes the same values from the file
+
+
+def read_bands(content: bytes, bands: list[int]) -> ImageBands:
+    """Make sure that an image file is whole and read bands of it.
+
+    Parameters
+    ----------
+    content : bytes
+        A JPEG, PNG, TIFF, GIF, BMP, WebP, PPM or JPEG 2000 file; the first of several pages.
+    bands : list of int
+        One or three, numbered from 1; [] is the first three, or the first alone where there are
+        fewer than three. A palette is replaced by the bands of its colours.
+
+    Returns
+    -------
+    image : ImageBands
+        With at least one pixel.
+
+    Raises
+    ------
+    InputError
+        With the reason alone: no image, damaged, too large, without such a band, or of complex
+        numbers.
+    """
+    for starts, walk, reader in (
+        (PNG_START, png_header, _from_png),
+        (JPEG_START, jpeg_header, _from_jpeg),
+        (TIFF_STARTS, tiff_header, _from_tiff),
+    ):
+        if content.startswith(starts):
+            header = walk(content)
+            _check_size(header.height, header.width)
+            return reader(content, header, bands)
+    return _from_others(content, bands)
+
+
+def read_orientation(content: bytes) -> int:
+    """Return the tag, 1 to 8, that says how to turn an image; 1 where there is no such tag."""
+    if content.startswith(TIFF_STARTS):
+        tag = tiff_header(content).orientation
+    else:
+        try:
+            stream = io.BytesIO(content)
+            with without_warnings(), Image.open(stream, formats=TAGGED) as image:
+                tag = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # the image was read before: it is its metadata that is damaged
+            tag = 1
+    return tag if tag in range(1, 9) else 1
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise InputError(f"has no pixels ({height}x{width}, height x width)")
+    if height * width > MAX_PIXELS:
+        raise InputError(f"more than {MAX_PIXELS} pixels; cut the image into tiles")
+
+
+def _places(bands: list[int], count: int) -> list[int]:
+    """Return the places of the bands asked for among `count`, from 0."""
+    if max(bands, default=1) > count:
+        there = f"{count} bands" if count > 1 else "1 band"
+        raise InputError(f"has {there}, but images.bands asks for band {max(bands)}")
+    return [band - 1 for band in bands] or ([0, 1, 2] if count > 2 else [0])
+
+
+def _from_png(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBands:
+    array = _decode(content, cv2.IMREAD_UNCHANGED)
+    alpha = array[..., 3] if array.shape[2] == 4 else None
+    if header.bands == 2:
+        array = array[..., [0, 3]]
+    elif array.shape[2] > 1:
+        array = cv2.cvtColor(array, cv2.COLOR_BGR2RGB if alpha is None else cv2.COLOR_BGRA2RGBA)
+    return _choose(array, bands, alpha=alpha, intact=array.dtype == np.uint8)
+
+
+def _from_jpeg(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBands:
+    if header.bits != 8:
+        raise InputError(f"a JPEG image of {header.bits} bits; save it as PNG or TIFF")
+    array = _decode(content, PHOTO)  # print colours (CMYK) become RGB
+    grey = header.bands == 1
+    array = array[..., :1] if grey else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
+    return _choose(array, bands, intact=True)
+
+
+def _decode(content: bytes, flags: int) -> np.ndarray:
+    """Decode with OpenCV, as everyone will from the archive; (H, W, 1, 3 or 4)."""
+    try:
+        array = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        array = None
+    if array is None:
+        raise InputError(NO_IMAGE)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _from_tiff(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBands:
+    with open_geotiff(content) as dataset:
+        _check_size(dataset.height, dataset.width)  # GDAL's word counts
+        kind = np.dtype(dataset.dtypes[0])
+        if kind.kind == "c" or dataset.dtypes[0].startswith("complex"):
+            raise InputError("holds complex numbers, which are no image")
+        if dataset.height * dataset.width * dataset.count * kind.itemsize > MAX_BYTES:
+            raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB; cut it into tiles")
+        if dataset.colorinterp[0].name == "palette":
+            colours = np.zeros((1 << 8 * kind.itemsize, 4), np.uint8)
+            for index, colour in dataset.colormap(1).items():
+                colours[index] = colour
+            array = colours[dataset.read(1)]
+            return _choose(array[..., :3], bands, alpha=array[..., 3])
+        places = [place + 1 for place in _places(bands, dataset.count)]
+        bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        values = np.moveaxis(dataset.read(places), 0, -1)
+        return ImageBands(values, bits and int(bits), _masked(dataset, places), as_stored=False)
+
+
+def _masked(dataset, places: list[int]) -> np.ndarray | None:
+    """Tell the pixels without data in any of the bands, by the file's own mask or value."""
+    masked = None
+    for place in places:
+        if "all_valid" in {flag.name for flag in dataset.mask_flag_enums[place - 1]}:
+            return None
+        with without_warnings():  # that of an alpha band and a value the value decides
+            empty = dataset.read_masks(place) == 0
+        masked = empty if masked is None else masked & empty
+    return masked if masked.any() else None
+
+
+def _from_others(content: bytes, bands: list[int]) -> ImageBands:
+    try:
+        with without_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(image.height, image.width)
+            if image.format == "GIF":
+                check_gif(content)
+            if image.format == "JPEG2000":
+                check_jpeg2000(content)
+            image.load()
+            grey, clear = image.mode in ("1", "L", "LA"), image.has_transparency_data
+            if not image.mode.startswith(("I", "F")):
+                image = image.convert(("L" if grey else "RGB") + "A" * clear)
+            array = np.asarray(image)
+            array = array.astype(np.uint16) if image.mode == "I" else array  # of a 16-bit PGM
+    except UnidentifiedImageError:
+        raise InputError(NO_IMAGE) from None
+    except Image.DecompressionBombError:
+        raise InputError(f"more than {MAX_PIXELS} pixels; cut the image into tiles") from None
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # whatever a decoder chokes on: the image is not intact
+        raise InputError(f"damaged image ({error})") from None
+    array = array[..., None] if array.ndim == 2 else array
+    return _choose(array, bands, alpha=array[..., -1] if clear else None)
+
+
+def _choose(
+    array: np.ndarray, bands: list[int], *, alpha: np.ndarray | None = None, intact: bool = False
+) -> ImageBands:
+    """Choose among decoded bands (H, W, n); alpha is 0 where a pixel is transparent."""
+    places, first = _places(bands, array.shape[2]), _places([], array.shape[2])
+    in_order = places == list(range(len(places)))
+    values = array[..., : len(places)] if in_order else array[..., places]
+    clear = None if alpha is None or alpha.all() else alpha == 0
+    return ImageBands(values, None, clear, intact and places == first)

@@ -1,0 +1,166 @@
+"""Image files made sure to be whole, and brought to 8-bit RGB where they are not."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from src.base.errors import InputError
+from src.formats.archive import encode_png
+from src.image_files.geotransforms import read_geotransform
+from src.preparing.image_bands import read_bands, read_orientation
+from src.preparing.stretches import check_stretch, to_8_bits
+
+MAX_BYTES = 2 << 30  # of a file
+FLAT = 2  # grey levels
+
+
+class Photo(NamedTuple):
+    """An image file as the archive stores it, and what its pixels are like."""
+
+    content: bytes  # the file itself, or an 8-bit PNG, grey or RGB
+    height: int  # px, of what `PHOTO` decodes from content
+    width: int
+    blank: bool  # in every band the greatest and the smallest value lie at most 2 apart
+    saturated: float  # share of the pixels that are 0 or 255 in each band
+    no_data: float  # share of the pixels that hold no data
+
+
+def read_photo(
+    path: Path,
+    size: tuple[int, int] | None = None,
+    *,
+    bands: list[int],
+    stretch: str,
+    low: float,
+    high: float,
+    no_data: float | None,
+    orientation: str,
+) -> Photo:
+    """Read an image file, make sure that it is whole, and bring it to 8-bit RGB.
+
+    Parameters
+    ----------
+    path : Path
+        Of a format that `src.preparing.image_bands.read_bands` reads; the content decides, not the
+        name.
+    size : tuple of int, optional
+        (H, W) that it must have, in pixels, after it was turned.
+    bands : list of int
+        One band (it becomes grey) or three, numbered from 1; [] is the first three, or the first
+        alone where there are fewer than three.
+    stretch, low, high
+        See `src.preparing.stretches.to_8_bits`.
+    no_data : float or None
+        A pixel with this value in all chosen bands holds no data.
+    orientation : str
+        apply: turned as the orientation tag (EXIF) says; ignore: as stored.
+
+    Returns
+    -------
+    photo : Photo
+        An 8-bit PNG or JPEG file in which nothing changes is kept byte for byte, whatever colours
+        lie under its transparency. In others pixels without data become 0: those with the value
+        `no_data`, with a NaN or infinity in a chosen band, wholly transparent ones, and those
+        that a GeoTIFF masks in all chosen bands.
+
+    Raises
+    ------
+    InputError
+        With the reason alone: absent, empty, unreadable, damaged, too large, of another size,
+        without a band asked for, or of values that need a stretch.
+    ValueError
+        If the arguments are not as said.
+    """
+    _check_arguments(bands, orientation)
+    check_stretch(stretch, low, high)
+    content = _file_content(path)
+    try:
+        with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
+            values, bits, invalid, as_stored = read_bands(content, bands)
+            empty = _without_data(values, no_data)
+            changes = empty is not None and bool(values[empty].any())
+            invalid = empty if invalid is None else invalid if empty is None else invalid | empty
+            levels = {"stretch": stretch, "low": low, "high": high}
+            image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
+            tag = read_orientation(content) if orientation == "apply" else 1
+            image = _turned(image, tag, path)
+            if not as_stored or changes or stretch != "none" or tag != 1:
+                content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
+    except MemoryError:
+        raise InputError("needs more memory than there is; cut the image into tiles") from None
+    height, width = image.shape[:2]
+    if size is not None and (height, width) != size:
+        raise InputError(
+            f"the file is {height}x{width} px (height x width), "
+            f"the annotations say {size[0]}x{size[1]}"
+        )
+    share = 0.0 if invalid is None else float(np.count_nonzero(invalid) / invalid.size)
+    return Photo(content, height, width, _is_blank(image), _saturated(image), share)
+
+
+def _check_arguments(bands: list[int], orientation: str) -> None:
+    if len(bands) not in (0, 1, 3) or any(band < 1 for band in bands):
+        raise ValueError(f"bands are none, one or three, numbered from 1, got {bands}")
+    if orientation not in ("apply", "ignore"):
+        raise ValueError(f"orientation is apply or ignore, not {orientation!r}")
+
+
+def _file_content(path: Path) -> bytes:
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise InputError("no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"a file of more than {MAX_BYTES >> 30} GiB; cut the image into tiles")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be opened: {error.strerror}") from None
+    if not content:
+        raise InputError("the file is empty (0 bytes)")
+    return content
+
+
+def _without_data(values: np.ndarray, no_data: float | None) -> np.ndarray | None:
+    """Tell the pixels, bool (H, W), that have the value in all bands, or in one no number."""
+    empty = None
+    if values.dtype.kind == "f":
+        empty = ~np.isfinite(values).all(axis=2)
+    if no_data is not None:
+        with np.errstate(over="ignore"):  # a value beyond the dtype's range is in no pixel
+            same = (values == no_data).all(axis=2)
+        empty = same if empty is None else empty | same
+    return empty if empty is not None and empty.any() else None
+
+
+def _turned(image: np.ndarray, tag: int, path: Path) -> np.ndarray:
+    """Turn and mirror as the tag, 1 to 8, says."""
+    if tag == 1:
+        return image
+    if read_geotransform(path) is not None:
+        raise InputError(
+            f"has an orientation tag ({tag}), but lies on the map as it is stored; "
+            "set images.orientation to ignore"
+        )
+    if tag in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if tag in (3, 4, 7, 8):
+        image = image[::-1]
+    if tag in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _is_blank(image: np.ndarray) -> bool:
+    rows = image.reshape(len(image), -1)  # along whole rows, which is fast
+    top = rows.max(axis=0).reshape(-1, image.shape[2]).max(axis=0)
+    bottom = rows.min(axis=0).reshape(-1, image.shape[2]).min(axis=0)
+    return bool((top - bottom).max() <= FLAT)
+
+
+def _saturated(image: np.ndarray) -> float:
+    between = cv2.inRange(image.reshape(len(image), -1), 1, 254).reshape(image.shape)
+    if image.shape[2] == 3:
+        between = cv2.cvtColor(between, cv2.COLOR_RGB2GRAY)  # 0 only where each band is 0
+    return 1.0 - cv2.countNonZero(between) / (image.shape[0] * image.shape[1])

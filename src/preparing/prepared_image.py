@@ -1,0 +1,152 @@
+"""One image of a dataset, read, checked, and brought into the form that all later stages use."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from src.base.errors import InputError
+from src.formats.archive import encode_png
+from src.formats.labels import IGNORE
+from src.image_files.geotransforms import read_geotransform
+from src.preparing.instances import draw_instances
+from src.preparing.photos import Photo, read_photo
+from src.reading.datasets import read_objects
+from src.reading.object_checks import find_repeated, object_warnings
+from src.reading.records import ImageRecord, SourceObject
+from src.reading.segmentations import compress
+
+KINDS = ("blank", "saturated", "no_data", "outside", "repaired", "vanished", "duplicate", "hidden")
+LOSSES = ("hidden under others", "without a pixel", "duplicates dropped")
+UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b""}
+UNLABELLED |= {"truth": (), "losses": {}}
+MOST = 0.5  # share of an image's pixels; beyond it they are warned of
+
+
+class PreparedImage(NamedTuple):
+    """What `prepare_image` makes of one image; objects to losses are None or empty in test."""
+
+    content: bytes  # PNG or JPEG of the image, as `read_photo` gives it
+    height: int  # px
+    width: int  # px
+    objects: int | None  # labels in the label map
+    ignored: int | None  # crowds and edge objects in it
+    coverage: float | None  # object pixels / pixels
+    instances: bytes  # the label map as uint16 PNG; see `draw_instances`
+    truth: Sequence[dict]  # COCO annotations of all objects that have a pixel, whole
+    losses: dict[str, int]  # objects that the label map does not show, for each of LOSSES
+    warnings: list[tuple[str, str]]  # kind and detail, at most one of each of KINDS
+    place: tuple | None  # on the map, as `read_geotransform` gives it
+
+
+def prepare_image(
+    record: ImageRecord,
+    *,
+    format: str,
+    category_id: int,
+    photo: dict,
+    duplicate_objects: str,
+    reject: Collection[str],
+    **painting,
+) -> PreparedImage | str:
+    """Read one image, check its file and its objects and paint its label map.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        As `find_records` lists it.
+    format : str
+        Of the dataset.
+    category_id : int
+        Stands in the truth.
+    photo : dict
+        Keyword arguments of `read_photo`.
+    duplicate_objects : {"drop", "keep"}
+        Whether an object with the pixels of another is left out of label map and truth.
+    reject : collection of str
+        Those of KINDS for which the image is rejected.
+    **painting
+        Keyword arguments of `draw_instances`.
+
+    Returns
+    -------
+    prepared : PreparedImage or str
+        The reason in words if the image must be rejected: its file is not intact, is of another
+        size than listed, one of its objects cannot be read, or there is a warning to reject for.
+
+    Raises
+    ------
+    InputError
+        If a file that says where the image lies on the map is wrong.
+    """
+    try:
+        image = read_photo(record.path, record.size, **photo)
+        objects = read_objects(format, record, image.height, image.width)
+    except InputError as error:
+        return str(error)
+    warnings = _photo_warnings(image) + object_warnings(objects)
+    labelled = dict(UNLABELLED)
+    if record.split != "test":
+        kept = _without_repeated(objects) if duplicate_objects == "drop" else objects
+        labelled, hidden = _labelled(record, kept, category_id, image, painting)
+        lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
+        labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
+        warnings += _hidden_warnings(hidden)
+    for kind, detail in warnings:
+        if kind in reject:
+            return f"{kind}: {detail}"
+    of_photo = {"content": image.content, "height": image.height, "width": image.width}
+    place = read_geotransform(record.path)
+    return PreparedImage(**of_photo, **labelled, warnings=warnings, place=place)
+
+
+def _hidden_warnings(hidden: int) -> list[tuple[str, str]]:
+    plural = "objects lie" if hidden > 1 else "object lies"
+    return [("hidden", f"{hidden} {plural} wholly under others")] if hidden else []
+
+
+def _photo_warnings(image: Photo) -> list[tuple[str, str]]:
+    found = [("blank", "all pixels are alike")] if image.blank else []
+    shares = (
+        ("saturated", image.saturated, "0 or 255 in all bands"),
+        ("no_data", image.no_data, "without data"),
+    )
+    for kind, share, what in shares:
+        if share > MOST:
+            found.append((kind, f"{100 * share:.1f} % of the pixels are {what}"))
+    return found
+
+
+def _without_repeated(objects: list[SourceObject]) -> list[SourceObject]:
+    return [one for one, flag in zip(objects, find_repeated(objects), strict=True) if not flag]
+
+
+def _labelled(
+    record: ImageRecord, objects: list[SourceObject], category_id: int, image: Photo, painting: dict
+) -> tuple[dict, int]:
+    """Return what a labelled image has beyond others, and how many objects are hidden."""
+    height, width = image.height, image.width
+    regions, crowd = [one.region for one in objects], [one.crowd for one in objects]
+    drawn = draw_instances(regions, crowd, height, width, **painting)
+    covered = np.count_nonzero((drawn.instances > 0) & (drawn.instances < IGNORE))
+    truth = [
+        {
+            "id": one.truth_id,
+            "image_id": record.image_id,
+            "category_id": category_id,
+            "iscrowd": int(one.crowd),
+            "segmentation": compress(one.region, height, width),
+            "area": one.area or one.region.area,
+            "bbox": one.region.bbox,
+        }
+        for one in objects
+        if one.region.area
+    ]
+    labelled = {
+        "objects": drawn.objects,
+        "ignored": drawn.ignored,
+        "coverage": round(covered / (height * width), 6),
+        "instances": encode_png(drawn.instances),
+        "truth": truth,
+    }
+    return labelled, drawn.hidden

@@ -1,0 +1,354 @@
+"""Masks stored as image files, read exactly, and the objects in them as runs of pixels."""
+
+import io
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from src.base.errors import InputError
+from src.image_files.geotiff import open_geotiff
+from src.reading.records import ImageRecord, SourceObject
+from src.reading.regions import MAX_OBJECTS, Region
+
+FORMATS = ("PNG", "GIF", "BMP", "JPEG")  # read by Pillow; TIFF by GDAL
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PNG_SIGNATURE, PNG_DEPTH, PNG_KIND = b"\x89PNG", 24, 25  # places of two bytes of its header
+PNG_KINDS_OF_CHANNELS = (b"\2", b"\4", b"\6")  # colour, grey with alpha, colour with alpha
+THRESHOLD = 128  # grey level from which a pixel of a JPEG mask is object
+IDS_PER_IMAGE = 2**16  # truth ids set aside for each image
+OPENCV_TYPES = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}  # by size in bytes
+MAX_EXACT = 2**53  # from there on floating point numbers skip whole ones
+
+
+class _Decoded(NamedTuple):
+    """A mask file as it stores it."""
+
+    values: np.ndarray  # (H, W) of any type, or uint8 RGB (H, W, 3)
+    palette: np.ndarray | None  # (N, 3) uint8, the colours that the values stand for
+    lossy: bool  # a JPEG, whose values are inexact
+
+
+def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
+    """Read a mask of two values: 0 or black is background, the other one object.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, GIF, BMP, JPEG or TIFF of any depth; of several pictures in a file the first. Alpha
+        is ignored; of a palette the colours count. A JPEG is cut at grey level 128.
+    height, width : int
+        That the mask must have, in pixels.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (height, width)
+        A mask of one value is all background if that is 0, else all object.
+
+    Raises
+    ------
+    InputError
+        With the reason alone: unreadable, of another size, more than two values, two of which
+        none is 0, a number that is not finite.
+    """
+    values, palette, lossy = _decode(path, height, width)
+    if lossy:
+        return _cut(values)
+    coloured = palette is not None or values.ndim == 3
+    if palette is not None:
+        values = _colours(values, palette)
+    elif coloured:
+        values = _codes(values)
+    _check_finite(values)
+    filled = values != 0
+    if filled.any():
+        value = values.flat[filled.argmax()]
+        others = filled & (values != value)
+        if others.any():
+            other = values.flat[others.argmax()]
+            raise InputError(
+                f"a mask with the values {_shown(value, coloured)} and {_shown(other, coloured)} "
+                "beside the background's 0, not one for all objects"
+            )
+    return filled
+
+
+def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
+    """Read a mask whose values are numbers of objects, 0 being background.
+
+    Parameters
+    ----------
+    path : Path
+        PNG, GIF, BMP or TIFF of any depth; of several pictures in a file the first. Alpha is
+        ignored; of a palette the indices count, not the colours. Of three channels the number is
+        red + 256 green + 65536 blue.
+    height, width : int
+        That the mask must have, in pixels.
+
+    Returns
+    -------
+    ids : ndarray of unsigned integers, shape (height, width)
+        As stored; grey levels of less than 8 bits are spread over 0..255.
+
+    Raises
+    ------
+    InputError
+        With the reason alone: unreadable, of another size, a JPEG, negative or fractional ids.
+    """
+    values, _, lossy = _decode(path, height, width)
+    if lossy:
+        raise InputError("a JPEG mask, which does not keep object ids; store it as PNG or TIFF")
+    if values.ndim == 3:
+        return _codes(values)
+    _check_finite(values)
+    if values.dtype.kind == "f":
+        unfit = (values != np.floor(values)) | (np.abs(values) >= MAX_EXACT)
+        if unfit.any():
+            raise InputError(
+                f"a mask with the id {values.flat[unfit.argmax()]}, not a whole number"
+            )
+        values = values.astype(np.int64)
+    if values.dtype.kind == "i":
+        if values.min() < 0:
+            raise InputError(f"a mask with the id {values.min()}, less than 0")
+        values = values.astype(values.dtype.str.replace("i", "u"))
+    return values
+
+
+def label_regions(labels: np.ndarray) -> list[Region]:
+    """Find the pixels of every object of a label map as runs.
+
+    Parameters
+    ----------
+    labels : ndarray of bool or integers, shape (H, W)
+        0 is background, any other value labels one object.
+
+    Returns
+    -------
+    regions : list of Region
+        By label, ascending; empty without objects.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if there are more than 65534 objects.
+    """
+    height = labels.shape[0]
+    columns = cv2.transpose(labels.view(OPENCV_TYPES[labels.itemsize])).view(labels.dtype).ravel()
+    starts = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    starts = np.concatenate([[0], starts])
+    stops = np.append(starts[1:], columns.size)
+    values = columns[starts]
+    order = np.flatnonzero(values)
+    order = order[np.argsort(values[order], kind="stable")]
+    values, runs = values[order], np.stack([starts[order], stops[order]], axis=1)
+    if not len(runs):
+        return []
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    check_count(len(first))
+    areas = np.add.reduceat(runs[:, 1] - runs[:, 0], first).tolist()
+    boxes = _boxes(runs, first, height).tolist()
+    parts = np.split(runs, first[1:])
+    return [
+        Region(part, area, tuple(box)) for part, area, box in zip(parts, areas, boxes, strict=True)
+    ]
+
+
+def component_regions(mask: np.ndarray) -> list[Region]:
+    """Find the connected parts of a mask, each pixel having 8 neighbours, as runs.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        True where there is an object.
+
+    Returns
+    -------
+    regions : list of Region
+        By their first pixel, row for row; empty without objects.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if there are more than 65534 parts.
+    """
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    regions = label_regions(labels)
+    rows = labels.ravel()
+    values = rows[np.concatenate([[0], np.flatnonzero(rows[1:] != rows[:-1]) + 1])]
+    _, first = np.unique(values[values > 0], return_index=True)
+    return [regions[index] for index in np.argsort(first)]
+
+
+def number_objects(record: ImageRecord, regions: list[Region]) -> list[SourceObject]:
+    """Make objects of regions that have no ids of their own.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        Of the image; its id is the upper part of `truth_id`, so that these differ in a split.
+    regions : list of Region
+        Numbered from 1 in this order.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if there are more than 65534.
+    """
+    check_count(len(regions))
+    return [
+        SourceObject(number, record.image_id * IDS_PER_IMAGE + number, False, None, region, False)
+        for number, region in enumerate(regions, start=1)
+    ]
+
+
+def check_count(objects: int) -> None:
+    """Refuse more objects than the labels of an image can number.
+
+    Raises
+    ------
+    InputError
+        With the reason alone.
+    """
+    if objects > MAX_OBJECTS:
+        raise InputError(
+            f"{objects} objects in one image, more than {MAX_OBJECTS}; cut it into tiles"
+        )
+
+
+def _boxes(runs: np.ndarray, first: np.ndarray, height: int) -> np.ndarray:
+    """Bounding boxes XYWH of the objects whose runs begin at `first`."""
+    start, last = runs[:, 0], runs[:, 1] - 1
+    left, right = start // height, last // height
+    crosses = left != right  # a run through the bottom goes on at the top of the next column
+    top = np.where(crosses, 0, start % height)
+    bottom = np.where(crosses, height - 1, last % height)
+    x, y = np.minimum.reduceat(left, first), np.minimum.reduceat(top, first)
+    right, bottom = np.maximum.reduceat(right, first), np.maximum.reduceat(bottom, first)
+    return np.stack([x, y, right - x + 1, bottom - y + 1], axis=1)
+
+
+def _decode(path: Path, height: int, width: int) -> _Decoded:
+    if not path.is_file():
+        raise InputError("no such file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be opened: {error.strerror}") from None
+    if not content:
+        raise InputError("the file is empty (0 bytes)")
+    with warnings.catch_warnings(action="ignore"):  # odd metadata; what matters is raised
+        if content.startswith(TIFF_SIGNATURES):
+            return _decode_tiff(content, height, width)
+        return _decode_with_pillow(content, height, width)
+
+
+def _decode_tiff(content: bytes, height: int, width: int) -> _Decoded:
+    with open_geotiff(content, damaged="damaged TIFF image") as source:
+        _check_size(source.shape, height, width)
+        kinds, bands = set(source.dtypes[:3]), source.count
+        if bands > 4 or (bands > 2 and kinds != {"uint8"}) or "complex" in source.dtypes[0]:
+            raise InputError(
+                f"a TIFF mask of {source.dtypes[0]}, number of bands {bands}; "
+                "store numbers in one, or a colour in three of uint8"
+            )
+        try:
+            colours = source.colormap(1)
+        except ValueError:  # there is none
+            palette = None
+        else:
+            palette = np.array([colours[i][:3] for i in range(len(colours))], np.uint8)
+        values = source.read([1, 2, 3]) if bands > 2 else source.read(1)
+    return _Decoded(np.moveaxis(values, 0, -1) if bands > 2 else values, palette, False)
+
+
+def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
+    if (
+        content.startswith(PNG_SIGNATURE)
+        and content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
+        and content[PNG_KIND : PNG_KIND + 1] in PNG_KINDS_OF_CHANNELS
+    ):
+        raise InputError("a PNG mask of several channels of 16 bits; store one channel, or 8 bits")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(image.size[::-1], height, width)
+            image.load()
+            lossy = image.format not in ("PNG", "GIF", "BMP")
+            values = np.array(image.convert("L") if lossy else image)
+            palette = image.getpalette("RGB") if image.mode in ("P", "PA") and not lossy else None
+    except UnidentifiedImageError:
+        raise InputError("neither a PNG, GIF, BMP, JPEG nor TIFF image") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"too many pixels, the image has {height}x{width}") from None
+    except InputError:
+        raise
+    except Exception as error:  # whatever a decoder chokes on: the image is not intact
+        raise InputError(f"damaged image ({error})") from None
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.ndim == 3:  # the last of two and of four is alpha
+        values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    if palette is not None:
+        palette = np.array(palette, np.uint8).reshape(-1, 3)
+    return _Decoded(values, palette, lossy)
+
+
+def _check_size(size: tuple[int, int], height: int, width: int) -> None:
+    if tuple(size) != (height, width):
+        raise InputError(
+            f"the mask is {size[0]}x{size[1]} px (height x width), the image {height}x{width}"
+        )
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if values.dtype.kind == "f":
+        unfit = ~np.isfinite(values)
+        if unfit.any():
+            raise InputError(f"a mask with the value {values.flat[unfit.argmax()]}")
+
+
+def _cut(grey: np.ndarray) -> np.ndarray:
+    """Mask of a JPEG; one that is dark all over but not black was meant otherwise."""
+    brightest = int(grey.max())
+    if 0 < brightest < THRESHOLD:
+        raise InputError(
+            f"a JPEG mask no brighter than {brightest}, objects begin at {THRESHOLD}; "
+            "store it as PNG"
+        )
+    return grey >= THRESHOLD
+
+
+def _codes(colours: np.ndarray) -> np.ndarray:
+    """Return red + 256 green + 65536 blue, uint32, of RGB in the last axis."""
+    red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
+    return red | green << 8 | blue << 16
+
+
+def _colours(indices: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Codes of the colours that a palette gives to indices, (H, W)."""
+    present = np.zeros(int(indices.max()) + 1, bool)
+    for row in indices:
+        present[row] = True
+    if len(present) > len(palette):
+        raise InputError(f"a mask with index {len(present) - 1} in a palette of {len(palette)}")
+    table = _codes(palette)
+    used = np.flatnonzero(present)
+    if len(used) > 1 and (table[used] == table[used[0]]).all():
+        raise InputError(
+            f"a mask whose palette shows the indices {used[0]} and {used[1]} in one colour; "
+            "store them without palette"
+        )
+    codes = np.empty(indices.shape, np.uint32)
+    for row, line in enumerate(indices):
+        codes[row] = table[line]
+    return codes
+
+
+def _shown(value, coloured: bool) -> str:
+    """Return a value in words, a colour as (red, green, blue)."""
+    if not coloured:
+        return str(value)
+    return str((int(value) & 255, int(value) >> 8 & 255, int(value) >> 16))

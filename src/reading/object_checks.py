@@ -1,0 +1,60 @@
+"""What is odd about the annotated objects of one image, though it can be read."""
+
+from collections.abc import Sequence
+
+from src.reading.records import SourceObject
+
+SHOWN = 5  # ids
+
+
+def find_repeated(objects: Sequence[SourceObject]) -> list[bool]:
+    """Tell which objects have exactly the pixels of one before them.
+
+    Parameters
+    ----------
+    objects : sequence of SourceObject
+        Of one image. A crowd and an object are never the same, nor are two without a pixel.
+
+    Returns
+    -------
+    repeated : list of bool
+        For each object; False for the first of those that are the same.
+    """
+    seen, repeated = set(), []
+    for one in objects:
+        key = (one.crowd, one.region.runs.tobytes())
+        repeated.append(key in seen and one.region.area > 0)
+        seen.add(key)
+    return repeated
+
+
+def object_warnings(objects: Sequence[SourceObject]) -> list[tuple[str, str]]:
+    """Name the objects that are odd.
+
+    Parameters
+    ----------
+    objects : sequence of SourceObject
+        Of one image.
+
+    Returns
+    -------
+    warnings : list of (kind, detail)
+        At most one of each kind, in this order: "outside" (the outline leaves the image by more
+        than a pixel), "repaired" (it crosses itself), "vanished" (it covers no pixel),
+        "duplicate" (it has the pixels of one before). The detail tells how many there are and
+        the ids of the first.
+    """
+    found = {
+        "outside": [one.id for one in objects if one.outside],
+        "repaired": [one.id for one in objects if one.repaired],
+        "vanished": [one.id for one in objects if not one.region.area],
+        "duplicate": [
+            one.id for one, flag in zip(objects, find_repeated(objects), strict=True) if flag
+        ],
+    }
+    return [(kind, _listed(ids)) for kind, ids in found.items() if ids]
+
+
+def _listed(ids: list[int]) -> str:
+    shown = " ".join(map(str, ids[:SHOWN])) + " ..." * (len(ids) > SHOWN)
+    return f"{len(ids)} object{'s' * (len(ids) > 1)} (id {shown})"

@@ -1,0 +1,75 @@
+"""The sections `dataset` and `images` of params.yaml: what a dataset looks like."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from src.base.files import is_inside
+from src.base.params import Params
+
+IMAGE_COLUMNS = ("name", "split", "image_id", "file_name", "height", "width")
+IMAGE_COLUMNS += ("objects", "ignored", "coverage", "group")  # of images.csv, before the metadata
+LATER_COLUMNS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
+LATER_COLUMNS += ("relative_depth", "image_weight")  # that training adds to those of images.csv
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class DatasetParams(Params):
+    root: str  # prepare_masks gets it as an argument, from the same key
+    format: Literal["coco", "mask_folder", "rle_csv"]
+    category_id: int = Field(ge=0)
+    masks: Literal["instances", "components", "whole", "ids"]
+    mask_folder: str
+    mask_suffix: str
+    id_column: Name
+    rle_column: Name
+    group_pattern: str
+    metadata_file: str  # in root
+    metadata: list[str]  # columns of it
+
+    @field_validator("metadata_file")
+    @classmethod
+    def _stay_in_the_root(cls, path: str) -> str:
+        if not is_inside(path):
+            raise ValueError("must lie below dataset.root, by a relative path without '..'")
+        return path
+
+    @field_validator("metadata")
+    @classmethod
+    def _name_new_columns_once(cls, metadata: list[str]) -> list[str]:
+        taken = [column for column in metadata if column in IMAGE_COLUMNS]
+        if taken:
+            raise ValueError(f"images.csv has a column '{taken[0]}' of its own, rename yours")
+        taken = [column for column in metadata if column in LATER_COLUMNS]
+        if taken:
+            raise ValueError(f"training makes a column '{taken[0]}' itself, rename yours")
+        if len(set(metadata)) < len(metadata):
+            raise ValueError("name each column once")
+        return metadata
+
+
+class ImagesParams(Params):
+    bands: list[Annotated[int, Field(ge=1)]]
+    stretch: Literal["none", "range", "percentile"]
+    low: Finite
+    high: Finite
+    no_data: Literal["none"] | Finite
+    orientation: Literal["ignore", "apply"]
+
+    @field_validator("bands")
+    @classmethod
+    def _be_grey_or_colour(cls, bands: list[int]) -> list[int]:
+        if len(bands) not in (0, 1, 3):
+            raise ValueError("name one band or three; an empty list takes the first ones")
+        return bands
+
+    @field_validator("high")
+    @classmethod
+    def _lie_above_low(cls, high: float, info: ValidationInfo) -> float:
+        stretch, low = info.data.get("stretch", "none"), info.data.get("low", -float("inf"))
+        if stretch != "none" and low >= high:
+            raise ValueError(f"must be above low ({low:g}) where stretch is {stretch}")
+        if stretch == "percentile" and (high > 100 or low < 0):
+            raise ValueError(f"percentiles lie from 0 to 100, low ({low:g}) too")
+        return high

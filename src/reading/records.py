@@ -1,0 +1,166 @@
+"""What a dataset lists, in one form whatever its format, and how its images are found."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from src.base.errors import InputError
+from src.base.files import is_inside
+from src.reading.regions import Region
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # cannot stand in a table or an archive
+
+
+class ImageRecord(NamedTuple):
+    """One image that the dataset lists; whether the file is intact is not known yet."""
+
+    name: str  # "<split>/<file name without extension>"
+    split: str  # train, val or test
+    image_id: int
+    file_name: str  # as listed
+    path: Path
+    group: str  # as listed, or the name
+    size: tuple[int, int] | None  # (H, W) as listed; None where the dataset does not say
+    objects: tuple  # what the format's `read_objects` finds this image's objects by; () in test
+
+
+class SourceObject(NamedTuple):
+    """One annotated object, whole, as the dataset has it."""
+
+    id: int  # in the dataset
+    truth_id: int  # the same, but for 0 the first free one: COCO's evaluation takes 0 for none
+    crowd: bool
+    area: float | None  # px, as listed; None: to be counted
+    region: Region
+    repaired: bool  # the outline crossed itself
+    outside: bool = False  # the outline left the image by more than a pixel; masks cannot
+
+
+class Dataset(NamedTuple):
+    """What a format's `find_records` found."""
+
+    records: list[ImageRecord]  # sorted by name
+    category: dict  # {"id", "name"}
+    unlisted: int  # files in the labelled image folders that the dataset does not list
+
+
+def image_files(folder: Path) -> set[str]:
+    """Relative paths of all files in a folder and below, but the hidden ones.
+
+    Parameters
+    ----------
+    folder : Path
+        Links to folders in it are followed.
+
+    Returns
+    -------
+    found : set of str
+        With "/" between their parts; at least one.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder or no file in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; see docs/data.md for the layout")
+    found = set()
+    for parent, _, file_names in os.walk(folder, followlinks=True):
+        inside = Path(parent).relative_to(folder)
+        found |= {(inside / name).as_posix() for name in file_names if not name.startswith(".")}
+    if not found:
+        raise InputError(f"{folder}: holds no images; put the images there")
+    return found
+
+
+def check_file_name(file_name: str, where: str) -> None:
+    """Refuse the name of an image that leaves its folder, is hidden or cannot be printed.
+
+    Parameters
+    ----------
+    file_name : str
+        Relative to the folder of images.
+    where : str
+        It stands, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is such a name.
+    """
+    hidden = PurePosixPath(file_name).name.startswith(".")
+    if hidden or not is_inside(file_name) or UNPRINTABLE.search(file_name):
+        raise InputError(
+            f"{where} {file_name!a:.80}: a file name must be printable and stay inside its "
+            "folder, without '..', '\\' or a leading '/' or '.'; rename the file"
+        )
+
+
+def record_name(split: str, file_name: str) -> str:
+    """Return "<split>/<file name without extension>", the name of an image everywhere."""
+    return f"{split}/{PurePosixPath(file_name).with_suffix('')}"
+
+
+def check_unique(records: Iterable[ImageRecord], where: Path | str) -> None:
+    """Make sure that no two records of a split share an id or a name.
+
+    Parameters
+    ----------
+    records : iterable of ImageRecord
+        Of one split.
+    where : Path or str
+        They were listed, for the message.
+
+    Raises
+    ------
+    InputError
+        If two do.
+    """
+    ids, names = {}, {}
+    for record in records:
+        twin = ids.setdefault(record.image_id, record)
+        if twin is not record:
+            raise InputError(
+                f"{where}: two images with id {record.image_id}, '{twin.file_name}' and "
+                f"'{record.file_name}'; give each its own"
+            )
+        twin = names.setdefault(record.name, record)
+        if twin is not record:
+            raise InputError(
+                f"{where}: '{twin.file_name}' and '{record.file_name}' are one name, "
+                f"'{record.name}', without the extension; rename or remove one"
+            )
+
+
+def read_unlabelled(folder: Path) -> list[ImageRecord]:
+    """Make records of the images of test, which no file lists.
+
+    Parameters
+    ----------
+    folder : Path
+        All files directly in it but the hidden ones are images; subfolders are not looked into.
+
+    Returns
+    -------
+    records : list of ImageRecord
+        Sorted by file name and numbered from 1; no size, no objects, each its own group.
+
+    Raises
+    ------
+    InputError
+        If the folder is absent or holds no image, or a file name is unfit or there twice but for
+        the extension.
+    """
+    file_names = sorted(name for name in image_files(folder) if "/" not in name)
+    if not file_names:
+        raise InputError(f"{folder}: holds no images; put them there or remove the folder")
+    records = []
+    for image_id, file_name in enumerate(file_names, start=1):
+        check_file_name(file_name, str(folder))
+        name = record_name("test", file_name)
+        path = folder / file_name
+        records.append(ImageRecord(name, "test", image_id, file_name, path, name, None, ()))
+    check_unique(records, folder)
+    return records

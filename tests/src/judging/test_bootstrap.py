@@ -1,0 +1,295 @@
+import io
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from src.judging.bootstrap import (
+    MEANS,
+    METRICS,
+    PERCENTS,
+    RATIOS,
+    Sampled,
+    average_precisions,
+    group_weights,
+    interval,
+    metric_rows,
+    metric_samples,
+    paired_difference,
+    resample,
+)
+from src.judging.coco_evaluation import evaluate_detections
+from src.judging.object_metrics import IMAGE_COLUMNS, score_images, score_together
+
+SIDE = 24
+
+
+def rectangle(row, column, height, width):
+    mask = np.zeros((SIDE, SIDE), np.uint8, order="F")
+    mask[row : row + height, column : column + width] = 1
+    return coco_mask.encode(mask)
+
+
+def scene(seed, *, levels):
+    """Random images, truth (some of it crowd) and detections; few score levels make many ties."""
+    rng = np.random.default_rng(seed)
+    images = [
+        {"id": i, "name": f"{i:02}", "height": SIDE, "width": SIDE, "file_name": ""}
+        for i in range(6)
+    ]
+    truth, found = [], []
+    for image in images[:-1]:  # the last one is empty
+        for _ in range(rng.integers(0, 5)):
+            row, column = rng.integers(0, SIDE - 10, 2)
+            common = {"image_id": image["id"], "category_id": 1}
+            mask = rectangle(row, column, 9, 9)
+            crowd = int(rng.random() < 0.15)
+            number = len(truth) + 1
+            truth.append(
+                common | {"id": number, "iscrowd": crowd, "segmentation": mask, "area": 81}
+            )
+            for _ in range(rng.integers(0, 4)):
+                moved = row + rng.integers(0, 6), column + rng.integers(0, 3)
+                score = rng.integers(1, levels + 1) / levels
+                found.append(common | {"segmentation": rectangle(*moved, 9, 9), "score": score})
+    return images, truth, [found[place] for place in rng.permutation(len(found))]
+
+
+def judged(images, truth, found):
+    """Tables of images and detections, as the stage makes them."""
+    matches = evaluate_detections(images, truth, [{"id": 1}], found, 100).matches
+    rows = score_images(images, truth, found, matches)
+    table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    detections = {"image_id": matches.image_id, "score": matches.score}
+    for place, percent in enumerate(PERCENTS):
+        detections[f"tp_{percent}"] = matches.tp_at[:, place]
+        detections[f"ignored_{percent}"] = matches.ignored_at[:, place]
+    return rows, table, detections
+
+
+def coco_precisions(images, truth, found):
+    """AP of COCOeval itself at its ten thresholds, NaN without truth."""
+    categories = [{"id": 1}]
+    with redirect_stdout(io.StringIO()):
+        indexes = []
+        for records in (truth, [d | {"area": 81, "iscrowd": 0} for d in found]):
+            records = [record | {"id": n} for n, record in enumerate(records, start=1)]
+            index = COCO()
+            index.dataset = {"images": images, "annotations": records, "categories": categories}
+            index.createIndex()
+            indexes.append(index)
+        evaluator = COCOeval(*indexes, "segm")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = evaluator.eval["precision"][:, :, 0, 0, -1].mean(axis=1)
+    return np.where(precision < 0, np.nan, precision)
+
+
+def repeated(images, records, times):
+    """Each image `times` often, copies one after the other, with new ids."""
+    ids, new_images = {image["id"]: [] for image in images}, []
+    for image, count in zip(images, times, strict=True):
+        for _ in range(count):
+            ids[image["id"]].append(len(new_images))
+            new_images.append(image | {"id": len(new_images)})
+    copies = [record | {"image_id": new} for record in records for new in ids[record["image_id"]]]
+    return new_images, copies
+
+
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_average_precision_is_cocos_on_images_that_are_really_repeated(seed, levels):
+    images, truth, found = scene(seed, levels=levels)
+    _, table, detections = judged(images, truth, found)
+    groups = np.array([0, 1, 0, 2, 3, 3])
+    weights = np.concatenate([group_weights(groups, 6, seed), [[1, 1, 1, 1], [0, 0, 0, 4]]])
+    samples = metric_samples(table, detections, groups, weights, ["ap", "ap50", "ap75"])
+    for row, weight in enumerate(weights):
+        new_images, new_truth = repeated(images, truth, weight[groups])
+        precisions = coco_precisions(
+            new_images, new_truth, repeated(images, found, weight[groups])[1]
+        )
+        expected = {"ap": precisions.mean(), "ap50": precisions[0], "ap75": precisions[5]}
+        for name, value in expected.items():
+            assert samples[name][row] == pytest.approx(value, abs=1e-12, nan_ok=True), (row, name)
+
+
+def test_average_precision_worked_out_by_hand():
+    precisions = average_precisions(
+        scores=np.array([0.5, 0.9, 0.7]),
+        tp=np.array([[True], [True], [False]]),
+        ignored=np.zeros((3, 1), bool),
+        detection_image=np.array([0, 0, 1]),
+        detection_group=np.array([0, 0, 1]),
+        objects_per_group=np.array([2, 0]),
+        weights=np.array([[1, 1], [1, 0], [1, 2], [0, 2]]),
+    )[:, 0]
+    # precision 1 up to recall 0.5, then 2 of 3, of 2 and of 4; the last draw has no object
+    expected = [(51 + 50 * last) / 101 for last in (2 / 3, 1, 1 / 2)]
+    assert precisions[:3] == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(precisions[3])
+
+
+def test_objects_without_any_detection_give_zero():
+    nothing = np.zeros((0, 1), bool)
+    none = np.zeros(0, int)
+    precisions = average_precisions(
+        scores=np.zeros(0),
+        tp=nothing,
+        ignored=nothing,
+        detection_image=none,
+        detection_group=none,
+        objects_per_group=np.array([3]),
+        weights=np.array([[1], [2]]),
+    )
+    assert precisions.tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_and_means_are_those_of_rows_that_are_really_repeated(seed):
+    rng = np.random.default_rng(seed)
+    counts = [key for key in IMAGE_COLUMNS if key.startswith(("tp", "fp"))]
+    rows = []
+    for _ in range(6):  # every column its own, some rows all 0
+        row = dict.fromkeys(IMAGE_COLUMNS, 0) | {"objects": int(rng.integers(3, 5))}
+        row |= {key: int(rng.integers(0, 4)) for key in counts} | {"sum_iou": rng.random()}
+        row |= {key: rng.random() for key in MEANS.values()}
+        row["fn"] = row["objects"] - row["tp"]
+        rows.append(row if rng.random() < 0.7 else dict.fromkeys(IMAGE_COLUMNS, 0))
+    table = {key: np.array([row[key] for row in rows]) for key in IMAGE_COLUMNS}
+    groups = np.array([0, 1, 0, 2, 3, 3])
+    weights = np.concatenate([group_weights(groups, 8, seed), [[1, 1, 1, 1]]])
+    names = [*RATIOS, *MEANS]
+    samples = metric_samples(table, {}, groups, weights, names)
+    for place, weight in enumerate(weights):
+        repeats = zip(rows, weight[groups], strict=True)
+        scores = score_together([row for row, count in repeats for _ in range(count)])
+        scores["ar50"] = scores["recall_50"]
+        for name in names:
+            expected = np.nan if scores[name] is None else scores[name]
+            assert samples[name][place] == pytest.approx(expected, abs=1e-12, nan_ok=True), name
+
+
+def test_all_metrics_of_the_images_as_they_are_equal_those_of_the_evaluation():
+    images, truth, found = scene(2, levels=3)
+    rows, table, detections = judged(images, truth, found)
+    metrics = evaluate_detections(images, truth, [{"id": 1}], found, 100).metrics
+    metrics |= score_together(rows)
+    sampled = resample(
+        table | {"group": table["name"]}, detections, metrics=METRICS, resamples=1, seed=0
+    )
+    for name in METRICS:
+        assert sampled[name].value == pytest.approx(metrics[name], abs=1e-12), name
+
+
+def test_an_image_without_truth_and_detection_decides_what_is_one_and_what_undefined():
+    rows, table, detections = judged(
+        [{"id": 1, "name": "a", "height": SIDE, "width": SIDE, "file_name": ""}], [], []
+    )
+    weights, names = np.ones((1, 1), int), [*RATIOS, *MEANS]
+    samples = metric_samples(table, detections, np.zeros(1, int), weights, names)
+    scores = score_together(rows)
+    scores["ar50"] = scores["recall_50"]
+    for name in names:
+        assert np.isnan(samples[name][0]) == (scores[name] is None), name
+        assert scores[name] in (None, 1), name
+
+
+def test_every_draw_has_as_many_groups_as_there_are():
+    groups = np.array([0, 0, 0, 1, 2, 4])
+    weights = group_weights(groups, 400, 0)
+    assert weights.shape == (400, 5)
+    assert (weights.sum(axis=1) == 5).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(5), abs=0.2)
+    assert weights.max() > 1
+    assert (weights == group_weights(groups, 400, 0)).all()
+    assert (weights != group_weights(groups, 400, 1)).any()
+
+
+def images_with(dice, groups):
+    return {"group": groups, "image_id": np.arange(len(dice)), "dice": np.array(dice, float)}
+
+
+def dice_of(dice, groups, seed=0):
+    table = images_with(dice, groups)
+    return resample(table, {}, metrics=["dice_mean"], resamples=2000, seed=seed)["dice_mean"]
+
+
+def test_the_interval_of_a_mean_is_about_that_of_the_normal_distribution():
+    dice = np.tile([0, 1], 200)
+    low, high = interval(dice_of(dice, np.arange(400)))
+    error = 0.5 / np.sqrt(400)
+    assert low == pytest.approx(0.5 - 1.96 * error, abs=0.006)
+    assert high == pytest.approx(0.5 + 1.96 * error, abs=0.006)
+
+
+def test_more_images_of_the_same_groups_make_nothing_surer():
+    dice, names = np.tile([0.0, 1.0], 20), [f"scene {number}" for number in range(40)]
+    once = dice_of(dice, names)
+    thrice = dice_of(np.repeat(dice, 3), np.repeat(names, 3))
+    alone = dice_of(np.repeat(dice, 3), np.arange(120))
+    assert interval(thrice) == pytest.approx(interval(once), abs=1e-12)
+    assert np.subtract(*interval(alone)) > 0.7 * np.subtract(*interval(once))  # narrower
+
+
+def test_the_bounds_are_percentiles_of_what_is_defined():
+    samples = np.concatenate([np.arange(0, 1001), [np.nan] * 500])
+    assert interval(Sampled(0.5, samples, 2)) == (25, 975)
+    assert interval(Sampled(np.nan, np.full(5, np.nan), 2)) == (None, None)
+
+
+def test_a_single_group_tells_nothing_of_the_next():
+    sampled = dice_of([0.25, 0.75], ["one", "one"])
+    assert sampled.value == 0.5
+    assert interval(sampled) == (None, None)
+    assert paired_difference(sampled, sampled) == (0, None, None, None)
+
+
+def test_what_is_hard_for_both_cancels_out_of_a_difference():
+    names, dice = np.arange(30), np.linspace(0, 0.8, 30)
+    base, better = dice_of(dice, names), dice_of(dice + 0.1, names)
+    assert interval(base)[1] > interval(better)[0]  # the two intervals overlap widely
+    assert paired_difference(base, better) == pytest.approx((0.1, 0.1, 0.1, 1), abs=1e-12)
+    assert paired_difference(better, base) == pytest.approx((-0.1, -0.1, -0.1, 0), abs=1e-12)
+
+
+def test_a_change_for_the_better_on_every_second_image_only_is_not_sure():
+    names, dice = np.arange(40), np.full(40, 0.5)
+    other = dice_of(dice + np.tile([0.21, -0.2], 20), names)
+    difference, low, high, above = paired_difference(dice_of(dice, names), other)
+    assert difference == pytest.approx(0.005)
+    assert low < 0 < high
+    assert 0.5 < above < 0.65
+
+
+def test_draws_in_which_either_is_undefined_are_left_out():
+    base = Sampled(0.5, np.array([0.5, np.nan, 0.5, 0.25]), 2)
+    other = Sampled(0.75, np.array([1.0, 0.5, np.nan, 0.0]), 2)
+    assert paired_difference(base, other).above == 0.5
+    undefined = Sampled(np.nan, np.full(4, np.nan), 2)
+    assert paired_difference(base, undefined) == (None, None, None, None)
+
+
+def test_rows_hold_counts_whole_and_what_is_undefined_empty():
+    sampled = {"dice_mean": Sampled(0.123456789, np.linspace(0, 1, 41), 2)}
+    values = {"dice_mean": 0.123456789, "images": np.int64(3), "ece": None, "ap50": float("nan")}
+    rows = metric_rows(values, sampled)
+    assert [tuple(row.values()) for row in rows] == [
+        ("dice_mean", 0.123457, 0.025, 0.975),
+        ("images", 3, None, None),
+        ("ece", None, None, None),
+        ("ap50", None, None, None),
+    ]
+
+
+def test_what_cannot_be_drawn_or_is_unknown_is_refused():
+    with pytest.raises(ValueError, match="nothing to draw: 0 images"):
+        group_weights(np.zeros(0, int), 10, 0)
+    with pytest.raises(ValueError, match="nothing to draw: 1 images, 0 resamples"):
+        group_weights(np.zeros(1, int), 0, 0)
+    dice = images_with([1], ["a"])
+    with pytest.raises(ValueError, match="unknown metric 'ap51'; known: ap50, ap75"):
+        resample(dice, {}, metrics=["ap51"], resamples=1, seed=0)

@@ -1,0 +1,79 @@
+import cv2
+import numpy as np
+import pytest
+
+from src.base.errors import InputError
+from src.reading.datasets import find_records, read_objects
+
+IMAGE = np.full((4, 6, 3), 120, np.uint8)
+SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}  # rows and columns 1 and 2
+MASK = np.zeros((4, 6), np.uint8)
+MASK[1:3, 1:3] = 255
+OPTIONS = {
+    "category_id": 100,
+    "masks": "whole",
+    "mask_folder": "masks",
+    "mask_suffix": "",
+    "id_column": "id",
+    "rle_column": "rle_mask",
+    "group_pattern": "",
+}
+
+
+def write_images(root, names):
+    for split in ("train/images", "test_images"):
+        (root / split).mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(root / split / name), IMAGE)
+
+
+@pytest.fixture
+def roots(tmp_path, write_crowdai):
+    """By format, a dataset of the square in train/1_a and nothing in train/1_b, and two of test."""
+    names = ["1_a.png", "1_b.png"]
+    for format in ("mask_folder", "rle_csv"):
+        write_images(tmp_path / format, names)
+    (tmp_path / "mask_folder/train/masks").mkdir()
+    for name, mask in zip(names, (MASK, MASK * 0), strict=True):
+        cv2.imwrite(str(tmp_path / "mask_folder/train/masks" / name), mask)
+    (tmp_path / "rle_csv/train.csv").write_text("id,rle_mask\n1_a,6 2 10 2\n1_b,\n")
+    train = [(names[0], IMAGE, [SQUARE]), (names[1], IMAGE, [])]
+    write_crowdai(tmp_path / "coco", train, test=[(name, IMAGE) for name in names])
+    return tmp_path
+
+
+@pytest.mark.parametrize("format", ["coco", "mask_folder", "rle_csv"])
+def test_every_format_gives_the_same_records_and_objects(roots, format):
+    dataset = find_records(roots / format, format=format, **OPTIONS)
+    assert [r.name for r in dataset.records] == ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]
+    assert (dataset.category["id"], dataset.unlisted) == (100, 0)
+    found = [read_objects(format, record, 4, 6) for record in dataset.records]
+    assert [len(objects) for objects in found] == [0, 0, 1, 0]
+    assert found[2][0].region.runs.tolist() == [[5, 7], [9, 11]]
+    assert (found[2][0].crowd, found[2][0].region.bbox) == (False, (1, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups"),
+    [
+        ("", ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]),
+        (r"^\d+", ["1", "1", "1", "1"]),
+        (r"_(\w)", ["a", "b", "a", "b"]),
+        (r"(?:_)(b)(.)", ["test/1_a", "b", "train/1_a", "b"]),  # the first group; none in 1_a
+        ("x", ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]),
+        ("x*", ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]),  # nothing is no group
+        ("(x)?_", ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]),
+    ],
+)
+@pytest.mark.parametrize("format", ["coco", "mask_folder", "rle_csv"])
+def test_a_pattern_finds_the_group_in_the_file_name(roots, format, pattern, groups):
+    options = OPTIONS | {"group_pattern": pattern}
+    dataset = find_records(roots / format, format=format, **options)
+    assert [record.group for record in dataset.records] == groups
+
+
+@pytest.mark.parametrize("pattern", ["a(", "*", r"\1", "(?P<x>a)(?P<x>b)"])
+def test_what_is_no_pattern_is_refused_before_anything_is_read(tmp_path, pattern):
+    words = r"dataset.group_pattern is '.*', no regular expression \(.*\); correct it"
+    with pytest.raises(InputError, match=words):
+        find_records(tmp_path, format="coco", **OPTIONS | {"group_pattern": pattern})

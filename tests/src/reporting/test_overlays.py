@@ -1,0 +1,208 @@
+import cv2
+import numpy as np
+import pytest
+
+from src.reporting.overlays import (
+    COLOURS,
+    LONGEST_SIDE,
+    colour_bar,
+    colour_plane,
+    count_gap_pixels,
+    draw_outcomes,
+    encode_picture,
+    enlarge,
+    list_error,
+    list_outcomes,
+    two_distances,
+    window_around,
+)
+
+GREY = np.full((12, 14, 3), 100, np.uint8)
+
+
+def block(top, left, height, width):
+    mask = np.zeros((12, 14), bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_outline_shade_and_photo_lie_where_they_should():
+    picture = draw_outcomes(GREY, [("tp", block(1, 2, 9, 10))], scale=1)
+    row = picture[5]
+    assert (row[:2] == 100).all()  # outside
+    assert (row[2:5] == COLOURS["tp"]).all()  # three pixels of outline, inside the mask
+    assert (row[5] == 40).all()  # the shaded rim
+    assert (row[6:8] == 100).all()  # a right object keeps its photo
+    assert (row[9:12] == COLOURS["tp"]).all()
+    assert (row[12:] == 100).all()
+
+
+@pytest.mark.parametrize("outcome", ["fp", "fn", "ignored"])
+def test_what_is_not_right_is_tinted_with_its_colour(outcome):
+    picture = draw_outcomes(GREY, [(outcome, block(0, 0, 12, 14))], scale=1)
+    assert (picture[0, 0] == COLOURS[outcome]).all()  # the outline closes at the image edge
+    expected = np.rint(0.7 * 100 + 0.3 * np.array(COLOURS[outcome]))
+    np.testing.assert_array_equal(picture[6, 6], expected)
+
+
+def test_outlines_are_drawn_on_the_enlarged_picture():
+    picture = draw_outcomes(GREY, [("fp", block(4, 4, 6, 6))], scale=3)
+    assert picture.shape == (36, 42, 3)
+    assert (picture[12:15, 12:30] == COLOURS["fp"]).all()
+    assert (picture[11] == 100).all()
+
+
+def test_the_last_outcome_is_on_top():
+    outcomes = [("fn", block(0, 0, 12, 14)), ("tp", block(0, 0, 12, 14))]
+    assert (draw_outcomes(GREY, outcomes, scale=1)[0, 0] == COLOURS["tp"]).all()
+
+
+def test_the_photo_itself_is_left_as_it_is():
+    photo = GREY.copy()
+    draw_outcomes(photo, [("fp", block(0, 0, 12, 14))], scale=1)
+    np.testing.assert_array_equal(photo, GREY)
+
+
+def test_an_object_as_thin_as_its_outline_is_shown():
+    picture = draw_outcomes(GREY, [("fn", block(3, 3, 1, 1))], scale=1)
+    assert (picture[3, 3] == COLOURS["fn"]).all()
+    assert (picture == COLOURS["fn"]).all(axis=2).sum() == 1
+
+
+def test_unknown_outcomes_and_foreign_masks_are_refused():
+    with pytest.raises(ValueError, match="'maybe' is unknown; known: tp, fp, fn, ignored"):
+        draw_outcomes(GREY, [("maybe", block(0, 0, 1, 1))], scale=1)
+    with pytest.raises(ValueError, match="mask of bool"):
+        draw_outcomes(GREY, [("tp", np.ones((3, 3), bool))], scale=1)
+
+
+def test_every_mask_is_listed_once_as_what_it_is():
+    annotations = [
+        {"id": 5, "iscrowd": 0, "segmentation": "found"},
+        {"id": 0, "iscrowd": 0, "segmentation": "missed"},
+        {"id": 6, "iscrowd": 1, "segmentation": "crowd"},
+    ]
+    predictions = [{"segmentation": name} for name in ("unjudged", "wrong", "right", "on crowd")]
+    detections = [
+        {"detection": 1, "tp": False, "ignored": False, "truth_id": -1},
+        {"detection": 2, "tp": True, "ignored": False, "truth_id": 5},
+        {"detection": 3, "tp": False, "ignored": True, "truth_id": 6},
+    ]
+    assert list_outcomes(annotations, detections, predictions) == [
+        ("ignored", "crowd"),
+        ("ignored", "on crowd"),
+        ("fn", "missed"),
+        ("fp", "wrong"),
+        ("tp", "right"),
+    ]
+
+
+def test_gaps_are_background_near_two_objects():
+    weight_map = np.zeros((1, 4, 3), np.uint8)
+    weight_map[0, :, 0] = [0, 4, 20, 4]  # quarter pixels
+    weight_map[0, :, 1] = [8, 8, 20, 36]
+    weight_map[0, 0, 2] = 9  # an object
+    assert two_distances(weight_map).tolist() == [[2, 3, 10, 10]]
+    assert count_gap_pixels(weight_map, 10) == 1
+    assert count_gap_pixels(weight_map, 10.5) == 3
+
+
+def test_distances_beyond_a_byte_do_not_wrap():
+    assert two_distances(np.full((1, 1, 3), 255, np.uint8)).tolist() == [[127.5]]
+
+
+def test_planes_run_from_dark_to_bright_and_stop_at_the_highest():
+    bar = colour_plane(np.array([[0.0, 5, 10, 99]]), highest=10, scale=1)[0].astype(int)
+    brightness = bar.sum(axis=1)
+    assert brightness[0] < 30 < brightness[1] < brightness[2] == brightness[3]
+    assert bar[2, 0] > 240  # red and green make the yellow end
+    assert bar[2, 2] < bar[2, 1]
+
+
+def test_the_bar_shows_the_colours_of_the_planes():
+    bar = colour_bar()
+    assert bar.shape == (12, 256, 3)
+    plane = np.array([[0, 25.6, 128, 255]])
+    np.testing.assert_array_equal(bar[:1, [0, 26, 128, 255]], colour_plane(plane, 255, scale=1))
+
+
+def test_a_plane_needs_a_positive_end():
+    with pytest.raises(ValueError, match="highest must be positive, got 0"):
+        colour_plane(np.zeros((2, 2)), highest=0, scale=1)
+
+
+def test_pixels_are_repeated_not_blended():
+    np.testing.assert_array_equal(enlarge(np.array([[1, 2]]), 2), [[1, 1, 2, 2], [1, 1, 2, 2]])
+
+
+def test_large_pictures_are_enlarged_less_and_huge_ones_thinned_out():
+    half = LONGEST_SIDE // 2
+    assert enlarge(np.zeros((half, 10)), 5).shape == (2 * half, 20)
+    assert enlarge(np.zeros((half + 1, 10)), 5).shape == (half + 1, 10)
+    huge = np.zeros((2 * LONGEST_SIDE + 1, 7, 3), np.uint8)
+    assert enlarge(huge, 2).shape == (-(-huge.shape[0] // 3), 3, 3)
+
+
+def test_a_scale_below_1_is_refused():
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        enlarge(GREY, 0)
+
+
+def test_encoded_pictures_keep_every_pixel_and_the_order_of_colours():
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(encode_picture(picture), np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decoded[..., ::-1], picture)
+
+
+ANNOTATIONS = {n: {"segmentation": f"object {n}"} for n in (7, 8, 9)}
+PREDICTIONS = [{"segmentation": f"detection {n}"} for n in range(4)]
+
+
+def listed(kind, objects, detections):
+    rows = [dict(zip(("truth_id", "outcome", "detection"), row, strict=True)) for row in objects]
+    wrong = [dict(zip(("detection", "kind", "truth_id"), row, strict=True)) for row in detections]
+    return list_error(kind, rows, wrong, ANNOTATIONS, PREDICTIONS)
+
+
+def test_only_objects_and_detections_of_the_kind_are_shown():
+    objects = [(7, "merged", 2), (8, "missed", -1), (9, "found", 2)]
+    detections = [(0, "merged", 7), (1, "spurious", -1)]
+    assert listed("merged", objects, detections) == [
+        ("fp", "detection 0"),
+        ("fp", "detection 2"),  # it is right, and swallows its neighbour
+        ("fn", "object 7"),
+    ]
+    assert listed("missed", objects, detections) == [("fn", "object 8")]
+    assert listed("spurious", objects, detections) == [("fp", "detection 1")]
+
+
+def test_parts_are_shown_with_the_object_they_split():
+    parts = [(0, "split_part", 7), (3, "split_part", 7), (1, "poor_outline", 8)]
+    assert listed("split", [(7, "split", 3), (8, "poor_outline", 1)], parts) == [
+        ("fp", "detection 0"),
+        ("fp", "detection 3"),
+        ("fn", "object 7"),
+    ]
+
+
+def test_a_duplicate_is_shown_with_the_object_that_is_found():
+    assert listed("duplicate", [(7, "found", 0)], [(1, "duplicate", 7)]) == [
+        ("fp", "detection 1"),
+        ("tp", "object 7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "side", "rows", "columns"),
+    [
+        ((40, 50, 4, 6), 20, (32, 52), (43, 63)),  # in the middle
+        ((0, 97, 4, 3), 20, (0, 20), (80, 100)),  # in a corner
+        ((40, 10, 4, 60), 20, (32, 52), (5, 75)),  # too wide for the side: 10 px around it
+        ((40, 50, 4, 6), 300, (0, 80), (0, 100)),  # more than the image has
+    ],
+)
+def test_the_window_holds_the_mask_and_stays_in_the_image(box, side, rows, columns):
+    top, left, height, width = box
+    mask = np.zeros((80, 100), bool)
+    mask[top : top + height, left : left + width] = True
+    assert window_around(mask, side) == (slice(*rows), slice(*columns))

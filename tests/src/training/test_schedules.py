@@ -1,0 +1,159 @@
+import math
+
+import pytest
+import torch
+
+from src.base.errors import InputError
+from src.training.schedules import SCHEDULES, phase_optimiser
+
+DEFAULTS = {"min_lr": 0.0, "cycle_steps": 6, "step_factor": 0.5, "steps": 20}
+
+
+def rates(schedule, lrs=(0.1,), **changes):
+    """Return the learning rates of all groups at each step of a phase."""
+    settings = DEFAULTS | changes
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in lrs]
+    optimiser, scheduler = phase_optimiser(
+        groups, optimiser="adamw", schedule=schedule, weight_decay=0.0, **settings
+    )
+    seen = []
+    for _ in range(settings["steps"]):
+        seen.append(tuple(group["lr"] for group in optimiser.param_groups))
+        optimiser.step()
+        scheduler.step()
+    return seen
+
+
+def half_cosine(high, low, part):
+    return low + (high - low) * (1 + math.cos(math.pi * part)) / 2
+
+
+def one_cycle(step, low):
+    start, end, top = max(1 / 25, low), max(4e-6, low), 0.3 * 20 - 1
+    if step <= top:
+        return half_cosine(start, 1, step / top)
+    return half_cosine(1, end, (step - top) / (20 - 1 - top))
+
+
+CLOSED_FORMS = {  # of 20 steps with cycles of 6, as fractions of the highest rate
+    "constant": lambda step, low: 1,
+    "step": lambda step, low: max(low, 0.5 ** (step // 6)),
+    "cosine": lambda step, low: half_cosine(1, low, step / 20),
+    "one_cycle": one_cycle,
+    "triangular2": lambda step, low: (
+        low + (1 - low) * (1 - abs(step % 6 / 3 - 1)) / 2 ** (step // 6)
+    ),
+    "warm_restarts": lambda step, low: half_cosine(1, low, step % 6 / 6),
+}
+
+
+@pytest.mark.parametrize("low", [0.0, 0.01, 0.2, 1.0])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_follows_its_closed_form_in_every_group(schedule, low):
+    seen = rates(schedule, lrs=(0.1, 0.003), min_lr=low)
+    expected = [CLOSED_FORMS[schedule](step, low) for step in range(20)]
+    assert [lr for lr, _ in seen] == pytest.approx([0.1 * part for part in expected], abs=1e-12)
+    assert [lr for _, lr in seen] == pytest.approx([0.003 * part for part in expected], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("step", [1, 1, 0.5, 0.5, 0.25]),
+        ("cosine", [1, 0.9045085, 0.6545085, 0.3454915, 0.0954915]),
+        ("triangular2", [0, 1, 0, 0.5, 0]),
+        ("warm_restarts", [1, 0.5, 1, 0.5, 1]),
+    ],
+)
+def test_five_steps_by_hand(schedule, expected):
+    seen = rates(schedule, lrs=(1.0,), cycle_steps=2, steps=5)
+    assert [lr for (lr,) in seen] == pytest.approx(expected, abs=1e-7)
+
+
+def test_one_cycle_without_a_lowest_rate_is_the_librarys_own():
+    made = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    library = torch.optim.lr_scheduler.OneCycleLR(
+        made, max_lr=0.1, total_steps=20, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(20):
+        expected.append((made.param_groups[0]["lr"],))
+        made.step()
+        library.step()
+    assert rates("one_cycle") == expected
+
+
+def test_an_odd_triangle_is_symmetric():
+    seen = [lr for (lr,) in rates("triangular2", lrs=(1.0,), cycle_steps=5, steps=6)]
+    assert seen == pytest.approx([0, 0.4, 0.8, 0.8, 0.4, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_phase_of_one_step_works(schedule):
+    assert len(rates(schedule, steps=1)) == 1
+
+
+def test_a_triangle_of_one_step_is_refused():
+    with pytest.raises(
+        InputError, match="triangular2: a cycle of 1 step never rises.*cycle_epochs"
+    ):
+        rates("triangular2", cycle_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "gradient", "expected"),
+    [
+        # Adam's first step is the sign of the gradient; the decay 0.1 * 2 turns that of -0.1 ...
+        ("adam", -0.1, 2 - 0.1),
+        # ... but not where it shrinks the weight by itself.
+        ("adamw", -0.1, 2 * (1 - 0.1 * 0.1) + 0.1),
+        # Nesterov: the gradient and 0.9 times the momentum, which is the gradient at first.
+        ("sgd", 0.5, 2 - 0.1 * (1 + 0.9) * (0.5 + 0.1 * 2)),
+        # The mean square starts with a hundredth: its root is a tenth of the gradient.
+        ("rmsprop", 0.5, 2 - 0.1 / 0.1),
+    ],
+)
+def test_the_first_step_of_every_optimiser_by_hand(optimiser, gradient, expected):
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    made, _ = phase_optimiser(
+        [{"params": [weight], "lr": 0.1}],
+        optimiser=optimiser,
+        schedule="constant",
+        weight_decay=0.1,
+        **DEFAULTS,
+    )
+    weight.grad = torch.tensor([gradient])
+    made.step()
+    assert weight.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_momentum_adds_up():
+    weight = torch.nn.Parameter(torch.tensor([0.0]))
+    groups = [{"params": [weight], "lr": 1.0}]
+    made, _ = phase_optimiser(
+        groups, optimiser="sgd", schedule="constant", weight_decay=0.0, **DEFAULTS
+    )
+    for _ in range(2):
+        weight.grad = torch.tensor([1.0])
+        made.step()
+    assert weight.item() == pytest.approx(-(1 + 0.9) - (1 + 0.9 * (1 + 0.9)))
+
+
+def test_the_given_groups_stay_as_they_are():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    groups = [{"params": [weight], "lr": 0.1}]
+    phase_optimiser(groups, optimiser="adam", schedule="triangular2", weight_decay=0.5, **DEFAULTS)
+    assert groups == [{"params": [weight], "lr": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"optimiser": "lion"}, "'lion' is unknown; known: adam, adamw, sgd, rmsprop"),
+        ({"schedule": "steps"}, "'steps' is unknown; known: constant, step, cosine, one_cycle"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_known_ones(names, message):
+    settings = {"optimiser": "adam", "schedule": "constant"} | names
+    with pytest.raises(ValueError, match=message):
+        phase_optimiser([], **settings, weight_decay=0.0, **DEFAULTS)

@@ -1,0 +1,113 @@
+"""Write the code that each stage depends on into dvc.yaml, from what its script imports.
+
+    python -m tools.deps            # rewrite the lists
+    python -m tools.deps --check    # exit with a sentence if a list would change
+
+The code of a stage is its script and every module and template of src that it reaches. Where a
+stage reaches every file of a wing, the list names the wing's folder; `formats` holds what several
+wings use, so it is named file by file. Only the lines of code in `deps:` are touched; data that a
+stage reads is declared by hand.
+"""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DVC_FILES = ("data/dvc.yaml", "dvc.yaml")
+SHARED_WING = "formats"
+CODE = re.compile(r"- (src|stages)/")
+TEMPLATE = re.compile(r"""\{%-?\s*(?:include|extends|import|from)\s+["']([^"']+\.jinja)["']""")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    args = parser.parse_args(argv)
+    for file in DVC_FILES:
+        path = ROOT / file
+        text, wanted = path.read_text(), with_code_deps(path.read_text(), ROOT)
+        if args.check and wanted != text:
+            raise SystemExit(f"{file}: its lists of code are not what the stages import; make deps")
+        if wanted != text:
+            path.write_text(wanted)
+
+
+def with_code_deps(dvc_yaml: str, root: Path) -> str:
+    """Return the text of a dvc.yaml with the code in every list of deps as the stage imports it.
+
+    Parameters
+    ----------
+    dvc_yaml : str
+        Each stage has a `cmd` with `python -m stages.NAME` before its `deps`.
+    root : Path
+        Of the repository.
+    """
+    lines, wanted, place = [], [], ""
+    for line in dvc_yaml.splitlines(keepends=True):
+        if re.match(r"  \w+:", line):
+            wanted = []  # a stage begins
+        script = re.search(r"python -m stages\.(\w+)", line)
+        if script:
+            wanted = declared_code(root / "stages" / f"{script[1]}.py", root)
+        if re.match(r"    \w+:", line):
+            if place == "deps":
+                lines += [f"      - {one}\n" for one in wanted]
+            place = line.strip().rstrip(":")
+        if not (place == "deps" and CODE.match(line.strip())):
+            lines.append(line)
+    return "".join(lines)
+
+
+def declared_code(script: Path, root: Path) -> list[str]:
+    """Return what a stage declares: its script, then wings it uses whole and single files."""
+    reached = code_closure(script, root)
+    declared = {path for path in reached if path.startswith("stages/")}
+    for wing in sorted({Path(path).parent.as_posix() for path in reached} - {"stages"}):
+        files = {path for path in reached if Path(path).parent.as_posix() == wing}
+        whole = files == wing_files(root / wing, root) and wing != f"src/{SHARED_WING}"
+        declared |= {wing} if whole and wing != "src" else files
+    return sorted(declared)
+
+
+def wing_files(wing: Path, root: Path) -> set[str]:
+    """Return the modules and templates of a wing."""
+    found = [*wing.rglob("*.py"), *wing.rglob("*.jinja")]
+    return {path.relative_to(root).as_posix() for path in found}
+
+
+def code_closure(script: Path, root: Path) -> set[str]:
+    """Return the files of the repository that a script reaches, itself among them."""
+    seen, todo = set(), [script]
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += imported_files(path, root)
+    return {path.relative_to(root).as_posix() for path in seen}
+
+
+def imported_files(path: Path, root: Path) -> set[Path]:
+    """Return the modules and templates that a module or template names itself.
+
+    Templates are named by their path in src: in a string ending in .jinja, or in an include.
+    """
+    text = path.read_text()
+    if path.suffix == ".jinja":
+        return {root / "src" / name for name in TEMPLATE.findall(text)}
+    modules, templates = set(), set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and str(node.value).endswith(".jinja"):
+            templates |= {node.value} if "/" in node.value and " " not in node.value else set()
+    files = {root / (module.replace(".", "/") + ".py") for module in modules}
+    found = {file for file in files if file.exists()}
+    return found | {root / "src" / name for name in templates}
+
+
+if __name__ == "__main__":
+    main()
