@@ -1,9 +1,12 @@
 """Strict reading of params.yaml: one section, one frozen pydantic model."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -16,6 +19,16 @@ class Params(BaseModel):
     """Base of every stage's parameters: no unknown keys, no silent coercion, no mutation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _take_no_truth_for_a_number(cls, value, info: ValidationInfo):
+        """Refuse true for 1 and false for 0 where the choice is among numbers."""
+        annotation = cls.model_fields[info.field_name].annotation
+        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+        if isinstance(value, bool) and not any(value is choice for choice in choices) and choices:
+            raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
+        return value
 
 
 P = TypeVar("P", bound=Params)
@@ -79,18 +92,31 @@ def load_keys(path: Path, section: str) -> list[str]:
     return list(node)
 
 
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Say which of the known names a wrong one may mean, or all where none is near."""
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
 def _read_yaml(path: Path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; save it as such") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
+
+
+@lru_cache(maxsize=1)
+def _parse(text: str):
+    """Parse a text once, though a stage reads several sections of it; nobody changes the result."""
+    return YAML(typ="safe").load(text)
 
 
 def _section(document, section: str):
@@ -133,5 +159,5 @@ def _problem(section: str, error: dict, model: type[Params]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{key}: unknown key; known: {', '.join(model.model_fields)}"
+        return f"{key}: unknown key; {nearest_name(error['loc'][0], model.model_fields)}"
     return f"{key}: {error['msg']}, got {error['input']!r}"

@@ -1,5 +1,6 @@
 """The images of a data set, which of them a fold leaves out, and the depths a network is fed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,28 +9,33 @@ import pandas as pd
 from src.base.errors import InputError
 from src.folds.fold_table import read_folds
 from src.folds.image_numbers import image_numbers, relative_depths
+from src.formats.prepared import read_images
 
 
-def fold_images(images: Path, folds: Path, fold: int) -> pd.DataFrame:
+def fold_images(
+    prepared: Path, folds: Path, fold: int, splits: Iterable[str] = ("train",)
+) -> pd.DataFrame:
     """Read the table of images and tell what networks of a fold may learn from.
 
     Parameters
     ----------
-    images : Path
-        images.csv of prepare_masks.
+    prepared : Path
+        The folder that prepare_masks writes.
     folds : Path
         folds.csv of split_folds, in which an image has a row for each time it was divided.
     fold : int
         The fold that is left out.
+    splits : iterable of {"train", "val", "test"}
+        Whose images are wanted.
 
     Returns
     -------
     table : DataFrame
-        The rows of images.csv sorted by name, `group` being text. `in_train`: bool, whether the
-        image is in a fold, as those of val and test are not; `left_out`: bool, whether it is in
-        this one. So what is learnt from is `in_train & ~left_out`. Images in a fold have `group`,
-        `copies`, `copy` and `test_likeness` of folds.csv, the last may be NaN; of other images
-        the three numbers are NaN.
+        The rows of `src.formats.prepared.read_images`. `in_train`: bool, whether the image is in a
+        fold, as those of val and test are not; `left_out`: bool, whether it is in this one. So
+        what is learnt from is `in_train & ~left_out`. Images in a fold have `group`, `copies`,
+        `copy` and `test_likeness` of folds.csv, the last may be NaN; of other images the three
+        numbers are NaN.
 
     Raises
     ------
@@ -37,11 +43,7 @@ def fold_images(images: Path, folds: Path, fold: int) -> pd.DataFrame:
         If a file is absent, folds.csv is not as `src.folds.fold_table.read_folds` wants it, or
         `fold` has no image or all that are in a fold.
     """
-    for path, stage in ((folds, "split_folds"), (images, "prepare_masks")):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run the {stage} stage")
-    table = pd.read_csv(images, dtype={"group": str}, keep_default_na=False, na_values=[""])
-    rows = read_folds(folds)
+    table, rows = read_images(prepared, *splits), read_folds(folds)
     table["in_train"] = table["name"].isin(rows["name"])
     table["left_out"] = table["name"].isin(rows["name"][rows["fold"] == fold])
     if not table["left_out"].any() or table["left_out"].equals(table["in_train"]):
@@ -51,7 +53,7 @@ def fold_images(images: Path, folds: Path, fold: int) -> pd.DataFrame:
     table["group"] = once["group"].fillna(table["group"].set_axis(once.index)).to_numpy()
     for column in ("copies", "copy", "test_likeness"):
         table[column] = once[column].to_numpy(float)
-    return table.sort_values("name", ignore_index=True)
+    return table
 
 
 def fed_depths(table: pd.DataFrame, description: dict) -> np.ndarray:

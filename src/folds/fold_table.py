@@ -7,9 +7,10 @@ import pandas as pd
 
 from src.base.errors import InputError
 from src.base.params import Params
+from src.formats.tables import read_table
 
 TYPES = {"name": str, "fold": int, "repeat": int, "group": str, "copies": int, "copy": int}
-COLUMNS = [*TYPES, "test_likeness"]
+TYPES |= {"test_likeness": float}
 
 
 class SplitFoldsParams(Params):
@@ -45,23 +46,7 @@ def read_folds(path: Path) -> pd.DataFrame:
         If the file is absent, lacks a column, holds something else than numbers, or has an image
         twice in one repeat.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run split_folds")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a table ({str(error).strip()}); run split_folds again"
-        ) from None
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; run split_folds again")
-    table = table[COLUMNS].replace({"test_likeness": {"": "nan"}})
-    try:
-        table = table.astype(TYPES | {"test_likeness": float})
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; run split_folds again") from None
+    table = read_table(path, "split_folds", TYPES)[list(TYPES)]
     twins = table.duplicated(["name", "repeat"])
     if twins.any():
         name = table["name"][twins].iloc[0]
