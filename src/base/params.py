@@ -158,6 +158,18 @@ def _problem(section: str, error: dict, model: type[Params]) -> str:
     key = ".".join([section, *map(str, error["loc"])])
     if error["type"] == "missing":
         return f"{key}: missing"
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{key}: unknown key; {nearest_name(error['loc'][0], model.model_fields)}"
+    if error["type"] == "extra_forbidden":
+        known = _model_at(model, error["loc"][:-1]).model_fields
+        return f"{key}: unknown key; {nearest_name(error['loc'][-1], known)}"
     return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]:
+    """Return the model of the entry that lies there, in a list or below a key of the model."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            inside = [model.model_fields[key].annotation]
+            while not (isinstance(inside[0], type) and issubclass(inside[0], BaseModel)):
+                inside = [part for one in inside for part in get_args(one)]
+            model = inside[0]
+    return model
