@@ -92,6 +92,29 @@ def load_keys(path: Path, section: str) -> list[str]:
     return list(node)
 
 
+def check_sections(path: Path, known: Iterable[str]) -> None:
+    """Refuse a params file with sections that no stage reads.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file of sections.
+    known : iterable of str
+        Their names.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML of sections, or has one of another name.
+    """
+    document, known = _read_yaml(path), list(known)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: holds no sections; restore it from git")
+    for name in document:
+        if name not in known:
+            raise InputError(f"{path}: {name}: unknown section; {nearest_name(name, known)}")
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Say which of the known names a wrong one may mean, or all where none is near."""
     known = list(known)
