@@ -18,40 +18,28 @@ Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {
 import argparse
 import json
 from pathlib import Path
-from typing import Annotated, Literal
 
 import cv2
 import pandas as pd
 from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.archive import ImageArchive, decode_image
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams, object_settings, searched_keys
-from src.searching.search import (
-    Judged,
+from src.searching.combinations import (
     best_of,
     combinations_of,
     draw_images,
-    judge_image,
     metric_values,
     sets_to_choose_on,
 )
-
-
-class SearchParams(Params):
-    metric: Literal["ap50", "f1_50", "detection_accuracy", "dice_mean"]
-    threshold: list[Annotated[float, Field(gt=0, lt=1)]]
-    min_area: list[Annotated[int, Field(ge=0)]]
-    max_hole: list[Annotated[int, Field(ge=0)]]
-    dilate: list[Annotated[int, Field(ge=0)]]
-    max_images: int = Field(ge=0)
-    seed: int = Field(ge=0)
+from src.searching.judged_images import Judged, judge_image
+from src.searching.params import SearchParams
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -31,7 +31,7 @@ MODELS = {
     "train": "train.TrainParams",
     "predict": "predict.PredictParams",
     "ensemble": "ensemble.EnsembleParams",
-    "search": "search_postprocess.SearchParams",
+    "search": "src.searching.params.SearchParams",
     "postprocess": "postprocess.PostprocessParams",
     "rescore": "rescore.RescoreParams",
     "evaluate": "evaluate.EvaluateParams",
@@ -42,8 +42,8 @@ MODELS = {
 
 
 def model_of(section):
-    stage, name = MODELS[section].split(".")
-    return getattr(importlib.import_module(f"stages.{stage}"), name)
+    module, name = MODELS[section].rsplit(".", 1)
+    return getattr(importlib.import_module(module if "." in module else f"stages.{module}"), name)
 
 
 @pytest.mark.parametrize("section", MODELS)

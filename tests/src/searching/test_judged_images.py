@@ -7,15 +7,9 @@ from src.formats.rle import encode_instances
 from src.judging.coco_evaluation import evaluate_detections
 from src.judging.object_metrics import score_images, score_together
 from src.objects.map_objects import find_objects
-from src.searching.search import (
-    METRICS,
-    best_of,
-    combinations_of,
-    draw_images,
-    judge_image,
-    metric_values,
-    sets_to_choose_on,
-)
+from src.searching.combinations import combinations_of, metric_values
+from src.searching.judged_images import judge_image
+from src.searching.params import METRICS
 from tests import plain_postprocess
 
 SETTINGS = plain_postprocess.PLAIN | {"seeds": "border", "seed_area": 2, "empty_threshold": 0.5}
@@ -102,16 +96,6 @@ def test_every_metric_is_that_of_the_evaluation(scenes, references, metric):
         expected = [one[metric] for one in expected]
         assert len(set(expected)) > 4  # the combinations do differ
         np.testing.assert_allclose(values[key], expected, rtol=0, atol=1e-12)
-
-
-def test_combinations_count_like_a_clock():
-    assert combinations_of({"threshold": [0.5, 0.4], "dilate": [0, 1]}) == [
-        {"threshold": 0.5, "dilate": 0},
-        {"threshold": 0.5, "dilate": 1},
-        {"threshold": 0.4, "dilate": 0},
-        {"threshold": 0.4, "dilate": 1},
-    ]
-    assert combinations_of({}) == [{}]
 
 
 PLAIN = SETTINGS | {"threshold": 0.5}
@@ -211,34 +195,3 @@ def test_a_map_of_too_many_objects_is_refused():
 def test_another_metric_is_refused():
     with pytest.raises(ValueError, match="metric 'ap' is unknown; known: ap50, f1_50"):
         value([[0]], [], "ap")
-
-
-def test_images_are_drawn_by_seed_in_their_order():
-    folds = [0, 1] * 10
-    drawn = draw_images(folds, 8, 3)
-    assert len(drawn) == len(set(drawn)) == 8
-    assert sorted(drawn) == drawn.tolist() == draw_images(folds, 8, 3).tolist()
-    assert drawn.tolist() != draw_images(folds, 8, 4).tolist()
-    for most in (0, 20, 99):
-        assert draw_images(folds, most, 0).tolist() == list(range(20))
-
-
-def test_a_fold_without_a_drawn_image_is_named():
-    with pytest.raises(InputError, match="search.max_images 2 leaves no image of fold 7; raise"):
-        draw_images([3] * 99 + [7], 2, 0)
-
-
-def test_a_choice_for_a_fold_is_made_on_the_others():
-    sets = sets_to_choose_on([0, 2, 2])
-    assert {name: one.tolist() for name, one in sets.items()} == {
-        "all": [True, True, True],
-        "0": [False, True, True],
-        "2": [True, False, False],
-    }
-    assert list(sets_to_choose_on([4, 4])) == ["all"]
-
-
-def test_the_first_of_the_best_is_chosen_unless_nothing_is_defined():
-    assert best_of("all", np.array([0.1, 0.7, 0.7]), "ap50") == 1
-    with pytest.raises(InputError, match="ap50 is undefined: the images of the folds other than 2"):
-        best_of("2", np.array([np.nan, np.nan]), "ap50")
