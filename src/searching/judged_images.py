@@ -1,7 +1,8 @@
 """One image judged under many combinations of post-processing values."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from pycocotools import mask as coco_mask
 from src.formats.rle import encode_instances
 from src.objects.map_objects import find_labels
 from src.objects.objects import grow_objects, sized_objects
+from src.objects.params import PostprocessParams
 from src.searching.params import METRICS
 
 MAX_DETECTIONS = 100  # judged per image, as COCO does
@@ -51,8 +53,7 @@ def judge_image(
     maps: Mapping[str, np.ndarray],
     empty_probability: float,
     annotations: list[dict],
-    settings: dict,
-    combinations: list[dict],
+    combinations: Sequence[PostprocessParams],
     metric: str,
 ) -> Judged:
     """Find and judge the objects of one image under every combination.
@@ -68,10 +69,8 @@ def judge_image(
         In [0, 1].
     annotations : list of dict
         The image's COCO records: segmentation (compressed RLE), iscrowd. May be empty.
-    settings : dict
-        Arguments of `src.objects.map_objects.find_objects`; those in a combination may be anything.
-    combinations : list of dict
-        Values that replace those in `settings`; at least one.
+    combinations : sequence of PostprocessParams
+        At least one, without `auto` and of a method with one label map.
     metric : {"ap50", "f1_50", "detection_accuracy", "dice_mean"}
         All of the 100 objects of highest mean probability. Detections are matched as by COCO. An
         image's detection_accuracy is the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 .. 0.95,
@@ -94,10 +93,9 @@ def judge_image(
         raise ValueError(f"metric '{metric}' is unknown; known: {', '.join(METRICS)}")
     mask = maps["mask"]
     truth = _read_truth(annotations, mask.shape)
-    every = [settings | combination for combination in combinations]
     by_map: dict[tuple[bytes, int], _Found] = {}
-    found: list[_Found | None] = [None] * len(every)
-    for index, instances, dilate in _label_maps(maps, empty_probability, every):
+    found: list[_Found | None] = [None] * len(combinations)
+    for index, instances, dilate in _label_maps(maps, empty_probability, combinations):
         key = hashlib.blake2b(instances, digest_size=16).digest(), dilate
         if key not in by_map:
             by_map[key] = _judge(grow_objects(instances, dilate), mask, truth, metric)
@@ -112,20 +110,24 @@ def judge_image(
 
 
 def _label_maps(
-    maps: Mapping[str, np.ndarray], empty_probability: float, every: list[dict]
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    combinations: Sequence[PostprocessParams],
 ) -> Iterator[tuple[int, np.ndarray, int]]:
     """Yield place, label map before growing and growth of every combination, in any order."""
     labels, labels_from = np.empty(0), None
     instances, sizes_from = labels, None
-    for index in sorted(range(len(every)), key=lambda i: [every[i][key] for key in STEPS]):
-        of_labels = {key: value for key, value in every[index].items() if key not in SIZES}
-        sizes = {key: every[index][key] for key in SIZES[:2]}
+    order = attrgetter(*STEPS)
+    for index in sorted(range(len(combinations)), key=lambda i: order(combinations[i])):
+        params = combinations[index]
+        of_labels = params.model_copy(update=dict.fromkeys(SIZES, 0))
+        sizes = {"min_area": params.min_area, "max_area": params.max_area}
         if of_labels != labels_from:
-            labels, labels_from = find_labels(maps, empty_probability, **of_labels), of_labels
+            labels, labels_from = find_labels(maps, empty_probability, params), of_labels
             sizes_from = None
         if sizes != sizes_from:
             instances, sizes_from = sized_objects(labels, **sizes, dilate=0), sizes
-        yield index, instances, every[index]["dilate"]
+        yield index, instances, params.dilate
 
 
 def _read_truth(annotations: list[dict], shape: tuple[int, int]) -> _Truth:
