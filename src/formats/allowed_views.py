@@ -9,8 +9,6 @@ NESTED = get_args(Views)  # each has all views of those before it
 
 
 class ViewsParams(Params):
-    """The section `views` of params.yaml."""
-
     allowed: Views
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from src.base.params import Params
 from src.formats.allowed_views import Views
 from src.formats.merge_rules import Merge
+from src.networks.precision import Precision
 
 
 class PredictParams(Params):
@@ -16,7 +17,7 @@ class PredictParams(Params):
     padding: Literal["replicate", "reflect"]
     max_size: int = Field(ge=32)
     overlap: int = Field(ge=0)
-    precision: Literal["auto", "float32", "bf16"]
+    precision: Precision
 
     @field_validator("overlap")
     @classmethod
