@@ -1,20 +1,19 @@
-"""What combinations of post-processing values do to a metric, for any set of images at once."""
+"""One image judged under many combinations of post-processing values."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.analysis.average_precision import average_precision
-from src.base.errors import InputError
 from src.formats.rle import encode_instances
 from src.objects.map_objects import find_labels
 from src.objects.objects import grow_objects, sized_objects
+from src.objects.params import PostprocessParams
+from src.searching.params import METRICS
 
-METRICS = ("ap50", "f1_50", "detection_accuracy", "dice_mean")
 MAX_DETECTIONS = 100  # judged per image, as COCO does
 IOUS = {"ap50": [0.5], "f1_50": [0.5], "detection_accuracy": np.linspace(0.5, 0.95, 10).tolist()}
 SIZES = ("min_area", "max_area", "dilate")  # what does not change how objects are told apart
@@ -50,20 +49,11 @@ class _Found(NamedTuple):
     value: float
 
 
-def combinations_of(grid: Mapping[str, list]) -> list[dict]:
-    """Return all combinations of the values of each key, the last key changing fastest.
-
-    An empty grid has the one combination that changes nothing.
-    """
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-
-
 def judge_image(
     maps: Mapping[str, np.ndarray],
     empty_probability: float,
     annotations: list[dict],
-    settings: dict,
-    combinations: list[dict],
+    combinations: Sequence[PostprocessParams],
     metric: str,
 ) -> Judged:
     """Find and judge the objects of one image under every combination.
@@ -79,10 +69,8 @@ def judge_image(
         In [0, 1].
     annotations : list of dict
         The image's COCO records: segmentation (compressed RLE), iscrowd. May be empty.
-    settings : dict
-        Arguments of `src.objects.map_objects.find_objects`; those in a combination may be anything.
-    combinations : list of dict
-        Values that replace those in `settings`; at least one.
+    combinations : sequence of PostprocessParams
+        At least one, without `auto` and of a method with one label map.
     metric : {"ap50", "f1_50", "detection_accuracy", "dice_mean"}
         All of the 100 objects of highest mean probability. Detections are matched as by COCO. An
         image's detection_accuracy is the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 .. 0.95,
@@ -105,10 +93,9 @@ def judge_image(
         raise ValueError(f"metric '{metric}' is unknown; known: {', '.join(METRICS)}")
     mask = maps["mask"]
     truth = _read_truth(annotations, mask.shape)
-    every = [settings | combination for combination in combinations]
     by_map: dict[tuple[bytes, int], _Found] = {}
-    found: list[_Found | None] = [None] * len(every)
-    for index, instances, dilate in _label_maps(maps, empty_probability, every):
+    found: list[_Found | None] = [None] * len(combinations)
+    for index, instances, dilate in _label_maps(maps, empty_probability, combinations):
         key = hashlib.blake2b(instances, digest_size=16).digest(), dilate
         if key not in by_map:
             by_map[key] = _judge(grow_objects(instances, dilate), mask, truth, metric)
@@ -122,128 +109,25 @@ def judge_image(
     )
 
 
-def metric_values(
-    images: list[Judged], subsets: Mapping[str, np.ndarray], metric: str
-) -> dict[str, np.ndarray]:
-    """Return the metric of every combination on each set of images.
-
-    Parameters
-    ----------
-    images : list of Judged
-        At least one, judged by `metric` under the same C combinations. Of detections of equal score
-        those of the first images come first, as with COCO if the images are ordered by id.
-    subsets : mapping of str to ndarray of bool, shape (images,)
-        Which images count, at least one in each set.
-    metric : {"ap50", "f1_50", "detection_accuracy", "dice_mean"}
-        ap50 (COCO's, from 101 points) and f1_50 pool the detections, the others are means over
-        images.
-
-    Returns
-    -------
-    values : dict of str to ndarray of float64, shape (C,)
-        In [0, 1], by set; all NaN for ap50 of a set without an object.
-    """
-    if metric in ("detection_accuracy", "dice_mean"):
-        values = np.stack([image.values for image in images])
-        return {key: values[subset].mean(axis=0) for key, subset in subsets.items()}
-    objects = np.array([image.objects for image in images])
-    stops = np.stack([np.cumsum(image.detections) for image in images])
-    values = {key: np.empty(stops.shape[1]) for key in subsets}
-    for column in range(stops.shape[1]):
-        starts = stops[:, column - 1] if column else np.zeros(len(images), np.int64)
-        parts = [slice(*bounds) for bounds in zip(starts, stops[:, column], strict=True)]
-        scores = np.concatenate([i.scores[part] for i, part in zip(images, parts, strict=True)])
-        hits = np.concatenate([i.hits[part] for i, part in zip(images, parts, strict=True)])
-        of_image = np.repeat(np.arange(len(images)), stops[:, column] - starts)
-        order = np.argsort(-scores, kind="stable")
-        hits, of_image = hits[order], of_image[order]
-        for key, subset in subsets.items():
-            pooled = _average_precision if metric == "ap50" else _f1
-            values[key][column] = pooled(hits[subset[of_image]], objects[subset].sum())
-    return values
-
-
-def draw_images(folds: Sequence[int], most: int, seed: int) -> np.ndarray:
-    """Draw images to search on.
-
-    Parameters
-    ----------
-    folds : sequence of int
-        Of each image.
-    most : int
-        Number of images drawn; 0, or at least as many as there are, takes all.
-    seed : int
-        The same draws the same.
-
-    Returns
-    -------
-    places : ndarray of int64
-        Rising.
-
-    Raises
-    ------
-    InputError
-        If no image of some fold is drawn: nothing could be chosen for the others on it.
-    """
-    folds = np.asarray(folds)
-    if not 0 < most < len(folds):
-        return np.arange(len(folds))
-    places = np.sort(np.random.default_rng(seed).choice(len(folds), most, replace=False))
-    missing = np.setdiff1d(folds, folds[places])
-    if missing.size:
-        raise InputError(
-            f"params.yaml: search.max_images {most} leaves no image of fold {missing[0]}; raise it "
-            "or set it to 0 for all"
-        )
-    return places
-
-
-def sets_to_choose_on(folds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return which images each choice is made on, bool (images,) by name.
-
-    "all" holds all images, the name of a fold those of the other folds. With a single fold there
-    are no others, and so "all" alone.
-    """
-    folds = np.asarray(folds)
-    present = np.unique(folds)
-    others = {str(fold): folds != fold for fold in present} if present.size > 1 else {}
-    return {"all": np.ones(folds.shape, bool)} | others
-
-
-def best_of(name: str, values: np.ndarray, metric: str) -> int:
-    """Return the place of the highest value, the first of equal ones.
-
-    `name` is that of the set in `sets_to_choose_on` and, like `metric`, for the message alone.
-
-    Raises
-    ------
-    InputError
-        If a value is not a number, the metric not being defined on that set.
-    """
-    if np.isnan(values).any():
-        where = "all folds" if name == "all" else f"the folds other than {name}"
-        raise InputError(
-            f"params.yaml: search.metric {metric} is undefined: the images of {where} show no "
-            "object; choose detection_accuracy or dice_mean"
-        )
-    return int(np.argmax(values))
-
-
 def _label_maps(
-    maps: Mapping[str, np.ndarray], empty_probability: float, every: list[dict]
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    combinations: Sequence[PostprocessParams],
 ) -> Iterator[tuple[int, np.ndarray, int]]:
     """Yield place, label map before growing and growth of every combination, in any order."""
     labels, labels_from = np.empty(0), None
     instances, sizes_from = labels, None
-    for index in sorted(range(len(every)), key=lambda i: [every[i][key] for key in STEPS]):
-        of_labels = {key: value for key, value in every[index].items() if key not in SIZES}
-        sizes = {key: every[index][key] for key in SIZES[:2]}
+    order = attrgetter(*STEPS)
+    for index in sorted(range(len(combinations)), key=lambda i: order(combinations[i])):
+        params = combinations[index]
+        of_labels = params.model_copy(update=dict.fromkeys(SIZES, 0))
+        sizes = {"min_area": params.min_area, "max_area": params.max_area}
         if of_labels != labels_from:
-            labels, labels_from = find_labels(maps, empty_probability, **of_labels), of_labels
+            labels, labels_from = find_labels(maps, empty_probability, params), of_labels
             sizes_from = None
         if sizes != sizes_from:
             instances, sizes_from = sized_objects(labels, **sizes, dilate=0), sizes
-        yield index, instances, every[index]["dilate"]
+        yield index, instances, params.dilate
 
 
 def _read_truth(annotations: list[dict], shape: tuple[int, int]) -> _Truth:
@@ -305,15 +189,6 @@ def _match(pairs: list[list[tuple[int, float]]], crowd: list[bool], iou: float) 
             if not crowd[match]:
                 taken.add(match)
     return hits
-
-
-def _average_precision(hits: np.ndarray, objects: int) -> float:
-    return average_precision(hits[hits >= 0] == 1, objects) if objects else float("nan")
-
-
-def _f1(hits: np.ndarray, objects: int) -> float:
-    tp, detections = np.count_nonzero(hits == 1), np.count_nonzero(hits >= 0)
-    return 2 * tp / (detections + objects) if detections + objects else 1.0
 
 
 def _accuracy(hits: np.ndarray, objects: int) -> float:
