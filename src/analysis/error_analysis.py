@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.spatial import KDTree
 
-from src.analysis.average_precision import average_precision
+from src.formats.average_precision import average_precision
 
 OUTCOMES = ("found", "merged", "split", "poor_outline", "missed")  # of objects
 KINDS = ("right", "merged", "split_part", "duplicate", "poor_outline", "spurious")  # of detections

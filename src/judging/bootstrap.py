@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-RECALLS = np.linspace(0, 1, 101)  # bit for bit COCO's own
+from src.formats.average_precision import RECALLS
+
 PERCENTS = np.arange(50, 100, 5)  # IoU thresholds, as in the names tp_50 .. tp_95
 
 MEANS = {  # over images -> column
@@ -160,6 +161,8 @@ def _precisions(
     """AP at T thresholds; times (N,) repeats the detections, best first, of tp (T, N).
 
     Precision is looked up where recall is reached, so only right detections have to be looked at.
+    It is `src.formats.average_precision` once more (a test says so), since that would want every
+    detection written out as often as it was drawn, a thousand times for the intervals.
     """
     found = []
     for place, right in enumerate(map(np.flatnonzero, tp)):

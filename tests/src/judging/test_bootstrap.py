@@ -7,6 +7,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from src.formats.average_precision import average_precision
 from src.judging.bootstrap import (
     MEANS,
     METRICS,
@@ -115,6 +116,33 @@ def test_average_precision_is_cocos_on_images_that_are_really_repeated(seed, lev
         expected = {"ap": precisions.mean(), "ap50": precisions[0], "ap75": precisions[5]}
         for name, value in expected.items():
             assert samples[name][row] == pytest.approx(value, abs=1e-12, nan_ok=True), (row, name)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_average_precision_is_the_shared_one_of_detections_written_out(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 8, 60)
+    tp, ignored = rng.random((2, 60, 1)) < [[[0.5]], [[0.2]]]
+    tp &= ~ignored
+    scores, objects = rng.integers(0, 20, 60) / 20, rng.integers(0, 12, 8)
+    groups = np.arange(8)
+    weights = group_weights(groups, 5, seed)
+    found = average_precisions(
+        scores=scores,
+        tp=tp,
+        ignored=ignored,
+        detection_image=image,
+        detection_group=image,
+        objects_per_group=objects,
+        weights=weights,
+    )[:, 0]
+    for precision, weight in zip(found, weights, strict=True):
+        times = np.repeat(np.arange(8), weight)
+        rows = np.concatenate([np.flatnonzero(image == one) for one in times])
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        hits = tp[rows, 0][~ignored[rows, 0]]
+        expected = average_precision(hits, int(objects[times].sum()))
+        assert precision == pytest.approx(expected, abs=1e-14)
 
 
 def test_average_precision_worked_out_by_hand():
