@@ -33,17 +33,17 @@ MODELS = {
     "ensemble": "ensemble.EnsembleParams",
     "search": "search_postprocess.SearchParams",
     "postprocess": "postprocess.PostprocessParams",
-    "rescore": "rescore.RescoreParams",
-    "evaluate": "evaluate.EvaluateParams",
-    "errors": "analyse_errors.ErrorsParams",
-    "export": "export.ExportParams",
+    "rescore": "src.scoring.params.RescoreParams",
+    "evaluate": "src.judging.params.EvaluateParams",
+    "errors": "src.analysis.params.ErrorsParams",
+    "export": "src.exporting.params.ExportParams",
     "report": "ablation_report.ReportParams",
 }
 
 
 def model_of(section):
-    stage, name = MODELS[section].split(".")
-    return getattr(importlib.import_module(f"stages.{stage}"), name)
+    module, name = MODELS[section].rsplit(".", 1)
+    return getattr(importlib.import_module(module if "." in module else f"stages.{module}"), name)
 
 
 @pytest.mark.parametrize("section", MODELS)
