@@ -27,11 +27,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json
+from src.base.files import new_folder
 from src.base.params import load_params
 from src.candidates.candidates import COLUMNS, image_candidates
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.archive import decode_image
+from src.formats.chosen_values import read_chosen
 from src.formats.map_folder import (
     SPLITS,
     SPREADS,
@@ -80,10 +81,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _chosen_params(params: PostprocessParams, path: Path) -> dict[str, PostprocessParams]:
     """Return the params with the chosen values, by "all" and fold."""
-    chosen = read_json(path)
-    if not {"all", "folds"} <= chosen.keys():
-        raise InputError(f"{path}: no values for all images and for folds; run search_postprocess")
-    parts = {"all": chosen["all"]} | chosen["folds"]
+    chosen = read_chosen(path)
+    parts = {"all": chosen.all} | chosen.folds
     return {part: with_chosen(params, values, path) for part, values in parts.items()}
 
 

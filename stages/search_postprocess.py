@@ -16,7 +16,6 @@ Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.archive import decode_image
+from src.formats.chosen_values import Chosen, write_chosen
 from src.formats.map_folder import open_maps, read_empty, read_map_folder
 from src.formats.prepared import read_truth
 from src.formats.tables import write_table
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     grid = searched_values(args.params, params, postprocess)
-    chosen = {"metric": params.metric, "all": {}, "folds": {}}
+    chosen = Chosen(params.metric, {}, {})
     table = pd.DataFrame(columns=["fold", params.metric])
     if grid:
         images = _read_images(args.prepared, args.folds, folds)
@@ -77,16 +77,16 @@ def main(argv: list[str] | None = None) -> None:
         judged = list(tqdm(judged, "search", total=len(images), unit="image"))
         values = metric_values(judged, sets_to_choose_on(images["fold"]), params.metric)
         best = {key: combinations[best_of(key, v, params.metric)] for key, v in values.items()}
-        chosen["all"] = best["all"]
-        chosen["folds"] = {str(k): best.get(str(k), best["all"]) for k in sorted(folds)}
+        of_folds = {str(k): best.get(str(k), best["all"]) for k in sorted(folds)}
+        chosen = Chosen(params.metric, best["all"], of_folds)
         tried = pd.DataFrame(combinations)
         tables = [tried.assign(fold=key, **{params.metric: v}) for key, v in values.items()]
         table = pd.concat(tables)[["fold", *grid, params.metric]].round({params.metric: 6})
-        print(f"{len(combinations)} combinations on {len(images)} oof images: {chosen['all']}")
+        print(f"{len(combinations)} combinations on {len(images)} oof images: {chosen.all}")
         if len(values) == 1:
             print("Only one fold is trained: its oof images are judged by values chosen on them.")
     with new_folder(args.search) as folder:
-        (folder / "chosen.json").write_text(json.dumps(chosen, indent=2) + "\n")
+        write_chosen(folder / "chosen.json", chosen)
         write_table(folder / "search.csv", table)
 
 

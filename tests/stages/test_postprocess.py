@@ -187,7 +187,7 @@ def test_an_image_of_several_folds_belongs_to_the_first_that_is_trained(tmp_path
     mask = np.array([[250, 200, 100, 0, 0]], np.uint8)
     write_ensemble(tmp_path, oof=[("train/a", mask), ("train/b", mask)])
     thresholds = {"0": 0.3, "1": 0.7, "2": 0.1, "3": 0.9}
-    chosen = {"all": {"threshold": 0.5}}
+    chosen = {"metric": "ap50", "all": {"threshold": 0.5}}
     chosen["folds"] = {fold: {"threshold": value} for fold, value in thresholds.items()}
     first, again = [("train/a", 1), ("train/b", 0)], [("train/b", 3, 1), ("train/a", 3, 1)]
     folds = folds_csv(*again, *first)
@@ -206,7 +206,7 @@ def test_values_that_were_not_searched_are_asked_for(tmp_path):
         postprocess_all(tmp_path, folds, chosen, threshold="auto")
     with pytest.raises(InputError, match="no values for all images and for folds; run search"):
         postprocess_all(tmp_path, folds, {"all": {}}, threshold="auto")
-    chosen = {"all": {"threshold": 0.4}, "folds": {"0": {"threshold": 0.4}}}
+    chosen = {"metric": "ap50", "all": {"threshold": 0.4}, "folds": {"0": {"threshold": 0.4}}}
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
         postprocess_all(tmp_path, folds, chosen, threshold="auto")
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
