@@ -37,13 +37,13 @@ MODELS = {
     "evaluate": "evaluate.EvaluateParams",
     "errors": "analyse_errors.ErrorsParams",
     "export": "export.ExportParams",
-    "report": "ablation_report.ReportParams",
+    "report": "src.reporting.params.ReportParams",
 }
 
 
 def model_of(section):
-    stage, name = MODELS[section].split(".")
-    return getattr(importlib.import_module(f"stages.{stage}"), name)
+    module, name = MODELS[section].rsplit(".", 1)
+    return getattr(importlib.import_module(module if "." in module else f"stages.{module}"), name)
 
 
 @pytest.mark.parametrize("section", MODELS)
