@@ -185,8 +185,8 @@ def fill_data(table: pd.DataFrame, metrics: dict, origin: str) -> tuple[pd.DataF
         if (float(text) if text else None) != value:
             raise InputError(
                 f"{origin}: {name} of {table['experiment'].iloc[0]} is {text or 'empty'}, and that "
-                f"of the last commit {value}: not the same data or models; run the experiments "
-                "again and collect them"
+                f"of the last commit {value}: run the experiments again and collect them, or write "
+                f"{metrics[DATA]} into the column {DATA} where the truth is the same"
             )
     filled = table.copy()
     if DATA not in filled:

@@ -33,7 +33,7 @@ from src.formats.prepared import LABELLED, SPLITS, open_photos, read_images
 from src.formats.tables import read_table
 from src.pages.pages import render_page
 from src.reading.params import DatasetParams
-from src.reporting.ablations import ablation_markdown, comparison_sentence, read_ablations
+from src.reporting.ablations import NO_BASELINE, NO_INTERVAL, ablation_markdown, read_ablations
 from src.reporting.error_figures import KINDS, draw_errors
 from src.reporting.galleries import SPLIT_OF, draw_close_ups, draw_overlays, read_judged
 from src.reporting.image_sets import set_rows
@@ -96,7 +96,8 @@ def main(argv: list[str] | None = None) -> None:
         file_names=dict(zip(images["name"], images["file_name"], strict=True)),
         colours={name: "rgb" + str(colour) for name, colour in COLOURS.items()},
         ablations=ablations,
-        comparison=comparison_sentence(ablations),
+        no_baseline=NO_BASELINE,
+        no_interval=NO_INTERVAL,
         embedded={name: base64.b64encode(png).decode() for name, png in pictures.items()},
     )
     texts = {

@@ -12,6 +12,7 @@ from src.reporting.scores import as_text, number_in
 COLUMNS = ("experiment", "changes", "data")  # before the metrics
 LOW, HIGH = "_difference_low", "_difference_high"  # behind the name of a metric
 NONE = "No experiments collected yet."
+NO_BASELINE = "Their baseline was not judged on the same data: no difference can be told."
 NO_INTERVAL = (
     "In [ ] is the 95 % interval of a difference; where it holds 0, one is not sure of any. "
     "A difference without an interval is no gain: it may be chance."
@@ -160,11 +161,5 @@ def _table(ablations: Ablations) -> str:
         cells = [f"{value} ({change})" if change else value for value, change in pairs]
         body.append([row.experiment, row.changes, *cells])
     table = markdown_table(["experiment", "changes", *ablations.columns], body)
-    return f"{table}\n{comparison_sentence(ablations)}\n"
-
-
-def comparison_sentence(ablations: Ablations) -> str:
-    """Say what the differences are to, or why there are none."""
-    if not ablations.baseline:
-        return "Without differences: their baseline was not judged on the same data."
-    return f"In brackets: the difference to {ablations.baseline}. {NO_INTERVAL}"
+    told = f"In brackets: the difference to {ablations.baseline}. {NO_INTERVAL}"
+    return f"{table}\n{told if ablations.baseline else NO_BASELINE}\n"

@@ -2,12 +2,14 @@ import json
 import shutil
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
+from ruamel.yaml import YAML
 from torch.utils.tensorboard import SummaryWriter
 
 from src.base.errors import InputError
@@ -52,6 +54,7 @@ report:
 EVIL = "<script>alert('&')</script>.png"
 NAMES = ("a", "b", "c")
 FILES = {"a": "a.png", "b": EVIL, "c": "c.png", "t": "t.png"}
+ROOT = Path(__file__).parents[2]
 MADE = Provenance("2025-11-21", "1a2b3c4 with uncommitted changes", "Some CPU, 2 cores, no GPU")
 HERE, THERE = "0123456789ab", "ba9876543210"
 SCORES = {"a": (1.0, 0.9), "b": (0.0, 0.25), "c": (0.5, 0.75)}
@@ -279,7 +282,7 @@ def test_a_baseline_on_other_data_is_not_compared_with(data):
     (data / "ablation.csv").write_text(table.replace(f"baseline,,{HERE}", "baseline,,"))
     run(data, "other")
     html = (data / "other/index.html").read_text()
-    assert "their baseline was not judged on the same data" in html
+    assert "Their baseline was not judged on the same data" in html
     assert "0.5432" in html
     assert "+0.1111" not in html
     assert "1 on data ba9876543210, 1 on unknown data" in html
@@ -297,8 +300,13 @@ def test_metrics_that_do_not_name_their_data_leave_all_experiments_out(data):
     assert "Fingerprint" not in html
 
 
-def test_only_the_tables_of_test_are_read(data):
-    (data / "prepared/test/images.zip").unlink()
+def test_what_the_pipeline_declares_of_the_images_is_enough(data):
+    stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["ablation_report"]
+    prepared = {data / dep.removeprefix("data/") for dep in stage["deps"] if "/prepared/" in dep}
+    for path in (data / "prepared").rglob("*.*"):
+        if path not in prepared:
+            path.unlink()
+    assert not (data / "prepared/test/images.zip").exists()
     run(data, "other")
     text = " ".join(Page((data / "other/index.html").read_text()).texts)
     assert "3 train, 3 val, 1 test images." in " ".join(text.split())

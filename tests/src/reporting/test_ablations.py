@@ -5,7 +5,6 @@ from src.reporting.ablations import (
     Ablations,
     ablation_markdown,
     ablation_rows,
-    comparison_sentence,
     left_out_sentence,
     metric_columns,
     read_ablations,
@@ -77,7 +76,7 @@ def test_on_unknown_data_nothing_is_shown(write, of_rows):
 def test_where_all_are_shown_nothing_is_left_out(write):
     found = read_ablations(write(f"baseline,,{HERE},0.5"), HERE)
     assert found.left_out == left_out_sentence([], HERE) == ""
-    assert comparison_sentence(found).startswith("In brackets: the difference to baseline.")
+    assert "In brackets: the difference to baseline." in ablation_markdown(found)
 
 
 @pytest.mark.parametrize(
