@@ -39,7 +39,7 @@ BOUNDS = [
     for name in COMPARED
     for bound in ("low", "high")
 ]
-MAKE_TRUTH = ("sample", "dataset", "images", "prepare_masks", "split_folds")  # sections
+MAKE_TRUTH = ("sample", "dataset", "images", "prepare_masks")  # sections
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,9 +50,16 @@ def main(argv: list[str] | None = None) -> None:
     if args.fill:
         old = read_table(args.ablation, "experiments.collect", ["experiment", "changes", *METRICS])
         table, count = fill_data(old, read_metrics("HEAD"), str(args.ablation))
-        write_table(args.ablation, table)
-        print(f"{count} of {len(table)} rows now name their data -> {args.ablation}")
-        return
+        told = f"{count} of {len(table)} rows now name their data -> {args.ablation}"
+    else:
+        table = _collected()
+        told = f"{len(table) - 1} experiments -> {args.ablation}; `make report` draws them"
+    write_table(args.ablation, table)
+    print(told)
+
+
+def _collected() -> pd.DataFrame:
+    """Collect the experiments of the last commit, and say of which there is no interval and why."""
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
@@ -67,8 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         others = [row["experiment"] for row in rows[1:] if row["experiment"] not in alike]
         print(f"judged on other data than the commit, not compared: {', '.join(others)}")
     columns = ["experiment", "changes", DATA, *METRICS, *BOUNDS]
-    write_table(args.ablation, pd.DataFrame(rows, columns=columns, dtype=object))
-    print(f"{len(rows) - 1} experiments -> {args.ablation}; `make report` draws them")
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def collect(shown: list[dict]) -> list[dict]:

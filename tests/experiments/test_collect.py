@@ -221,9 +221,13 @@ def test_a_table_of_before_gets_the_data_of_a_commit_with_its_figures(repository
 def test_rows_that_name_their_data_keep_it():
     columns = ["experiment", "changes", "data", *METRICS]
     rows = [["baseline", "", "0a", "0.5", *[""] * 5], ["b", "a=[1, 2]", "", "0.6", *[""] * 5]]
+    rows += [
+        ["c", "split_folds.k=3", "", "0.6", *[""] * 5],
+        ["d", "images.bands=[1]", "", "", *[""] * 5],
+    ]
     table = pd.DataFrame(rows, columns=columns)
     filled, count = fill_data(table, {"oof.ap50": 0.5, "data": "0b"}, "table.csv")
-    assert (filled["data"].tolist(), count) == (["0a", "0b"], 1)
+    assert (filled["data"].tolist(), count) == (["0a", "0b", "0b", ""], 2)
     assert list(filled) == columns
 
 
