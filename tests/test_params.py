@@ -37,7 +37,7 @@ MODELS = {
     "evaluate": "src.judging.params.EvaluateParams",
     "errors": "src.analysis.params.ErrorsParams",
     "export": "src.exporting.params.ExportParams",
-    "report": "ablation_report.ReportParams",
+    "report": "src.reporting.params.ReportParams",
 }
 
 
