@@ -2,11 +2,17 @@
 
 import cv2
 import numpy as np
+from pydantic import Field
 from scipy.ndimage import find_objects
 
+from src.base.params import Params
 from src.formats.labels import IGNORE
 
 QUARTERS = 4  # distances are stored in quarter pixels
+
+
+class WeightMapParams(Params):
+    max_distance: int = Field(ge=1, le=63)
 
 
 def weight_planes(instances: np.ndarray, max_distance: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.views import VIEWS, merge_scales, merge_views, undo_view, view
 
@@ -110,15 +111,6 @@ def predict_image(
     return prediction
 
 
-def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Resize uint8 (3, H, W) by a factor on both sides, to 1 pixel at least; 1 changes nothing."""
-    if factor == 1:
-        return image
-    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-    image = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
-    return image.round().to(torch.uint8)
-
-
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
     """Return evenly spread starts of windows that cover `length`, overlapping at least `overlap`.
 
@@ -135,7 +127,7 @@ def _predict_scaled(
 ) -> dict[str, torch.Tensor]:
     """Predict at one size, window by window; the maps come back at the size of the image."""
     size = image.shape[-2:]
-    image = resized(image, factor)
+    image = resized_tensor(image, factor)
     rows, columns = image.shape[-2:]
     totals, numbers = {}, {head: [] for head in NUMBERS}
     weight = torch.zeros(rows, columns, device=image.device)
