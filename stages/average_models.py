@@ -17,18 +17,17 @@ Writes model.safetensors, model.json   as train does; model.json is that of the 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_keys, load_params
+from src.base.params import load_keys, load_params
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.prepared import open_photos, read_photo
+from src.formats.soups import SoupsParams, soup_members
 from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
@@ -38,11 +37,6 @@ from src.training.weight_average import average_states, refresh_batch_norm
 
 CROP = 128  # px, raised to a multiple of the network's stride
 BATCH = 8  # images
-
-
-class SoupsParams(Params):
-    model_config = ConfigDict(extra="allow")  # names are free
-    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^\w+$")], list[str]]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,19 +49,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
-    soups = load_params(args.params, "soups", SoupsParams).model_extra
-    members = _members(args, soups, load_keys(args.params, "members"))
+    soups = load_params(args.params, "soups", SoupsParams)
+    members = soup_members(args.params, soups, args.soup, load_keys(args.params, "members"))
 
     networks = [load_model(args.models / member / f"fold{args.fold}") for member in members]
     network, description = networks[0]
     for member, (_, other) in zip(members[1:], networks[1:], strict=True):
-        for key in sorted(description.keys() | other.keys()):
-            if description.get(key) != other.get(key):
-                raise InputError(
-                    f"{args.params}: soups.{args.soup}: {members[0]} and {member} differ in {key} "
-                    f"({description.get(key)} and {other.get(key)}); average networks that are "
-                    "built and fed alike"
-                )
+        pair = f"{args.params}: soups.{args.soup}: {members[0]} and {member}"
+        _refuse_difference(pair, description, other)
     states = [one.state_dict() for one, _ in networks]
     average = average_states(states, [1 / len(states)] * len(states))
     refresh = _statistics_differ(states)
@@ -81,19 +70,14 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{', '.join(members)} -> {args.soup_model}")
 
 
-def _members(args, soups: dict[str, list[str]], known: list[str]) -> list[str]:
-    """Return the members of the soup, each of them known."""
-    if args.soup not in soups:
-        raise InputError(f"{args.params}: no soup '{args.soup}'; known: {', '.join(soups)}")
-    members, key = soups[args.soup], f"{args.params}: soups.{args.soup}"
-    if args.soup in known:
-        raise InputError(f"{key}: there is a member '{args.soup}'; rename the soup")
-    if not members:
-        raise InputError(f"{key}: is empty; list members: {', '.join(known)}")
-    for member in members:
-        if member not in known:
-            raise InputError(f"{key}: no member '{member}'; known: {', '.join(known)}")
-    return members
+def _refuse_difference(pair: str, description: dict, other: dict) -> None:
+    """Refuse networks that are not built and fed alike."""
+    for key in sorted(description.keys() | other.keys()):
+        if description.get(key) != other.get(key):
+            raise InputError(
+                f"{pair} differ in {key} ({description.get(key)} and {other.get(key)}); average "
+                "networks that are built and fed alike"
+            )
 
 
 def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:

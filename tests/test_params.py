@@ -21,14 +21,14 @@ MODELS = {
     "pseudo_label": "pseudo_label.PseudoLabelParams",
     "student": "ensemble.StudentParams",
     "data_report": "data_report.DataReportParams",
-    "views": "train.ViewsParams",
+    "views": "src.formats.allowed_views.ViewsParams",
     "prepare_masks": "prepare_masks.PrepareMasksParams",
     "split_folds": "split_folds.SplitFoldsParams",
-    "weight_maps": "compute_weight_maps.WeightMapParams",
-    "model": "train.ModelParams",
-    "loss": "train.LossParams",
-    "augment": "train.AugmentParams",
-    "train": "train.TrainParams",
+    "weight_maps": "src.formats.distances.WeightMapParams",
+    "model": "src.networks.params.ModelParams",
+    "loss": "src.losses.params.LossParams",
+    "augment": "src.training.params.AugmentParams",
+    "train": "src.training.params.TrainParams",
     "predict": "predict.PredictParams",
     "ensemble": "ensemble.EnsembleParams",
     "search": "search_postprocess.SearchParams",
@@ -42,8 +42,8 @@ MODELS = {
 
 
 def model_of(section):
-    stage, name = MODELS[section].split(".")
-    return getattr(importlib.import_module(f"stages.{stage}"), name)
+    module, name = MODELS[section].rsplit(".", 1)
+    return getattr(importlib.import_module(module if "." in module else f"stages.{module}"), name)
 
 
 @pytest.mark.parametrize("section", MODELS)
