@@ -121,18 +121,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
         if not part.is_file():
             raise InputError(f"{part}: no such file; run the train stage")
     description = json.loads((folder / "model.json").read_text())
-    missing = [key for key in REBUILT_FROM if key not in description]
-    if missing:
-        raise InputError(f"{folder / 'model.json'}: has no {', '.join(missing)}; train again")
-    try:
-        params = NetworkParams(**{key: description[key] for key in NetworkParams.model_fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"{folder / 'model.json'}: {first['loc'][0]}: {first['msg']}; train again"
-        ) from None
-    known = {key: description[key] for key in ("in_channels", "heads")}
-    model = build_model(params, **known, encoder_weights=None)  # the saved weights replace them
+    model = rebuild(description, folder / "model.json")
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
@@ -141,6 +130,37 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
             f"{folder}: weights do not fit model.json ({reason}); train again"
         ) from None
     return model.eval(), description
+
+
+def rebuild(description: dict, source: Path | str = "model.json") -> nn.Module:
+    """Build the network that a description tells of, with random weights.
+
+    Parameters
+    ----------
+    description : dict
+        As for `save_model`.
+    source : Path or str
+        Where it is from, for the message.
+
+    Raises
+    ------
+    InputError
+        If a key is missing or has a value that no network is built from.
+    """
+    missing = [key for key in REBUILT_FROM if key not in description]
+    if missing:
+        raise InputError(f"{source}: has no {', '.join(missing)}; train again")
+    try:
+        params = NetworkParams(**{key: description[key] for key in NetworkParams.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{source}: {first['loc'][0]}: {first['msg']}; train again") from None
+    return build_model(
+        params,
+        in_channels=description["in_channels"],
+        heads=description["heads"],
+        encoder_weights=None,
+    )
 
 
 def _refuse_impossible(params: NetworkParams) -> None:

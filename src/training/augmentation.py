@@ -194,7 +194,7 @@ def _distortions(augment: AugmentParams) -> list:
 def _free(number: int, entry: dict, allowed: str):
     """Make one of augment.transforms, refusing what would not do as meant."""
     place = f"params.yaml: augment.transforms.{number}"
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+    if not isinstance(entry.get("name"), str):
         raise InputError(f"{place} {entry!r}: needs a name, such as {{name: RandomFog, p: 0.1}}")
     name, arguments = entry["name"], {k: v for k, v in entry.items() if k != "name"}
     kind = _kind(place, name, allowed)
