@@ -113,9 +113,7 @@ def test_resize_is_undone_to_the_exact_size():
 
 def at_scale(image, scale):
     """The map of one scale made by hand, brought back to the size of the image."""
-    size = [round(side * scale) for side in image.shape[-2:]]
-    small = interpolate(image[None].float(), size, mode="bilinear", antialias=True).round()
-    probability = (small[:, :1] + 1) / 257
+    probability = (resized_tensor(image, scale)[None, :1] + 1) / 257
     return interpolate(probability, image.shape[-2:], mode="bilinear")[0, 0]
 
 
