@@ -8,10 +8,7 @@ from src.base.params import Params
 
 RuleName = Literal["constant", "mean", "mean_sqrt_area"]
 ModelName = Literal["lightgbm", "random_forest"]
-RULES, MODELS = (
-    get_args(RuleName),
-    get_args(ModelName),
-)  # what scores: a fixed rule, or a model that learns
+RULES, MODELS = get_args(RuleName), get_args(ModelName)  # fixed, and those that learn
 
 
 class RescoreParams(Params):
