@@ -34,9 +34,11 @@ test: $(TOOLS) lint  ## lint and all tests
 test-fast: $(TOOLS)  ## the tests that take seconds, on all cores
 	OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
 
-lint: $(TOOLS)  ## check style and format
+lint: $(TOOLS)  ## check style, format, the lists of dvc.yaml and types
 	ruff check .
 	ruff format --check .
+	python -m tools.deps --check
+	pyright
 
 deps: $(INSTALLED)  ## write the code each stage imports into dvc.yaml
 	python -m tools.deps

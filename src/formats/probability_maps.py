@@ -121,28 +121,27 @@ def merge_probabilities(
     ValueError
         If the weights are another number, negative or all 0, or `merge` is unknown.
     """
-    weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape != (len(probability),) or not (weights >= 0).all() or not weights.any():
-        raise ValueError(
-            f"need {len(probability)} weights, none negative and not all 0, got {weights.tolist()}"
-        )
-    probability = probability[weights > 0].astype(np.float64)
-    weights = weights[weights > 0]
+    count = len(probability)
+    given = np.ones(count) if weights is None else np.array(weights, np.float64)
+    if given.shape != (count,) or not (given >= 0).all() or not given.any():
+        raise ValueError(f"need {count} weights, none negative and not all 0, got {given.tolist()}")
+    probability = probability[given > 0].astype(np.float64)
+    given = given[given > 0]
     if merge == "mean":
-        return np.average(probability, axis=0, weights=weights)
+        return np.average(probability, axis=0, weights=given)
     if merge == "gmean":
-        shares = weights / weights.sum()
+        shares = given / given.sum()
         powers = (one**share for one, share in zip(probability, shares, strict=True))
         return np.prod(list(powers), axis=0)
     if merge == "hmean":
         with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and 1 / infinite is 0
-            return 1 / np.average(1 / probability, axis=0, weights=weights)
+            return 1 / np.average(1 / probability, axis=0, weights=given)
     if merge == "logit_mean":
         limited = probability.clip(LOGIT_LIMIT, 1 - LOGIT_LIMIT)
-        mean = np.average(np.log(limited / (1 - limited)), axis=0, weights=weights)
+        mean = np.average(np.log(limited / (1 - limited)), axis=0, weights=given)
         return 1 / (1 + np.exp(-mean))
     if merge == "tsharpen":
-        return np.average(np.sqrt(probability), axis=0, weights=weights)
+        return np.average(np.sqrt(probability), axis=0, weights=given)
     if merge == "max":
         return probability.max(axis=0)
     raise ValueError(f"merge '{merge}' is unknown; known: {', '.join(get_args(Merge))}")
