@@ -8,6 +8,7 @@ After them stands the coordinate system: "EPSG:32737", or WKT if it has no such 
 import csv
 import math
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -150,10 +151,10 @@ def _from_centre(x0, xc, xr, y0, yc, yr) -> tuple[float, ...]:
     return (x0 - (xc + xr) / 2, xc, xr, y0 - (yc + yr) / 2, yc, yr)
 
 
-def _numbers(words: list[str | None], path: Path) -> list[float]:
+def _numbers(words: Sequence[str | None], path: Path) -> list[float]:
     try:
-        numbers = [float(word) for word in words]
-    except (TypeError, ValueError):
+        numbers = [float(word or "") for word in words]
+    except ValueError:
         numbers = []
     if len(numbers) != 6:
         shown = " ".join(map(str, words))[:60]
@@ -161,8 +162,8 @@ def _numbers(words: list[str | None], path: Path) -> list[float]:
     return numbers
 
 
-def _checked(transform: tuple[float, ...], path: Path) -> tuple[float, ...]:
-    transform = tuple(float(number) for number in transform)
+def _checked(numbers: Iterable[float], path: Path) -> tuple[float, ...]:
+    transform = tuple(float(number) for number in numbers)
     _, xc, xr, _, yc, yr = transform
     if not all(map(math.isfinite, transform)) or xc * yr == xr * yc:
         raise InputError(f"{path}: pixels have no area on the map by {transform}; correct it")

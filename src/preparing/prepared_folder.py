@@ -130,7 +130,7 @@ def _images(
             written.warnings[kind] += 1
         written.images[record.split] += 1
         if record.split in TRUTH:
-            written.objects[record.split] += result.objects
+            written.objects[record.split] += result.objects or 0
             written.losses.update({"ignored": result.ignored, **result.losses})
             sizes[record.name] = files.maps.write(result.instances)
             image = {"id": record.image_id, **{key: row[key] for key in TRUTH_KEYS}}
