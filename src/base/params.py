@@ -94,6 +94,29 @@ def load_keys(path: Path, section: str) -> list[str]:
     return list(node)
 
 
+def check_sections(path: Path, known: Iterable[str]) -> None:
+    """Refuse a params file with sections that no stage reads.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file of sections.
+    known : iterable of str
+        Their names.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML of sections, or has one of another name.
+    """
+    document, known = _read_yaml(path), list(known)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: holds no sections; restore it from git")
+    for name in document:
+        if name not in known:
+            raise InputError(f"{path}: {name}: unknown section; {nearest_name(name, known)}")
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Say which of the known names a wrong one may mean, or all where none is near."""
     known = list(known)
@@ -166,6 +189,18 @@ def _problem(section: str, error: ErrorDetails, model: type[Params]) -> str:
     key = ".".join([section, *map(str, error["loc"])])
     if error["type"] == "missing":
         return f"{key}: missing"
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{key}: unknown key; {nearest_name(str(error['loc'][0]), model.model_fields)}"
+    if error["type"] == "extra_forbidden":
+        known = _model_at(model, error["loc"][:-1]).model_fields
+        return f"{key}: unknown key; {nearest_name(str(error['loc'][-1]), known)}"
     return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]:
+    """Return the model of the entry that lies there, in a list or below a key of the model."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            inside = [model.model_fields[key].annotation]
+            while not (isinstance(inside[0], type) and issubclass(inside[0], BaseModel)):
+                inside = [part for one in inside for part in get_args(one)]
+            model = inside[0]
+    return model

@@ -20,24 +20,13 @@ import pandas as pd
 from src.base.errors import InputError
 from src.base.files import read_json
 from src.formats.archive import PHOTO, ImageArchive
+from src.formats.image_columns import IMAGE_TYPES
 from src.formats.tables import read_table
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # those that have truth
 STAGE = "prepare_masks"
 TRUTH_KEYS = ("categories", "images", "annotations")
-IMAGE_TYPES = {  # of images.csv, before the metadata
-    "name": str,
-    "split": str,
-    "image_id": int,
-    "file_name": str,
-    "height": int,  # px
-    "width": int,  # px
-    "objects": float,  # labels in the label map; this and the next two are empty in test
-    "ignored": float,  # regions
-    "coverage": float,  # share of the pixels, in [0, 1]
-    "group": str,
-}
 
 
 def read_images(prepared: Path, *splits: str) -> pd.DataFrame:

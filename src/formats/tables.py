@@ -144,7 +144,7 @@ def _typed(path: Path, stage: str, name: str, column: tuple[str, ...], kind: typ
     for number, cell in enumerate(column, start=2):
         try:
             values.append(_value(cell, kind))
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             what = {int: "a whole number", float: "a number", bool: "True or False"}[kind]
             raise InputError(
                 f"{path}: row {number}: {name} must be {what}, got {cell!r:.80}; run {stage} again"
