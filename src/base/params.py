@@ -1,6 +1,6 @@
 """Strict reading of params.yaml: one section, one frozen pydantic model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -109,8 +109,8 @@ def check_sections(path: Path, known: Iterable[str]) -> None:
     InputError
         If the file is not YAML of sections, or has one of another name.
     """
-    document, known = _read_yaml(path), list(known)
-    if not isinstance(document, dict):
+    document, known = _map(_read_yaml(path)), list(known)
+    if document is None:
         raise InputError(f"{path}: holds no sections; restore it from git")
     for name in document:
         if name not in known:
@@ -199,8 +199,13 @@ def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]
     """Return the model of the entry that lies there, in a list or below a key of the model."""
     for key in place:
         if isinstance(key, str) and key in model.model_fields:
-            inside = [model.model_fields[key].annotation]
-            while not (isinstance(inside[0], type) and issubclass(inside[0], BaseModel)):
-                inside = [part for one in inside for part in get_args(one)]
-            model = inside[0]
+            model = next(_models_in(model.model_fields[key].annotation))
     return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[Params]]:
+    """Give the models that a type names, in a list, a union or by itself."""
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
