@@ -34,14 +34,16 @@ test: $(TOOLS) lint  ## lint and all tests
 test-fast: $(TOOLS)  ## the tests that take seconds, on all cores
 	OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
 
-lint: $(TOOLS)  ## check style, format, the lists of dvc.yaml and types
+lint: $(TOOLS)  ## check style, format, what make deps writes, and types
 	ruff check .
 	ruff format --check .
 	python -m tools.deps --check
+	python -m tools.architecture --check
 	pyright
 
-deps: $(INSTALLED)  ## write the code each stage imports into dvc.yaml
+deps: $(INSTALLED)  ## write what follows from imports: the lists of dvc.yaml, docs/architecture.md
 	python -m tools.deps
+	python -m tools.architecture
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
 	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \
