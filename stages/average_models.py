@@ -15,18 +15,17 @@ Writes model.safetensors, model.json   as train does; model.json is that of the 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_keys, load_params
+from src.base.params import load_keys, load_params
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.archive import PHOTO, ImageArchive
+from src.formats.soups import SoupsParams
 from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
@@ -36,11 +35,6 @@ from src.training.weight_average import average_states, refresh_batch_norm
 
 CROP = 128  # px, raised to a multiple of the network's stride
 BATCH = 8  # images
-
-
-class SoupsParams(Params):
-    model_config = ConfigDict(extra="allow")  # names are free
-    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^\w+$")], list[str]]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,10 +18,10 @@ MODELS = {
     "workers": "prepare_masks.WorkersParams",
     "find_duplicates": "find_duplicates.FindDuplicatesParams",
     "validate_split": "validate_split.ValidateSplitParams",
-    "pseudo_label": "pseudo_label.PseudoLabelParams",
-    "student": "ensemble.StudentParams",
+    "pseudo_label": "src.pseudo_labelling.params.PseudoLabelParams",
+    "student": "src.merging.params.StudentParams",
     "data_report": "data_report.DataReportParams",
-    "views": "train.ViewsParams",
+    "views": "src.formats.allowed_views.ViewsParams",
     "prepare_masks": "prepare_masks.PrepareMasksParams",
     "split_folds": "split_folds.SplitFoldsParams",
     "weight_maps": "compute_weight_maps.WeightMapParams",
@@ -29,21 +29,21 @@ MODELS = {
     "loss": "train.LossParams",
     "augment": "train.AugmentParams",
     "train": "train.TrainParams",
-    "predict": "predict.PredictParams",
-    "ensemble": "ensemble.EnsembleParams",
-    "search": "search_postprocess.SearchParams",
-    "postprocess": "postprocess.PostprocessParams",
-    "rescore": "rescore.RescoreParams",
-    "evaluate": "evaluate.EvaluateParams",
-    "errors": "analyse_errors.ErrorsParams",
-    "export": "export.ExportParams",
-    "report": "ablation_report.ReportParams",
+    "predict": "src.predicting.params.PredictParams",
+    "ensemble": "src.merging.params.EnsembleParams",
+    "search": "src.searching.params.SearchParams",
+    "postprocess": "src.objects.params.PostprocessParams",
+    "rescore": "src.scoring.params.RescoreParams",
+    "evaluate": "src.judging.params.EvaluateParams",
+    "errors": "src.analysis.params.ErrorsParams",
+    "export": "src.exporting.params.ExportParams",
+    "report": "src.reporting.params.ReportParams",
 }
 
 
 def model_of(section):
-    stage, name = MODELS[section].split(".")
-    return getattr(importlib.import_module(f"stages.{stage}"), name)
+    module, name = MODELS[section].rsplit(".", 1)
+    return getattr(importlib.import_module(module if "." in module else f"stages.{module}"), name)
 
 
 @pytest.mark.parametrize("section", MODELS)

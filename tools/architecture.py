@@ -27,6 +27,7 @@ PURPOSES = {
     "judging": "COCO and object metrics, intervals over groups",
     "likeness": "whether two splits look alike",
     "losses": "the loss of masks and heads, and the weights of pixels",
+    "merging": "the maps of members, soups, students and folds as one",
     "networks": "encoder, decoder, heads, and what they are fed with",
     "objects": "from probability maps to objects",
     "pages": "HTML pages in one file",

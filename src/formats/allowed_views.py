@@ -1,6 +1,15 @@
 """Which mirrored and turned views a scene permits."""
 
-NESTED = ("none", "hflip", "d2", "d4")  # each has all views of those before it
+from typing import Literal, get_args
+
+from src.base.params import Params
+
+Views = Literal["none", "hflip", "d2", "d4"]
+NESTED = get_args(Views)  # each has all views of those before it
+
+
+class ViewsParams(Params):
+    allowed: Views
 
 
 def limited_views(views: str, allowed: str) -> str:

@@ -4,14 +4,20 @@ from typing import cast
 
 import cv2
 import numpy as np
+from pydantic import Field
 from scipy import ndimage
 
+from src.base.params import Params
 from src.formats.labels import IGNORE
 
 # scipy has no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 QUARTERS = 4  # distances are stored in quarter pixels
+
+
+class WeightMapParams(Params):
+    max_distance: int = Field(ge=1, le=63)
 
 
 def weight_planes(instances: np.ndarray, max_distance: int) -> np.ndarray:

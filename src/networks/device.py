@@ -1,13 +1,13 @@
 """Where networks run, and with which arithmetic."""
 
-from typing import Literal
+from typing import get_args
 
 import torch
 
-Precision = Literal["auto", "float32", "bf16"]
+from src.networks.precision import Precision
 
 
-def choose_device(precision: str) -> tuple[torch.device, bool]:
+def choose_device(precision: Precision) -> tuple[torch.device, bool]:
     """Return the GPU if there is one, else the CPU, and whether to compute in bfloat16.
 
     Parameters
@@ -23,8 +23,9 @@ def choose_device(precision: str) -> tuple[torch.device, bool]:
     ValueError
         If `precision` is unknown.
     """
-    if precision not in ("auto", "float32", "bf16"):
-        raise ValueError(f"precision '{precision}' is unknown; known: auto, float32, bf16")
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise ValueError(f"precision '{precision}' is unknown; known: {known}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if precision != "auto":
         return device, precision == "bf16"
