@@ -12,5 +12,5 @@ IMAGE_TYPES = {  # before the metadata
     "coverage": float,  # share of the pixels, in [0, 1]
     "group": str,
 }
-LATER_COLUMNS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
-LATER_COLUMNS += ("relative_depth", "image_weight")  # that training adds
+_OF_FOLDS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
+LATER_COLUMNS = (*_OF_FOLDS, "relative_depth", "image_weight")  # the last two by training

@@ -119,12 +119,11 @@ def merge_probabilities(
         If the weights are another number, negative or all 0, or `merge` is unknown.
     """
     refuse_unknown_merge(merge)
-    weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape != (len(probability),) or not (weights >= 0).all() or not weights.any():
-        raise ValueError(
-            f"need {len(probability)} weights, none negative and not all 0, got {weights.tolist()}"
-        )
-    return WEIGHTED[merge](probability[weights > 0].astype(np.float64), weights[weights > 0])
+    count = len(probability)
+    given = np.ones(count) if weights is None else np.array(weights, np.float64)
+    if given.shape != (count,) or not (given >= 0).all() or not given.any():
+        raise ValueError(f"need {count} weights, none negative and not all 0, got {given.tolist()}")
+    return WEIGHTED[merge](probability[given > 0].astype(np.float64), given[given > 0])
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

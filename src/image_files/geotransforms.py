@@ -7,6 +7,7 @@ After them stands the coordinate system: "EPSG:32737", or WKT if it has no such 
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +154,8 @@ def _numbers(words: list[str], path: Path) -> list[float]:
     return numbers
 
 
-def _checked(transform: tuple[float, ...], path: Path) -> tuple[float, ...]:
-    transform = tuple(float(number) for number in transform)
+def _checked(numbers: Iterable[float], path: Path) -> tuple[float, ...]:
+    transform = tuple(float(number) for number in numbers)
     _, xc, xr, _, yc, yr = transform
     if not all(map(math.isfinite, transform)) or xc * yr == xr * yc:
         raise InputError(f"{path}: pixels have no area on the map by {transform}; correct it")

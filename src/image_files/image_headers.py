@@ -137,7 +137,7 @@ def tiff_header(content: bytes) -> ImageHeader:
             at = start + counter.unpack_from(content, page)[0] * entry.size
             place.unpack_from(content, at)  # before so many entries are walked through
             tags = [entry.unpack_from(content, at) for at in range(start, at, entry.size)]
-            if any(_values_end(*tag, place) > len(content) for tag in tags):
+            if any(_values_end(kind, n, at, place) > len(content) for _, kind, n, at in tags):
                 raise InputError(TRUNCATED)
             if len(pages) == 1:
                 first = {tag: _value(kind, value, order) for tag, kind, _, value in tags}
@@ -189,7 +189,7 @@ def _palette_bytes(flags: int) -> int:
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 
-def _values_end(tag: int, kind: int, count: int, value: bytes, place: struct.Struct) -> int:
+def _values_end(kind: int, count: int, value: bytes, place: struct.Struct) -> int:
     """Return where in the file the values of a tag end, 0 if they stand beside it."""
     size = TIFF_BYTES.get(kind, 0) * count
     return 0 if size <= len(value) else place.unpack(value)[0] + size

@@ -1,12 +1,15 @@
 """The section `prepare_masks` of params.yaml: what is painted, and what rejects an image."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from src.base.params import Params
 
-KINDS = ("blank", "saturated", "no_data", "outside", "repaired", "vanished", "duplicate", "hidden")
+Kind = Literal[
+    "blank", "saturated", "no_data", "outside", "repaired", "vanished", "duplicate", "hidden"
+]
+KINDS = get_args(Kind)
 
 
 class PrepareMasksParams(Params):
@@ -18,5 +21,5 @@ class PrepareMasksParams(Params):
     dilate: int = Field(ge=0)  # px
     small_area: int = Field(ge=0)  # px
     duplicate_objects: Literal["drop", "keep"]
-    reject: list[Literal[KINDS]]
+    reject: list[Kind]
     max_rejected: int = Field(ge=0)  # images

@@ -104,10 +104,10 @@ def _without_data(values: np.ndarray, no_data: float | None) -> np.ndarray | Non
     """Tell the pixels, bool (H, W), that have the value in all bands, or in one no number."""
     empty = None
     if values.dtype.kind == "f":
-        empty = ~np.isfinite(values).all(axis=2)
+        empty = ~np.all(np.isfinite(values), axis=2)
     if no_data is not None:
         with np.errstate(over="ignore"):  # a value beyond the dtype's range is in no pixel
-            same = (values == no_data).all(axis=2)
+            same = np.all(values == no_data, axis=2)
         empty = same if empty is None else empty | same
     return empty if empty is not None and empty.any() else None
 

@@ -82,7 +82,7 @@ def write_prepared(
     with ExitStack() as stack:
         tables = {name: _table(stack, folder / name, names) for name, names in TABLES.items()}
         kept = _kept(zip(dataset.records, results, strict=True), root, tables, written)
-        absent = set(SPLITS)
+        absent: set[str] = set(SPLITS)
         for split, images in groupby(kept, key=lambda pair: pair[0].split):
             absent.remove(split)
             _write_split(folder / split, dataset.category, images, columns, metadata, written)
@@ -122,7 +122,7 @@ def _write_split(
     """Write the files of one split into a new folder."""
     folder.mkdir()
     with ExitStack() as stack:
-        waiting = {
+        waiting: dict[str, IO[str]] = {
             part: stack.enter_context(TemporaryFile("w+", encoding="utf-8", dir=folder))
             for part in ("images", "annotations")
         }
@@ -156,7 +156,7 @@ def _images(
             files.places.writerow({"name": record.name, **place})
         written.images[record.split] += 1
         if record.split in LABELLED:
-            written.objects[record.split] += result.objects
+            written.objects[record.split] += result.objects or 0
             written.losses.update({"ignored": result.ignored, **result.losses})
             files.sizes[record.name] = files.maps.write(result.instances)
             image = {"id": record.image_id, **{key: row[key] for key in TRUTH_KEYS}}
