@@ -23,7 +23,7 @@ from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from src.formats.archive import PHOTO, decode_image
-from src.formats.rle import encode_instances
+from src.objects.rle import encode_instances
 
 LIMIT = 0.3  # AP50 that a threshold must stay below
 MIN_AREAS = (16, 80)  # px

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from benchmarks.drawn_objects import draw_objects
 from src.candidates.candidate_features import mean_probabilities, object_features
-from src.formats.rle import encode_instances
+from src.objects.rle import encode_instances
 
 SIDE = 1024  # px
 OBJECTS = 150

@@ -27,11 +27,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from src.formats.group_draws import interval
-from src.formats.rle import encode_instances
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import check_predictions, evaluate_detections
+from src.judging.group_draws import interval
 from src.judging.object_metrics import by_image, score_image, score_together
+from src.objects.rle import encode_instances
 
 SIDE = 300  # px
 OBJECTS = 9  # per tile

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             rows += _ours(folder, tiles)
         for path in (
             "prepared/train/images.zip",
-            "prepared/train/instances.zip",
+            "prepared/labels/train/instances.zip",
             "weight_maps.zip",
         ):
             bytes_per_tile[Path(path).stem] = round((folder / path).stat().st_size / tiles)
@@ -134,7 +134,10 @@ def _ours(folder: Path, tiles: int) -> list[dict]:
     prepared = folder / "prepared"
     commands = {
         "prepare_masks": [folder / "raw", prepared],
-        "compute_weight_maps": [prepared / "train/instances.zip", folder / "weight_maps.zip"],
+        "compute_weight_maps": [
+            prepared / "labels/train/instances.zip",
+            folder / "weight_maps.zip",
+        ],
     }
     rows = []
     for stage, arguments in commands.items():

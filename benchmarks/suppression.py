@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from src.formats.rle import decode, encode_instances
+from src.objects.rle import decode, encode_instances
 from src.scoring.selection import suppress
 
 SIDE = 512  # px

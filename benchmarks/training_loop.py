@@ -31,11 +31,11 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from src.base.params import load_params
-from src.formats.allowed_views import ViewsParams
 from src.losses.batch_loss import batch_loss
 from src.losses.params import LossParams
 from src.networks.device import choose_device
 from src.networks.params import ModelParams
+from src.predicting.allowed_views import ViewsParams
 from src.training.crops import crops_by_use
 from src.training.labelled_images import open_sources
 from src.training.loop import fit, loader_of

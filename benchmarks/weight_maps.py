@@ -23,7 +23,7 @@ import scipy
 from tqdm import tqdm
 
 from benchmarks.drawn_objects import draw_objects
-from src.formats.distances import QUARTERS, encode_distances, sqrt_area, two_nearest_distances
+from src.label_maps.distances import QUARTERS, encode_distances, sqrt_area, two_nearest_distances
 
 SIDE = 300  # px
 SCENES = {10: (12, 40), 20: (12, 40), 50: (10, 30), 200: (5, 14)}  # objects: px of their sides

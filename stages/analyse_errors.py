@@ -38,7 +38,7 @@ from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
 from src.formats.tables import read_parquet, read_table, write_table
-from src.formats.workers import WorkersParams, in_order
+from src.parallel.workers import WorkersParams, in_order
 
 TRUTH = {"oof": "train", "val": "val"}
 RECALL = ["question", "bin", "objects", "found", "recall"]

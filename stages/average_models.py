@@ -27,7 +27,7 @@ from src.base.files import new_folder
 from src.base.params import load_keys, load_params
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.prepared import open_photos, read_photo
-from src.formats.soups import SoupsParams, soup_members
+from src.merging.soups import SoupsParams, soup_members
 from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride

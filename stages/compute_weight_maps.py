@@ -1,6 +1,7 @@
 """Measure, for every pixel, what the loss weights are made of.
 
-    python -m stages.compute_weight_maps data/prepared/train/instances.zip data/weight_maps.zip
+    python -m stages.compute_weight_maps data/prepared/labels/train/instances.zip \
+        data/weight_maps.zip
 
 Reads  instances.zip    <name>.png  uint16 (H, W), 0 background, 1..N objects, 65535 ignore
 Writes weight_maps.zip  <name>.png  uint8 (H, W, 3): d1 and d2, the distances to the nearest and to
@@ -19,8 +20,8 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.params import Params, load_params
 from src.formats.archive import ImageArchive, decode_image, encode_png, write_archive
-from src.formats.distances import weight_planes
-from src.formats.workers import WorkersParams, in_order
+from src.label_maps.distances import weight_planes
+from src.parallel.workers import WorkersParams, in_order
 
 
 class WeightMapParams(Params):

@@ -12,7 +12,7 @@ training images could not use it. The two spreads mean the same in every split.
 
 Reads  folds.csv, probabilities/<member or soup>/fold<k>/ and, if there are students,
        student_probabilities/<member>/fold<k>/  as predict writes them
-Writes maps of oof, val and test as in src/formats/map_folder.py: the mask, uint8 (H, W), and
+Writes maps of oof, val and test as in src/maps/map_folder.py: the mask, uint8 (H, W), and
        heads that a network has       merged over the networks that have them
        <split>_view_spread.zip        mean of those of the networks, where every network has one
        <split>_member_spread.zip      uint8 (H, W): standard deviation * 510 over members, soups and
@@ -34,7 +34,7 @@ from src.base.files import new_folder
 from src.base.params import load_keys, load_params
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import ImageArchive
-from src.formats.map_folder import (
+from src.maps.map_folder import (
     HEADS,
     SPLITS,
     MapFolder,
@@ -45,10 +45,10 @@ from src.formats.map_folder import (
     write_list,
     write_maps,
 )
-from src.formats.merge_rules import merge_of
-from src.formats.probability_maps import merge_maps, merge_probabilities, spread_of_maps
-from src.formats.soups import SoupsParams
+from src.maps.merge_rules import merge_of
+from src.maps.probability_maps import merge_maps, merge_probabilities, spread_of_maps
 from src.merging.params import EnsembleParams, StudentParams
+from src.merging.soups import SoupsParams
 from src.merging.sources import Source, merged_sources
 
 

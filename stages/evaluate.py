@@ -36,12 +36,12 @@ from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
 from src.formats.tables import read_table, write_table
-from src.formats.workers import WorkersParams, in_order
 from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
 from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
 from src.judging.fingerprint import data_fingerprint
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.judging.params import EvaluateParams
+from src.parallel.workers import WorkersParams, in_order
 
 # fmt: off
 HEADLINE = [

@@ -35,10 +35,10 @@ from src.exporting.predicted_objects import ImageObjects, read_image_objects
 from src.exporting.right_angles import square_polygon
 from src.exporting.submissions import encode_submission
 from src.formats.archive import encode_png, write_archive
-from src.formats.rle import crop_mask, decode
 from src.formats.tables import write_table
-from src.formats.workers import WorkersParams, in_order
 from src.image_files.geotransforms import read_geotransforms
+from src.objects.rle import crop_mask, decode
+from src.parallel.workers import WorkersParams, in_order
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
             if images and "label_maps" in params.formats:
                 _write_label_maps(folder / f"label_maps_{split}.zip", images, scheduler)
             if images and "geojson" in params.formats:
-                places = read_geotransforms(args.prepared / source / "geotransforms.csv")
+                places = read_geotransforms(args.prepared / f"geotransforms/{source}.csv")
                 for crs, path, of_crs in _coordinate_systems(folder, split, images, places):
                     _write_geojson(path, crs, of_crs, places, params, scheduler)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")

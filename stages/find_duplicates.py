@@ -37,8 +37,8 @@ from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
 from src.formats.archive import decode_image
 from src.formats.prepared import SPLITS, open_photos, read_images
 from src.formats.tables import write_table
-from src.formats.workers import WorkersParams, in_order
 from src.image_files.geotransforms import read_geotransforms
+from src.parallel.workers import WorkersParams, in_order
 
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -123,7 +123,7 @@ def _read_places(prepared: Path) -> dict[str, tuple]:
     """Return where the images of all splits lie on the map, by name."""
     places = {}
     for split in SPLITS:
-        places |= read_geotransforms(prepared / split / "geotransforms.csv")
+        places |= read_geotransforms(prepared / f"geotransforms/{split}.csv")
     return places
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.formats.workers import WorkersParams, in_order
+from src.parallel.workers import WorkersParams, in_order
 from src.sample.params import SampleParams
 from src.sample.tiles import Tile, coco_records, draw_tiles, turn_tile
 from src.sample.zones import ZONES

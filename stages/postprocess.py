@@ -32,8 +32,7 @@ from src.base.params import load_params
 from src.candidates.candidates import COLUMNS, image_candidates
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.archive import decode_image
-from src.formats.chosen_values import read_chosen
-from src.formats.map_folder import (
+from src.maps.map_folder import (
     SPLITS,
     SPREADS,
     MapFolder,
@@ -41,9 +40,10 @@ from src.formats.map_folder import (
     read_empty,
     read_map_folder,
 )
-from src.formats.workers import WorkersParams, in_order
+from src.objects.chosen_values import read_chosen
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams, searched_keys, with_chosen
+from src.parallel.workers import WorkersParams, in_order
 
 TYPES = {"name": str, "height": int, "width": int} | COLUMNS
 

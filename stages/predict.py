@@ -6,7 +6,7 @@
 Reads  prepared/{train,val,test}/images.zip and images.csv, folds.csv, the model's folder
 Writes <split>.zip   of oof, val and test: uint8 (H, W), the probability of the mask * 255
        and the maps of further heads and of the spread over views and scales, where there are any,
-       and maps.json, which lists them; see src/formats/map_folder.py
+       and maps.json, which lists them; see src/maps/map_folder.py
 """
 
 import argparse
@@ -24,16 +24,16 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_images import fed_depths, fold_images
-from src.formats.allowed_views import ViewsParams, limited_views
 from src.formats.archive import ImageArchive
-from src.formats.map_folder import SPREADS, write_list, write_split
 from src.formats.prepared import SPLITS, open_photos, read_photo
-from src.formats.probability_maps import encode_probability, encode_spread
+from src.maps.map_folder import SPREADS, write_list, write_split
+from src.maps.probability_maps import encode_probability, encode_spread
 from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import load_model, stride
 from src.networks.network_input import network_input
+from src.predicting.allowed_views import ViewsParams, limited_views
 from src.predicting.params import PredictParams
 from src.predicting.prediction import has_spread, predict_image
 

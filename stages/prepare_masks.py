@@ -24,7 +24,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.formats.workers import WorkersParams, in_order
+from src.parallel.workers import WorkersParams, in_order
 from src.preparing.params import PrepareMasksParams
 from src.preparing.prepared_folder import FILES, Written, write_prepared
 from src.preparing.prepared_image import LOSSES, prepare_image

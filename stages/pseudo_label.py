@@ -34,12 +34,12 @@ from src.base.files import new_folder
 from src.base.params import load_keys, load_params
 from src.folds.fold_images import fold_images
 from src.formats.archive import ImageArchive, decode_image, write_archive
-from src.formats.distances import WeightMapParams, weight_planes
-from src.formats.map_folder import MapFolder, open_maps, read_map_folder
 from src.formats.prepared import SPLITS
-from src.formats.probability_maps import merge_maps
 from src.formats.tables import read_table, write_table
-from src.formats.workers import WorkersParams, in_order
+from src.label_maps.distances import WeightMapParams, weight_planes
+from src.maps.map_folder import MapFolder, open_maps, read_map_folder
+from src.maps.probability_maps import merge_maps
+from src.parallel.workers import WorkersParams, in_order
 from src.pseudo_labelling.choice import choose_images, unlabelled_images
 from src.pseudo_labelling.params import PseudoLabelParams
 from src.pseudo_labelling.sureness import Sureness, pseudo_instances, sureness

@@ -7,7 +7,7 @@ The values for val and test are the best on all oof images, those for the oof im
 best on the images of the other folds, so that no image has a part in the choice it is judged by.
 The fold of an image with several is that of its first repeat with a trained one.
 
-Reads  prepared/train/truth.json  COCO, masks as compressed RLE
+Reads  prepared/labels/train/truth.json  COCO, masks as compressed RLE
        folds.csv                  name,fold,repeat and others
        ensemble/maps.json, oof.zip, oof_<head>.zip, oof_empty.csv  as ensemble writes them
 Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {key: value}, ...}},
@@ -29,13 +29,13 @@ from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.archive import decode_image
-from src.formats.chosen_values import Chosen, write_chosen
-from src.formats.map_folder import open_maps, read_empty, read_map_folder
 from src.formats.prepared import read_truth
 from src.formats.tables import write_table
-from src.formats.workers import WorkersParams, in_order
+from src.maps.map_folder import open_maps, read_empty, read_map_folder
+from src.objects.chosen_values import Chosen, write_chosen
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams, with_chosen
+from src.parallel.workers import WorkersParams, in_order
 from src.searching.combinations import (
     best_of,
     combinations_of,

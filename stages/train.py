@@ -7,7 +7,7 @@ A student learns from images with pseudo labels besides: with `--pseudo data/pse
 
 Reads  prepared/train/images.csv, folds.csv    the images, their folds and near-duplicates
        prepared/train/images.zip               uint8 RGB (H, W, 3)
-       prepared/train/instances.zip            uint16 (H, W)
+       prepared/labels/train/instances.zip            uint16 (H, W)
        weight_maps.zip                         uint8 (H, W, 3)
        prepared/test/images.csv, images.zip    with --pseudo alone, as is what follows
        pseudo/images.csv, instances.zip,       the images taken; their labels as above, and
@@ -30,14 +30,14 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_images import fed_depths, fold_images
-from src.formats.allowed_views import ViewsParams
-from src.formats.distances import WeightMapParams
 from src.formats.tables import write_table
+from src.label_maps.distances import WeightMapParams
 from src.losses.batch_loss import batch_loss
 from src.losses.params import LossParams
 from src.networks.device import choose_device
 from src.networks.model import save_model
 from src.networks.params import ModelParams
+from src.predicting.allowed_views import ViewsParams
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
 from src.training.image_sampling import sampling_weights

@@ -35,10 +35,10 @@ from src.base.params import load_params
 from src.formats.archive import PHOTO, ImageArchive, decode_image
 from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
 from src.formats.tables import read_table, write_table
-from src.formats.workers import WorkersParams, in_order
 from src.likeness.image_statistics import FEATURES, image_statistics
 from src.likeness.params import ValidateSplitParams
 from src.likeness.split_classifier import SplitDifference, look_alikes, tell_apart
+from src.parallel.workers import WorkersParams, in_order
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.formats.image_columns import IMAGE_TYPES
-from src.formats.prepared import SPLITS
+from src.formats.prepared import IMAGE_TYPES, SPLITS
 from src.formats.tables import write_table
 
 

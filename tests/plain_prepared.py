@@ -37,4 +37,4 @@ def write_prepared(folder, images=(), annotations=(), *, category=CATEGORY):
                     if one["split"] == split
                 ],
             }
-            (folder / split / "truth.json").write_text(json.dumps(truth))
+            (folder / "labels" / split / "truth.json").write_text(json.dumps(truth))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from src.formats.allowed_views import ViewsParams
-from src.formats.distances import WeightMapParams
+from src.label_maps.distances import WeightMapParams
 from src.losses.params import LossParams
 from src.networks.params import ModelParams
+from src.predicting.allowed_views import ViewsParams
 from src.training.params import AugmentParams, Phase, TrainParams, checked_training
 
 PARAMS = YAML(typ="safe").load((Path(__file__).parents[1] / "params.yaml").read_text())

@@ -4,9 +4,8 @@
     python -m tools.deps --check    # exit with a sentence if a list would change
 
 The code of a stage is its script and every module and template of src that it reaches. Where a
-stage reaches every file of a wing, the list names the wing's folder; `formats` holds what several
-wings use, so it is named file by file. Only the lines of code in `deps:` are touched; data that a
-stage reads is declared by hand.
+stage reaches every file of a wing, the list names the wing's folder. Only the lines of code in
+`deps:` are touched; data that a stage reads is declared by hand.
 """
 
 import argparse
@@ -16,7 +15,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DVC_FILES = ("data/dvc.yaml", "dvc.yaml")
-SHARED_WING = "formats"
 CODE = re.compile(r"- (src|stages)/")
 PATH_OF_TEMPLATE = re.compile(r"\S+/\S+\.jinja")
 TEMPLATE = re.compile(r"""\{%-?\s*(?:include|extends|import|from)\s+["']([^"']+\.jinja)["']""")
@@ -82,7 +80,7 @@ def declared_code(script: Path, root: Path) -> list[str]:
     declared = {path for path in reached if path.startswith("stages/")}
     for wing in sorted({Path(path).parent.as_posix() for path in reached} - {"stages"}):
         files = {path for path in reached if Path(path).parent.as_posix() == wing}
-        whole = files == wing_files(root / wing, root) and wing != f"src/{SHARED_WING}"
+        whole = files == wing_files(root / wing, root)
         declared |= {wing} if whole and wing != "src" else files
     return sorted(declared)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.formats.average_precision import average_precision
+from src.matching.average_precision import average_precision
 
 FIXES = ("missed", "merged", "split", "poor_outline", "duplicate", "spurious", "score_order")
 

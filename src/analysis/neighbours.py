@@ -5,7 +5,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from src.analysis.overlaps import mask_boxes, shared_pixels
-from src.formats.rle import crop_mask
+from src.objects.rle import crop_mask
 
 
 def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:

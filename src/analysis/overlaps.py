@@ -3,7 +3,7 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.formats.matching import region_overlaps
+from src.matching.matching import region_overlaps
 
 EDGE = 2  # px; a mask whose bounding box comes nearer to the image's edge touches it
 

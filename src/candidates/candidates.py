@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from src.candidates.candidate_features import FEATURES, object_features
-from src.formats.rle import encode_instances
 from src.objects.map_objects import find_objects
 from src.objects.params import PostprocessParams
+from src.objects.rle import encode_instances
 
 BOX = ("bbox_x", "bbox_y", "bbox_width", "bbox_height")
 COLUMNS = {"counts": str, "area": int} | dict.fromkeys(BOX, int) | {"parent": int}

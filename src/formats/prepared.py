@@ -1,14 +1,15 @@
-"""The prepared data set as stages share it: a folder for each split, read by one function a kind.
+"""The prepared data set as stages share it, read by one function for each kind of file.
 
-    prepared/train, val, test/images.zip         uint8 RGB (H, W, 3), PNG or JPEG
-                             /images.csv         a row for each image, by name
-                             /geotransforms.csv  where images lie on the map
-    prepared/train, val/instances.zip            uint16 (H, W)
-                       /truth.json               COCO ground truth
-    prepared/rejected.csv, warnings.csv          of all splits
+    prepared/train, val, test/images.zip               uint8 RGB (H, W, 3), PNG or JPEG
+                              images.csv               a row for each image, by name
+    prepared/labels/train, val/instances.zip           uint16 (H, W)
+                               truth.json              COCO ground truth
+    prepared/geotransforms/train.csv, val.csv, test.csv  where images lie on the map
+    prepared/rejected.csv, warnings.csv                of all splits
 
-A split that the data set does not have is there, and holds no image. The name of an image is
-"<split>/<file name without extension>" everywhere, so that it tells its split.
+A stage declares what it reads of it and no more. A split that the data set does not have is there,
+and holds no image. The name of an image is "<split>/<file name without extension>" everywhere, so
+that it tells its split.
 """
 
 from pathlib import Path
@@ -20,13 +21,26 @@ import pandas as pd
 from src.base.errors import InputError
 from src.base.files import read_json
 from src.formats.archive import PHOTO, ImageArchive
-from src.formats.image_columns import IMAGE_TYPES
 from src.formats.tables import read_table
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # those that have truth
 STAGE = "prepare_masks"
 TRUTH_KEYS = ("categories", "images", "annotations")
+IMAGE_TYPES = {  # of images.csv, before the metadata
+    "name": str,
+    "split": str,
+    "image_id": int,
+    "file_name": str,
+    "height": int,  # px
+    "width": int,  # px
+    "objects": float,  # labels in the label map; this and the next two are empty in test
+    "ignored": float,  # regions
+    "coverage": float,  # share of the pixels, in [0, 1]
+    "group": str,
+}
+_OF_FOLDS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
+LATER_COLUMNS = (*_OF_FOLDS, "relative_depth", "image_weight")  # the last two by training
 
 
 def read_images(prepared: Path, *splits: str) -> pd.DataFrame:
@@ -87,7 +101,7 @@ def read_truth(prepared: Path, split: str) -> dict[str, Any]:
     InputError
         If the file is absent or not such a document.
     """
-    path = Path(prepared) / split / "truth.json"
+    path = Path(prepared) / "labels" / split / "truth.json"
     truth = read_json(path)
     if not isinstance(truth, dict) or not all(
         isinstance(truth.get(key), list) for key in TRUTH_KEYS

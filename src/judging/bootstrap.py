@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.formats.average_precision import RECALLS
-from src.formats.group_draws import Sampled, group_weights, interval
+from src.judging.group_draws import Sampled, group_weights, interval
+from src.matching.average_precision import RECALLS
 
 PERCENTS = np.arange(50, 100, 5)  # IoU thresholds, as in the names tp_50 .. tp_95
 
@@ -118,7 +118,7 @@ def _precisions(
     """AP at T thresholds; times (N,) repeats the detections, best first, of tp (T, N).
 
     Precision is looked up where recall is reached, so only right detections have to be looked at.
-    It is `src.formats.average_precision` once more (a test says so), since that would want every
+    It is `src.matching.average_precision` once more (a test says so), since that would want every
     detection written out as often as it was drawn, a thousand times for the intervals.
     """
     found = []

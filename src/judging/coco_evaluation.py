@@ -8,8 +8,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
-from src.formats.average_precision import interpolated_precisions
-from src.formats.matching import Matched, match_regions, region_overlaps
+from src.matching.average_precision import interpolated_precisions
+from src.matching.matching import Matched, match_regions, region_overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
 ANY_AREA = (0, 1e10)  # px

@@ -9,9 +9,9 @@ from collections import defaultdict
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.formats.matching import region_overlaps
 from src.judging.boundaries import boundary_iou
 from src.judging.coco_evaluation import THRESHOLDS, Matches
+from src.matching.matching import region_overlaps
 
 IMAGE_COLUMNS = [
     "name",

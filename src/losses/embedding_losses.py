@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn.functional import normalize, relu
 
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.networks.heads import CONTRASTIVE_MARGIN, EMBEDDING_KINDS, PUSH_MARGIN
 
 PULL_MARGIN, REGULARISATION = 0.5, 0.001  # discriminative

@@ -8,7 +8,7 @@ import math
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from src.formats.labels import IGNORE, IGNORED
+from src.label_maps.labels import IGNORE, IGNORED
 from src.losses.embedding_losses import embedding_loss
 from src.losses.params import LossParams
 from src.losses.pixel_weights import STEPS_PER_PIXEL

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import elu, relu
 
-from src.formats.labels import IGNORED
+from src.label_maps.labels import IGNORED
 
 ERRORS = ("relu", "elu")
 PER = ("image", "batch")

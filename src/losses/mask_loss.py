@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from src.formats.labels import IGNORED
+from src.label_maps.labels import IGNORED
 from src.losses.lovasz import lovasz_hinge
 from src.losses.params import LossParams
 

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import avg_pool2d
 
-from src.formats.labels import IGNORED
+from src.label_maps.labels import IGNORED
 from src.losses.params import LossParams
 
 STEPS_PER_PIXEL = 4  # weight maps hold distances in quarter pixels

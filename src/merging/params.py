@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src.base.params import Params
-from src.formats.merge_rules import Merge
+from src.maps.merge_rules import Merge
 
 
 class EnsembleParams(Params):

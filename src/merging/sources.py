@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.base.errors import InputError
-from src.formats.soups import SoupsParams, soup_names
 from src.merging.params import EnsembleParams, StudentParams
+from src.merging.soups import SoupsParams, soup_names
 
 
 class Source(NamedTuple):

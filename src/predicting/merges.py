@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn.functional import logsigmoid
 
-from src.formats.merge_rules import refuse_unknown_merge
+from src.maps.merge_rules import refuse_unknown_merge
 
 LOGIT_LIMIT = 2**-20  # of probabilities that are merged by logits: float32 has steps of 2**-24
 OF_LOGITS = {
@@ -35,7 +35,7 @@ def merge_views(logits: torch.Tensor, merge: str) -> torch.Tensor:
     logits : Tensor, shape (V, ...)
         V at least 1; any size, they never overflow.
     merge : str
-        One of `src.formats.merge_rules`.
+        One of `src.maps.merge_rules`.
 
     Returns
     -------

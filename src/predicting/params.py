@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.params import Params
-from src.formats.allowed_views import Views
-from src.formats.merge_rules import Merge
+from src.maps.merge_rules import Merge
 from src.networks.precision import Precision
+from src.predicting.allowed_views import Views
 
 
 class PredictParams(Params):

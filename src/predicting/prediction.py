@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from src.formats.merge_rules import VALUES, merge_of
+from src.maps.merge_rules import VALUES, merge_of
 from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.merges import merge_scales, merge_views
@@ -45,7 +45,7 @@ def predict_image(
         `views`, the test-time augmentation: 1, 2, 4 or 8. `scales`, factors on height and width on
         top of `resize`; each scale is brought back to the size of the image before they are merged.
         `merge`, how the predictions of views and scales become one, see
-        `src.formats.merge_rules`. `padding`, how the image is padded to multiples of `stride`, half
+        `src.maps.merge_rules`. `padding`, how the image is padded to multiples of `stride`, half
         of it above and left, as in training (the odd pixel lies below or right). `max_size`, the
         longest side, after `resize` and scale, that goes through the network at once, in pixels;
         larger images are cut into windows of that size. `overlap`, the least of neighbouring

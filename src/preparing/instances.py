@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.preparing.params import PrepareMasksParams
 from src.reading.regions import MAX_OBJECTS, Region
 

@@ -11,8 +11,7 @@ from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 from src.formats.archive import write_archive
-from src.formats.image_columns import IMAGE_TYPES
-from src.formats.prepared import LABELLED, SPLITS
+from src.formats.prepared import IMAGE_TYPES, LABELLED, SPLITS
 from src.image_files.geotransforms import COLUMNS as PLACE_COLUMNS
 from src.preparing.prepared_image import PreparedImage
 from src.reading.records import Dataset, ImageRecord
@@ -22,8 +21,10 @@ TABLES = {  # of the whole dataset
     "rejected.csv": ("file", "reason"),
 }
 FILES = {*TABLES} | {f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")}
-FILES |= {f"{split}/geotransforms.csv" for split in SPLITS}
-FILES |= {f"{split}/{name}" for split in LABELLED for name in ("instances.zip", "truth.json")}
+FILES |= {f"geotransforms/{split}.csv" for split in SPLITS}
+FILES |= {
+    f"labels/{split}/{name}" for split in LABELLED for name in ("instances.zip", "truth.json")
+}
 TRUTH_KEYS = ("name", "file_name", "height", "width")  # of an image, beside its id
 
 
@@ -85,9 +86,9 @@ def write_prepared(
         absent: set[str] = set(SPLITS)
         for split, images in groupby(kept, key=lambda pair: pair[0].split):
             absent.remove(split)
-            _write_split(folder / split, dataset.category, images, columns, metadata, written)
+            _write_split(folder, split, dataset.category, images, columns, metadata, written)
         for split in absent:
-            _write_split(folder / split, dataset.category, (), columns, metadata, written)
+            _write_split(folder, split, dataset.category, (), columns, metadata, written)
     return written
 
 
@@ -113,32 +114,35 @@ def _kept(
 
 def _write_split(
     folder: Path,
+    split: str,
     category: dict,
     images: Iterable[tuple[ImageRecord, PreparedImage]],
     columns: tuple[str, ...],
     metadata: dict[str, dict[str, float]],
     written: Written,
 ) -> None:
-    """Write the files of one split into a new folder."""
-    folder.mkdir()
+    """Write the files of one split."""
+    of_split, labels, places = folder / split, folder / "labels" / split, folder / "geotransforms"
+    of_split.mkdir()
+    places.mkdir(exist_ok=True)
     with ExitStack() as stack:
         waiting: dict[str, IO[str]] = {
             part: stack.enter_context(TemporaryFile("w+", encoding="utf-8", dir=folder))
             for part in ("images", "annotations")
         }
         files = _SplitFiles(
-            _table(stack, folder / "images.csv", columns),
-            _table(stack, folder / "geotransforms.csv", ("name", *PLACE_COLUMNS)),
+            _table(stack, of_split / "images.csv", columns),
+            _table(stack, places / f"{split}.csv", ("name", *PLACE_COLUMNS)),
             waiting,
             stack.enter_context(TemporaryFile(dir=folder)),
             {},
         )
-        write_archive(folder / "images.zip", _images(images, metadata, files, written))
-        if folder.name in LABELLED:
+        write_archive(of_split / "images.zip", _images(images, metadata, files, written))
+        if split in LABELLED:
             files.maps.seek(0)
             maps = ((name, files.maps.read(size)) for name, size in files.sizes.items())
-            write_archive(folder / "instances.zip", maps)
-            _write_truth(folder / "truth.json", category, *files.truth.values())
+            write_archive(labels / "instances.zip", maps)
+            _write_truth(labels / "truth.json", category, *files.truth.values())
 
 
 def _images(

@@ -7,8 +7,8 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.formats.archive import encode_png
-from src.formats.labels import IGNORE
 from src.image_files.geotransforms import read_geotransform
+from src.label_maps.labels import IGNORE
 from src.preparing.instances import draw_instances
 from src.preparing.params import PrepareMasksParams
 from src.preparing.photos import Photo, read_photo

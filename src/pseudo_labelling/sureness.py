@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
-from src.formats.labels import IGNORE
-from src.formats.probability_maps import merge_maps
+from src.label_maps.labels import IGNORE
+from src.maps.probability_maps import merge_maps
 from src.objects.objects import MAX_OBJECTS, connected_labels
 
 CONNECTIVITY = 4  # of the pixels of an object

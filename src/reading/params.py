@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.files import is_inside
 from src.base.params import Params
-from src.formats.image_columns import IMAGE_TYPES, LATER_COLUMNS
+from src.formats.prepared import IMAGE_TYPES, LATER_COLUMNS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]

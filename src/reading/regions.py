@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 
 MAX_OBJECTS = IGNORE - 1  # an image can hold so many, labels being uint16
 

@@ -9,8 +9,8 @@ import pandas as pd
 from src.base.files import read_json
 from src.formats.archive import ImageArchive
 from src.formats.prepared import read_photo, read_truth
-from src.formats.rle import decode
 from src.formats.tables import read_parquet, read_table
+from src.objects.rle import decode
 from src.reporting.error_figures import KINDS
 from src.reporting.overlays import draw_outcomes, list_error, list_outcomes, window_around
 from src.reporting.params import ReportParams

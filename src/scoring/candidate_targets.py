@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.formats.matching import match_regions, region_overlaps
+from src.matching.matching import match_regions, region_overlaps
 
 HIT_IOU = 0.5
 
@@ -81,7 +81,7 @@ def find_hits(
 ) -> Hits:
     """Match candidates with objects as COCO's evaluation does at IoU 0.5, objects of any area.
 
-    See `src.formats.matching.match_regions`; of equal scores the first candidate chooses first.
+    See `src.matching.matching.match_regions`; of equal scores the first candidate chooses first.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from src.base.errors import InputError
-from src.formats.average_precision import average_precision
+from src.matching.average_precision import average_precision
 from src.searching.judged_images import Judged
 
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.formats.matching import match_regions, region_overlaps
-from src.formats.rle import encode_instances
+from src.matching.matching import match_regions, region_overlaps
 from src.objects.map_objects import find_labels
 from src.objects.objects import grow_objects, sized_objects
 from src.objects.params import PostprocessParams
+from src.objects.rle import encode_instances
 from src.searching.params import METRICS
 
 MAX_DETECTIONS = 100  # judged per image, as COCO does

@@ -10,8 +10,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks
 import albumentations as A  # noqa: E402
 
 from src.base.errors import InputError
-from src.formats.allowed_views import NESTED, Views, limited_views
-from src.formats.labels import IGNORED
+from src.label_maps.labels import IGNORED
+from src.predicting.allowed_views import NESTED, Views, limited_views
 from src.training.params import AugmentParams, refuse_far_turn
 from src.training.random_views import RandomView
 

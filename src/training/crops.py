@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from src.formats.distances import weight_planes
-from src.formats.labels import IGNORED
+from src.label_maps.distances import weight_planes
+from src.label_maps.labels import IGNORED
 from src.networks.params import ModelParams
 from src.networks.resizing import resized, resized_maps
 from src.training.augmentation import centre_crop, training_transform

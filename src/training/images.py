@@ -8,8 +8,8 @@ import pandas as pd
 from src.base.errors import InputError
 from src.folds.image_numbers import image_numbers
 from src.formats.archive import ImageArchive
-from src.formats.labels import IGNORE
 from src.formats.tables import read_table
+from src.label_maps.labels import IGNORE
 from src.networks.params import ModelParams
 from src.training.holdout import hold_out_groups
 from src.training.params import TrainParams

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from src.formats.distances import encode_distances, padded_boxes
-from src.formats.labels import IGNORE
+from src.label_maps.distances import encode_distances, padded_boxes
+from src.label_maps.labels import IGNORE
 
 CALL = 500  # px that could be transformed in the time that one more object costs
 NOWHERE = 2**30  # squared distance where no other pixel exists

@@ -56,7 +56,7 @@ def open_sources(prepared: Path, weight_maps: Path, pseudo: Path | None) -> Sour
         If an archive is absent or none.
     """
     prepared = Path(prepared)
-    labels = ImageArchive(prepared / "train" / "instances.zip"), ImageArchive(weight_maps)
+    labels = ImageArchive(prepared / "labels/train/instances.zip"), ImageArchive(weight_maps)
     if pseudo is None:
         return Sources(open_photos(prepared, "train"), *labels)
     kinds = [ImageArchive(pseudo / f"{kind}.zip") for kind in ("instances", "weight_maps")]

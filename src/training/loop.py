@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.formats.labels import IGNORED
+from src.label_maps.labels import IGNORED
 from src.losses.batch_loss import batch_input
 from src.losses.params import LossParams
 from src.networks.params import ModelParams

@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.base.errors import InputError
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 
 
 def mosaic(

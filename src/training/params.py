@@ -6,10 +6,10 @@ from pydantic import Field, ValidationError
 
 from src.base.errors import InputError
 from src.base.params import Params
-from src.formats.allowed_views import Views
 from src.losses.params import LossParams
 from src.networks.params import ModelParams
 from src.networks.precision import Precision
+from src.predicting.allowed_views import Views
 
 # Heads beside the mask, each there if its weight in the section `loss` is not 0.
 HEADS = ("border", "contact", "boundary_distance", "embedding", "empty")

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from src.formats.labels import IGNORE, IGNORED
+from src.label_maps.labels import IGNORE, IGNORED
 from src.training.inside_distances import inside_distances
 
 
@@ -46,7 +46,7 @@ def training_planes(
     instances : ndarray of uint16, shape (H, W)
         0 background, 1..N objects, 65535 ignored.
     weights : ndarray of uint8, shape (H, W, 3)
-        As `src.formats.distances.weight_planes` returns them: d1, d2, sqrt_area.
+        As `src.label_maps.distances.weight_planes` returns them: d1, d2, sqrt_area.
     soft : ndarray of uint8, shape (H, W) or (H, W, 1), or None
         The probability of the mask * 255; None makes it of the target, 0 or 255.
     names : tuple of str

@@ -490,7 +490,7 @@ def test_a_set_without_val_and_without_experiments(data):
         ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column images"),
         ("search/chosen.json", None, "chosen.json: no such file"),
         ("errors/fixes_oof.csv", "kind,count,regained\n", "fixes_oof.csv: has no row missed"),
-        ("prepared/val/truth.json", "{}", "val/truth.json: not a ground truth"),
+        ("prepared/labels/val/truth.json", "{}", "labels/val/truth.json: not a ground truth"),
         ("prepared/test/images.csv", None, "test/images.csv: no such file; run prepare_masks"),
         ("params.yaml", PARAMS.replace("scale: 2", "scale: 0"), "report.scale: .* got 0"),
         ("params.yaml", PARAMS.replace("  main:", "  gone:"), "models/gone/fold0/curve.csv"),

@@ -78,8 +78,8 @@ def data(tmp_path):
     val = {"images": [image(1, "val/a")], "annotations": [], "categories": categories}
     oof = [found(1, BOTTOM, 0.5), found(2, TOP, 0.75), found(1, HALF, 0.9)]
     for name, content in {
-        "prepared/train/truth.json": train,
-        "prepared/val/truth.json": val,
+        "prepared/labels/train/truth.json": train,
+        "prepared/labels/val/truth.json": val,
         "predictions/oof.json": oof,
         "predictions/val.json": [],
     }.items():
@@ -166,7 +166,7 @@ def test_intervals_come_from_drawing_groups(data):
 def test_clean_are_the_images_whose_group_was_not_trained_on(data):
     truths = [truth(21, 1, TOP), truth(22, 2, TOP)]
     val = {"images": [image(1, "val/a"), image(2, "val/b")], "annotations": truths}
-    change(data / "prepared/val/truth.json", **val)
+    change(data / "prepared/labels/val/truth.json", **val)
     found_in_a, wrong_in_b = found(1, TOP, 0.5), found(2, BOTTOM, 0.5)
     (data / "predictions/val.json").write_text(json.dumps([wrong_in_b, found_in_a]))
     metrics, rows = run(data), metric_table(data)
@@ -246,7 +246,7 @@ def test_the_curve_has_cocos_101_points_and_the_score_for_its_mean(data):
 
 
 def test_a_set_without_val_has_no_val_keys_and_empty_tables(data):
-    change(data / "prepared/val/truth.json", images=[], categories=[])
+    change(data / "prepared/labels/val/truth.json", images=[], categories=[])
     (data / "predictions/val.json").unlink()
     assert {key.partition(".")[0] for key in run(data)} == {"data", "oof"}
     for split in ("oof", "val"):
@@ -305,7 +305,7 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(data, pr
 
 @pytest.mark.parametrize(
     "name",
-    ["predictions/val.json", "prepared/train/truth.json", "groups/groups.csv", "folds.csv"],
+    ["predictions/val.json", "prepared/labels/train/truth.json", "groups/groups.csv", "folds.csv"],
 )
 def test_a_missing_file_is_named(data, name):
     (data / name).unlink()
@@ -334,7 +334,7 @@ def test_the_fingerprint_tells_the_data_set_and_not_what_was_trained_or_predicte
     (data / "predictions/oof.json").write_text("[]")
     (data / "params.yaml").write_text(PARAMS.replace("  - 0\n", "  - 0\n  - 1\n"))
     assert run(data)["data"] == before
-    change(data / "prepared/train/truth.json", annotations=[truth(11, 1, TOP)])
+    change(data / "prepared/labels/train/truth.json", annotations=[truth(11, 1, TOP)])
     assert run(data)["data"] != before
 
 

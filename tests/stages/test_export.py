@@ -153,7 +153,7 @@ def write_places(data, **systems):
     rows = [
         f'val/{name},{",".join(map(str, GEOTRANSFORM))},"{crs}"' for name, crs in systems.items()
     ]
-    path = data / "prepared/val/geotransforms.csv"
+    path = data / "prepared/geotransforms/val.csv"
     path.write_text("\n".join([",".join(["name", *PLACE]), *rows]) + "\n")
 
 

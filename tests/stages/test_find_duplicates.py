@@ -8,7 +8,7 @@ import pytest
 from src.base.errors import InputError
 from src.duplicates.perceptual_hash import view
 from src.formats.archive import write_archive
-from src.formats.image_columns import IMAGE_TYPES
+from src.formats.prepared import IMAGE_TYPES
 from src.image_files.geotransforms import COLUMNS as PLACE
 from stages.find_duplicates import main
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from src.base.errors import InputError
 from src.candidates.candidate_features import FEATURES
 from src.formats.archive import write_archive
-from src.formats.rle import decode
+from src.objects.rle import decode
 from stages import postprocess
 from tests import plain_postprocess
 

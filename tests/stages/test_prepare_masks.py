@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO, ImageArchive
-from src.formats.labels import IGNORE
-from src.formats.rle import encode_instances
+from src.label_maps.labels import IGNORE
+from src.objects.rle import encode_instances
 from src.preparing.prepared_folder import FILES
 from stages.prepare_masks import main
 
@@ -177,7 +177,7 @@ def test_label_maps_follow_the_params(root, prepare, mode, edge):
 
 def test_the_truth_is_whole_whatever_the_params(root, prepare):
     prepared = prepare(root)
-    truth = read_json(prepared / "train/truth.json")
+    truth = read_json(prepared / "labels/train/truth.json")
     assert truth["categories"] == [{"id": 100, "name": "building"}]
     assert truth["images"][0] == {
         "id": 2, "name": "train/a", "file_name": "a.jpg", "height": 8, "width": 10
@@ -191,14 +191,19 @@ def test_the_truth_is_whole_whatever_the_params(root, prepare):
     ]
     other = prepare(root, "other", edge_objects="drop", erode=1, dilate=2, small_area=6)
     one, another = contents(prepared), contents(other)
-    for name in ("train/truth.json", "val/truth.json", "train/images.zip", "val/images.zip"):
+    for name in (
+        "labels/train/truth.json",
+        "labels/val/truth.json",
+        "train/images.zip",
+        "val/images.zip",
+    ):
         assert one[name] == another[name]
-    assert one["train/instances.zip"] != another["train/instances.zip"]
+    assert one["labels/train/instances.zip"] != another["labels/train/instances.zip"]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_official_tools_read_the_truth(root, prepare, capsys):
-    truth = COCO(prepare(root) / "train/truth.json")
+    truth = COCO(prepare(root) / "labels/train/truth.json")
     masks = {key: truth.annToMask(annotation) for key, annotation in truth.anns.items()}
     inner, edge = np.zeros((2, 8, 10), np.uint8)
     inner[3:5, 3:6] = 1
@@ -209,7 +214,7 @@ def test_the_official_tools_read_the_truth(root, prepare, capsys):
 
 def test_without_val_and_test_their_files_are_there_and_empty(tmp_path, prepare, write_crowdai):
     prepared = prepare(write_crowdai(tmp_path / "set", [("a.png", IMAGE, [INNER])]))
-    truth = read_json(prepared / "val/truth.json")
+    truth = read_json(prepared / "labels/val/truth.json")
     assert (truth["images"], truth["annotations"]) == ([], [])
     assert names_in(prepared, "images") == names_in(prepared, "instances") == ["train/a"]
     assert set(contents(prepared)) == FILES
@@ -224,7 +229,7 @@ def test_images_of_any_size_are_prepared(tmp_path, prepare, write_crowdai, shape
         archive_of(prepared, "train/a", "instances").read("train/a"), np.ones(shape)
     )
     objects = encode_instances(np.ones(shape, np.uint8))
-    annotation = read_json(prepared / "train/truth.json")["annotations"][0]
+    annotation = read_json(prepared / "labels/train/truth.json")["annotations"][0]
     assert annotation["segmentation"] == objects.rles[0]
     assert annotation["bbox"] == objects.boxes[0].tolist()
 
@@ -283,9 +288,14 @@ def test_rejected_images_are_listed_and_left_out_everywhere(damaged, prepare):
     assert all_images(prepared)[0]["image_id"] == "2"  # numbers stay with the files
     assert names_in(prepared, "images") == names
     assert names_in(prepared, "instances") == names[1:]
-    assert [image["id"] for image in read_json(prepared / "train/truth.json")["images"]] == [1, 3]
-    assert {a["image_id"] for a in read_json(prepared / "train/truth.json")["annotations"]} == {1}
-    assert read_json(prepared / "val/truth.json")["images"] == []
+    assert [image["id"] for image in read_json(prepared / "labels/train/truth.json")["images"]] == [
+        1,
+        3,
+    ]
+    assert {
+        a["image_id"] for a in read_json(prepared / "labels/train/truth.json")["annotations"]
+    } == {1}
+    assert read_json(prepared / "labels/val/truth.json")["images"] == []
 
 
 def test_more_rejected_images_than_allowed_stop_the_stage(damaged, prepare, tmp_path):
@@ -429,7 +439,7 @@ def test_real_data_are_prepared_without_loss(name, images, annotations, prepare)
     rows = all_images(prepared)
     assert [sum(row["split"] == s for row in rows) for s in ("train", "val", "test")] == images
     for split, count in zip(("train", "val"), annotations, strict=True):
-        truth = read_json(prepared / split / "truth.json")
+        truth = read_json(prepared / "labels" / split / "truth.json")
         assert len(truth["annotations"]) == count
         seen = [int(r["objects"]) + int(r["ignored"]) for r in rows if r["split"] == split]
         assert sum(seen) == count
@@ -438,7 +448,7 @@ def test_real_data_are_prepared_without_loss(name, images, annotations, prepare)
 def test_where_images_lie_on_the_map_is_kept(prepare, root):
     world = "0.5\n0\n0\n-0.5\n100.25\n199.75\n"  # the centre of the first pixel
     (root / "train" / "images" / "b.pgw").write_text(world)
-    rows = table(prepare(root) / "train/geotransforms.csv")
+    rows = table(prepare(root) / "geotransforms/train.csv")
     assert [list(row.values()) for row in rows] == [
         ["train/b", "100.0", "0.5", "0.0", "200.0", "0.0", "-0.5", ""]
     ]
@@ -513,7 +523,7 @@ def test_an_object_annotated_twice_counts_once_unless_kept(odd, prepare):
     truths = {}
     for choice in ("drop", "keep"):
         prepared = prepare(odd, choice, duplicate_objects=choice)
-        truth = read_json(prepared / "train/truth.json")
+        truth = read_json(prepared / "labels/train/truth.json")
         truths[choice] = [a["id"] for a in truth["annotations"] if a["image_id"] == 5]
         assert "duplicate" in [row["kind"] for row in table(prepared / "warnings.csv")]
     assert truths == {"drop": [6, 7, 11], "keep": [6, 7, 8, 10, 11]}
@@ -551,7 +561,7 @@ def test_masks_in_files_are_read(tmp_path, prepare):
         instances = archive_of(prepared, "train/a", "instances").read("train/a")
         np.testing.assert_array_equal(instances > 0, mask > 0)
         assert instances.max() == objects
-        truth = read_json(prepared / "train/truth.json")
+        truth = read_json(prepared / "labels/train/truth.json")
         assert [entry["category_id"] for entry in truth["annotations"]] == [100] * objects
         assert truth["categories"] == [{"id": 100, "name": "100"}]
 

@@ -240,7 +240,7 @@ def test_the_truth_of_val_judges_only(learnable):
     read = lambda: [(learnable / "predictions" / n).read_bytes() for n in names]  # noqa: E731
     run(learnable, **changes)
     before, errors = read(), (learnable / "predictions/calibration.json").read_text()
-    path = learnable / "prepared/val/truth.json"
+    path = learnable / "prepared/labels/val/truth.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
     run(learnable, **changes)
     assert read() == before
@@ -371,7 +371,10 @@ def test_the_same_input_gives_the_same_bytes(learnable):
     ("name", "words"),
     [
         ("prepared/test/images.csv", "test/images.csv: no such file; run prepare_masks"),
-        ("prepared/val/truth.json", "val/truth.json: no such file; run the stage that writes it"),
+        (
+            "prepared/labels/val/truth.json",
+            "labels/val/truth.json: no such file; run the stage that writes it",
+        ),
         ("folds.csv", "folds.csv: no such file; run split_folds"),
         ("candidates/test.parquet", "test.parquet: no such file; run postprocess"),
     ],

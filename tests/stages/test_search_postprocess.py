@@ -87,7 +87,7 @@ def _write_inputs(root, pictures, folds, heads):
         keys = {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0}
         keys["segmentation"] = rle | {"counts": rle["counts"].decode()}
         coco["annotations"] += [keys] if truth.any() else []
-    (root / "prepared/train/truth.json").write_text(json.dumps(coco))
+    (root / "prepared/labels/train/truth.json").write_text(json.dumps(coco))
     _write_folds(root, [(name, fold, 0) for name, (fold, _, _) in pictures.items()])
     oof = [(name, mask) for name, (fold, mask, _) in pictures.items() if fold in folds]
     write_archive(root / "ensemble/oof.zip", oof)
@@ -279,7 +279,7 @@ def test_the_order_of_the_files_does_not_matter(run, tmp_path):
     _, table = run({"threshold": "auto"}, pictures=alike, metric="ap50")
     assert table["ap50"][0] == pytest.approx(51 / 101, abs=1e-6)  # the right ones come first
     before = (tmp_path / "search/search.csv").read_bytes()
-    for name in ("prepared/train/truth.json", "folds.csv"):
+    for name in ("prepared/labels/train/truth.json", "folds.csv"):
         text = (tmp_path / name).read_text()
         if name.endswith("json"):
             coco = json.loads(text)

@@ -179,7 +179,10 @@ def as_pseudo(root, soft=None, taken=("train/5", "train/7")):
 
     Their names stay in order, so that they are drawn as before.
     """
-    kinds = {"instances": root / TRAIN / "instances.zip", "weight_maps": root / "weights.zip"}
+    kinds = {
+        "instances": root / "prepared/labels/train/instances.zip",
+        "weight_maps": root / "weights.zip",
+    }
     kinds["images"] = root / TRAIN / "images.zip"
     renamed = {name: name.replace("train", "test") for name in taken}
     for kind, path in kinds.items():  # labels from elsewhere would not be found

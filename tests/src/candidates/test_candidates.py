@@ -10,7 +10,7 @@ from src.candidates.candidates import (
     linked_layers,
     overlap_partners,
 )
-from src.formats.rle import decode
+from src.objects.rle import decode
 from tests.plain_postprocess import plain
 
 PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 1.0}

@@ -4,7 +4,7 @@ import pytest
 
 from src.base.errors import InputError
 from src.folds.fold_images import fed_depths, fold_images
-from src.formats.image_columns import IMAGE_TYPES, LATER_COLUMNS
+from src.formats.prepared import IMAGE_TYPES, LATER_COLUMNS
 from tests.image_tables import write_image_tables as write_images
 
 DEEP = {"extra_channels": ["depth"], "depth_column": "z", "depth_range": [10.0, 30.0]}

@@ -5,8 +5,7 @@ import pytest
 
 from src.base.errors import InputError
 from src.formats.archive import write_archive
-from src.formats.image_columns import IMAGE_TYPES
-from src.formats.prepared import open_photos, read_images, read_photo, read_truth
+from src.formats.prepared import IMAGE_TYPES, open_photos, read_images, read_photo, read_truth
 from tests.image_tables import write_image_tables
 
 ROWS = [
@@ -44,11 +43,13 @@ def test_a_table_of_another_split_is_refused(tmp_path):
 def test_truth_is_read_and_what_is_none_is_refused(tmp_path):
     (tmp_path / "train").mkdir()
     truth = {"categories": [{"id": 1, "name": "a"}], "images": [], "annotations": []}
-    (tmp_path / "train/truth.json").write_text(json.dumps(truth))
+    (tmp_path / "labels/train/truth.json").write_text(json.dumps(truth))
     assert read_truth(tmp_path, "train") == truth
     for other in ([], {"images": []}, truth | {"images": {}}):
-        (tmp_path / "train/truth.json").write_text(json.dumps(other))
-        with pytest.raises(InputError, match="train/truth.json: not a ground truth in COCO's"):
+        (tmp_path / "labels/train/truth.json").write_text(json.dumps(other))
+        with pytest.raises(
+            InputError, match="labels/train/truth.json: not a ground truth in COCO's"
+        ):
             read_truth(tmp_path, "train")
 
 

@@ -7,8 +7,6 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from src.formats.average_precision import average_precision
-from src.formats.group_draws import Sampled, group_weights, interval
 from src.judging.bootstrap import (
     MEANS,
     METRICS,
@@ -21,7 +19,9 @@ from src.judging.bootstrap import (
     resample,
 )
 from src.judging.coco_evaluation import evaluate_detections
+from src.judging.group_draws import Sampled, group_weights, interval
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.matching.average_precision import average_precision
 
 SIDE = 24
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.formats.distances import QUARTERS
+from src.label_maps.distances import QUARTERS
 from src.losses import pixel_weights as weighing
 from tests.sections import section
 

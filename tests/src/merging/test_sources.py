@@ -1,8 +1,8 @@
 import pytest
 
 from src.base.errors import InputError
-from src.formats.soups import SoupsParams
 from src.merging.params import EnsembleParams, StudentParams
+from src.merging.soups import SoupsParams
 from src.merging.sources import merged_sources
 
 MEMBERS = [("main", "main", False, 1.0), ("other", "other", False, 1.0)]

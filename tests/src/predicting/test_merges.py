@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.formats.merge_rules import MERGES
-from src.formats.probability_maps import WEIGHTED, merge_probabilities
+from src.maps.merge_rules import MERGES
+from src.maps.probability_maps import WEIGHTED, merge_probabilities
 from src.predicting.merges import OF_LOGITS, OF_SCALES, merge_scales, merge_views
 
 BY_HAND = {

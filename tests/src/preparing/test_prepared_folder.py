@@ -89,10 +89,10 @@ def test_each_image_goes_where_it_belongs(tmp_path):
     assert table(folder / "val/images.csv") == [
         ["val/v", "val", "3", "v.png", "2", "3", "0", "0", "0.5", "g"]
     ]
-    assert table(folder / "train/geotransforms.csv") == [
+    assert table(folder / "geotransforms/train.csv") == [
         ["train/a", "1.0", "0", "0", "2", "0", "-1.5", ""]
     ]
-    assert table(folder / "val/geotransforms.csv") == []
+    assert table(folder / "geotransforms/val.csv") == []
     assert table(folder / "warnings.csv") == [
         ["train/c", "train/c.png", "hidden", "2"],
         ["train/c", "train/c.png", "blank", "x, y"],
@@ -110,7 +110,7 @@ def test_the_truth_is_json_with_one_annotation_a_line(tmp_path):
     records = [record_of("train/a", 4), record_of("train/b", 2)]
     results = [prepared_of(1, truth=[{"id": 1}, {"id": 2}]), prepared_of(1, truth=[{"id": 3}])]
     write(tmp_path / "out", records, results)
-    text = (tmp_path / "out/train/truth.json").read_text()
+    text = (tmp_path / "out/labels/train/truth.json").read_text()
     assert json.loads(text) == {
         "categories": [CATEGORY],
         "images": [
@@ -120,7 +120,7 @@ def test_the_truth_is_json_with_one_annotation_a_line(tmp_path):
         "annotations": [{"id": 1}, {"id": 2}, {"id": 3}],
     }
     assert text.splitlines()[3:6] == ['{"id": 1},', '{"id": 2},', '{"id": 3}']
-    empty = json.loads((tmp_path / "out/val/truth.json").read_text())
+    empty = json.loads((tmp_path / "out/labels/val/truth.json").read_text())
     assert empty == {"categories": [CATEGORY], "images": [], "annotations": []}
 
 
@@ -131,7 +131,7 @@ def test_a_split_without_images_is_there_and_empty(tmp_path):
     for split in ("val", "test"):
         assert ImageArchive(tmp_path / "out" / split / "images.zip").names == []
         assert table(tmp_path / "out" / split / "images.csv") == []
-    assert ImageArchive(tmp_path / "out/val/instances.zip").names == []
+    assert ImageArchive(tmp_path / "out/labels/val/instances.zip").names == []
 
 
 def test_what_changes_in_one_split_changes_no_file_of_another(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from src.base.errors import InputError
 from src.base.params import load_params
 from src.formats.archive import decode_image
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.preparing.params import KINDS, PrepareMasksParams
 from src.preparing.prepared_image import prepare_image
 from src.reading.coco_dataset import find_records

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.formats.rle import encode_instances
+from src.objects.rle import encode_instances
 from src.scoring.selection import best_disjoint, suppress
 
 

@@ -3,10 +3,10 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
-from src.formats.rle import encode_instances
 from src.judging.coco_evaluation import evaluate_detections
 from src.judging.object_metrics import by_image, score_image, score_together
 from src.objects.map_objects import find_objects
+from src.objects.rle import encode_instances
 from src.searching.combinations import combinations_of, metric_values
 from src.searching.judged_images import judge_image
 from src.searching.params import METRICS

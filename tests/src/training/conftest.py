@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from src.formats.archive import ImageArchive, write_archive
-from src.formats.distances import weight_planes
-from src.formats.labels import IGNORE
+from src.label_maps.distances import weight_planes
+from src.label_maps.labels import IGNORE
 from src.training.labelled_images import PseudoLabels
 
 

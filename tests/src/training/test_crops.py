@@ -7,8 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.formats.archive import ImageArchive, write_archive
-from src.formats.distances import encode_distances, sqrt_area, two_nearest_distances
-from src.formats.labels import IGNORE
+from src.label_maps.distances import encode_distances, sqrt_area, two_nearest_distances
+from src.label_maps.labels import IGNORE
 from src.networks.contrast import equalise
 from src.predicting import prediction
 from src.training.augmentation import SETS, centre_crop, training_transform

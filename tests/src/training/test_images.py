@@ -4,7 +4,7 @@ import pytest
 
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.training.images import (
     depth_range,
     image_weights,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.training.inside_distances import inside_distances
 
 

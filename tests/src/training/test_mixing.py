@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.base.errors import InputError
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 from src.training.mixing import mosaic, paste_objects
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from src.formats.distances import weight_planes
-from src.formats.labels import IGNORE
+from src.label_maps.distances import weight_planes
+from src.label_maps.labels import IGNORE
 from src.training.inside_distances import inside_distances
 from src.training.targets import plane_names, training_planes, training_target
 

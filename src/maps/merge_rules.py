@@ -10,7 +10,7 @@
 
 Networks answer in logits, in float32 and on a device; what is stored has steps of 1/255 and may be
 weighted. So each has its own arithmetic, `src.predicting.merges` and
-`src.formats.probability_maps`, and both hold to these rules.
+`src.maps.probability_maps`, and both hold to these rules.
 """
 
 from typing import Literal, get_args

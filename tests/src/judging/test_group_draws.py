@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.formats.group_draws import Sampled, group_weights, interval
+from src.judging.group_draws import Sampled, group_weights, interval
 
 
 def test_every_draw_has_as_many_groups_as_there_are():

@@ -8,7 +8,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from src.base.params import Params
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 
 # scipy has no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false

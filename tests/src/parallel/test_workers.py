@@ -11,7 +11,7 @@ import pytest
 
 from src.base.errors import InputError
 from src.base.params import load_params
-from src.formats.workers import AHEAD, BATCH, WorkersParams, in_order
+from src.parallel.workers import AHEAD, BATCH, WorkersParams, in_order
 
 CORES = joblib.cpu_count()
 several = pytest.mark.skipif(CORES == 1, reason="one core needs no other process")
@@ -88,7 +88,7 @@ NOWHERE = pytest.param("tcp://nowhere.invalid:8786", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", NOWHERE, "tcp://"])
 def test_a_scheduler_that_is_not_there_is_said_in_a_sentence(monkeypatch, address):
-    monkeypatch.setattr("src.formats.workers.PATIENCE", 1)
+    monkeypatch.setattr("src.parallel.workers.PATIENCE", 1)
     with pytest.raises(InputError, match=f"workers.scheduler: no Dask workers behind '{address}'"):
         list(in_order(half, numbers(2), scheduler=address))
 
@@ -141,7 +141,7 @@ def test_a_cluster_takes_arguments_as_results_are_used(dask_scheduler):
 @pytest.mark.parametrize("part", ["scheduler", "worker"])
 def test_a_cluster_without_this_project_is_said_in_a_sentence(part, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("src.formats.workers.PATIENCE", 30)
+    monkeypatch.setattr("src.parallel.workers.PATIENCE", 30)
     file = tmp_path / "scheduler.json"
     plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     knowing = plain | {"PYTHONPATH": str(Path(__file__).parents[3])}
@@ -171,7 +171,7 @@ def test_a_cluster_without_this_project_is_said_in_a_sentence(part, tmp_path, mo
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_said_in_a_sentence(monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("src.formats.workers.PATIENCE", 1)
+    monkeypatch.setattr("src.parallel.workers.PATIENCE", 1)
     options = {"n_workers": 0, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(processes=True, **options) as empty,

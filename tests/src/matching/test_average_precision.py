@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.formats.average_precision import RECALLS, average_precision, interpolated_precisions
+from src.matching.average_precision import RECALLS, average_precision, interpolated_precisions
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from src.base.errors import InputError
-from src.formats.chosen_values import Chosen, read_chosen, write_chosen
+from src.objects.chosen_values import Chosen, read_chosen, write_chosen
 
 
 def test_what_was_chosen_is_read_as_it_was_written(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from src.formats.allowed_views import limited_views
+from src.predicting.allowed_views import limited_views
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.base.errors import InputError
-from src.formats.map_folder import (
+from src.maps.map_folder import (
     MapFolder,
     open_maps,
     read_empty,

@@ -1,6 +1,6 @@
 import pytest
 
-from src.formats.merge_rules import MERGES, merge_of, refuse_unknown_merge
+from src.maps.merge_rules import MERGES, merge_of, refuse_unknown_merge
 
 
 @pytest.mark.parametrize("merge", MERGES)

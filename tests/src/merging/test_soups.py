@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from src.base.errors import InputError
-from src.formats.soups import SoupsParams, soup_members, soup_names
+from src.merging.soups import SoupsParams, soup_members, soup_names
 
 MEMBERS = ["main", "other"]
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from src.formats.merge_rules import MERGES
-from src.formats.probability_maps import (
+from src.maps.merge_rules import MERGES
+from src.maps.probability_maps import (
     decode_probability,
     encode_probability,
     encode_spread,

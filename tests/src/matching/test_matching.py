@@ -6,7 +6,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from src.formats.matching import match_regions, region_overlaps
+from src.matching.matching import match_regions, region_overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.formats.merge_rules import refuse_unknown_merge
+from src.maps.merge_rules import refuse_unknown_merge
 
 LOGIT_LIMIT = 1 / 1024  # below half a step, so that all-0 and all-1 stay exact
 
@@ -102,7 +102,7 @@ def merge_probabilities(
     probability : ndarray of float, shape (N, ...)
         In [0, 1]; N at least 1.
     merge : str
-        One of `src.formats.merge_rules`. The geometric and the harmonic mean are 0 where one of
+        One of `src.maps.merge_rules`. The geometric and the harmonic mean are 0 where one of
         the arrays is; logits are limited to those of 1/1024 and 1023/1024.
     weights : list of float, shape (N,), optional
         Not negative, not all 0; a weight of 2 is the array given twice, a weight of 0 leaves it

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.formats.rle import crop_mask, decode, encode_instances
+from src.objects.rle import crop_mask, decode, encode_instances
 
 # pycocotools decodes with NumPy's older copy protocol
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

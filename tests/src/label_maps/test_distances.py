@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from src.formats.distances import (
+from src.label_maps.distances import (
     encode_distances,
     padded_boxes,
     sqrt_area,
     two_nearest_distances,
     weight_planes,
 )
-from src.formats.labels import IGNORE
+from src.label_maps.labels import IGNORE
 
 
 def one_full_transform_per_object(instances, max_distance):
