@@ -14,18 +14,13 @@ import argparse
 from pathlib import Path
 
 import cv2
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.formats.archive import ImageArchive, decode_image, encode_png, write_archive
-from src.label_maps.distances import weight_planes
+from src.label_maps.distances import WeightMapParams, weight_planes
 from src.parallel.workers import WorkersParams, in_order
-
-
-class WeightMapParams(Params):
-    max_distance: int = Field(ge=1, le=63)  # px; distances are clipped here
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     if not archive.names:
         raise InputError(f"{args.instances}: holds no instance maps; prepare a labelled split")
     encoded = ((archive.read_bytes(name), f"{args.instances}: {name}") for name in archive.names)
-    maps = in_order(weight_map, encoded, scheduler=scheduler, **dict(params))
+    maps = in_order(weight_map, encoded, scheduler=scheduler, max_distance=params.max_distance)
     maps = tqdm(maps, total=len(archive.names), desc="weight maps", unit="image")
     count = write_archive(args.weight_maps, zip(archive.names, maps, strict=True))
     print(f"{count} weight maps -> {args.weight_maps}")
