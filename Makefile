@@ -3,6 +3,8 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 INSTALLED := .venv/.installed
+TOOLS := .venv/.installed-dev
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install repro test test-fast lint deps table report clean
@@ -10,30 +12,38 @@ INSTALLED := .venv/.installed
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(INSTALLED)  ## make .venv with the pinned requirements
+install: $(INSTALLED)  ## make .venv with what a run needs, pinned
 
 $(INSTALLED): requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
+	touch $@
+
+$(TOOLS): requirements-dev.txt $(INSTALLED)
+	$(PIP) -r requirements-dev.txt
 	touch $@
 
 repro: $(INSTALLED)  ## run what is not up to date, from the data set to the report
 	dvc repro
 	@echo && cat reports/results.md && echo && echo "Report: $(CURDIR)/reports/index.html"
 
-test: $(INSTALLED) lint  ## lint and all tests
+test: $(TOOLS) lint  ## lint and all tests
 	python -m pytest
 
-test-fast: $(INSTALLED)  ## the tests that take seconds, on all cores
+test-fast: $(TOOLS)  ## the tests that take seconds, on all cores
 	OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
 
-lint: $(INSTALLED)  ## check style and format
+lint: $(TOOLS)  ## check style, format, what make deps writes, and types
 	ruff check .
 	ruff format --check .
+	python -m tools.deps --check
+	python -m tools.architecture --check
+	pyright
 
-deps: $(INSTALLED)  ## write the code each stage imports into dvc.yaml
+deps: $(INSTALLED)  ## write what follows from imports: the lists of dvc.yaml, docs/architecture.md
 	python -m tools.deps
+	python -m tools.architecture
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
 	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \

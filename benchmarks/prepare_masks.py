@@ -55,7 +55,11 @@ def main(argv: list[str] | None = None) -> None:
             folder = Path(scratch) / str(tiles)
             annotations = _write_dataset(folder / "raw", tiles)
             rows += _ours(folder, tiles)
-        for path in ("prepared/images.zip", "prepared/instances.zip", "weight_maps.zip"):
+        for path in (
+            "prepared/train/images.zip",
+            "prepared/train/instances.zip",
+            "weight_maps.zip",
+        ):
             bytes_per_tile[Path(path).stem] = round((folder / path).stat().st_size / tiles)
         first = [annotations[i : i + 9] for i in range(0, 9 * args.reference_tiles, 9)]
         rows.append(_reference(Path(scratch) / "reference", first))
@@ -130,7 +134,7 @@ def _ours(folder: Path, tiles: int) -> list[dict]:
     prepared = folder / "prepared"
     commands = {
         "prepare_masks": [folder / "raw", prepared],
-        "compute_weight_maps": [prepared / "instances.zip", folder / "weight_maps.zip"],
+        "compute_weight_maps": [prepared / "train/instances.zip", folder / "weight_maps.zip"],
     }
     rows = []
     for stage, arguments in commands.items():

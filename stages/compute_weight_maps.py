@@ -1,6 +1,6 @@
 """Measure, for every pixel, what the loss weights are made of.
 
-    python -m stages.compute_weight_maps data/prepared/instances.zip data/weight_maps.zip
+    python -m stages.compute_weight_maps data/prepared/train/instances.zip data/weight_maps.zip
 
 Reads  instances.zip    <name>.png  uint16 (H, W), 0 background, 1..N objects, 65535 ignore
 Writes weight_maps.zip  <name>.png  uint8 (H, W, 3): d1 and d2, the distances to the nearest and to

@@ -15,24 +15,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from pydantic import Field
 
 from src.base.errors import InputError
 from src.base.files import read_json, write_text
-from src.base.params import Params, load_params
+from src.base.params import load_params
+from src.data_pages.params import DataReportParams
 from src.data_pages.thumbnails import thumbnail
-from src.formats.archive import PHOTO, ImageArchive
+from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
 from src.formats.tables import read_table
 from src.pages.pages import render_page
 
 LISTED = 200  # rejected images named at most
 FEATURES = 8  # that tell two splits apart
-
-
-class DataReportParams(Params):
-    examples: int = Field(ge=1)
-    clusters: int = Field(ge=1)
-    thumbnail: int = Field(ge=16)  # px
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -44,18 +38,18 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "data_report", DataReportParams)
 
-    images = _read(args.prepared / "images.csv", "name split file_name objects")
-    groups = _read(args.groups / "groups.csv", "name split cluster")
+    images = read_images(args.prepared, *SPLITS)
+    groups = read_table(args.groups / "groups.csv", "find_duplicates", ["name", "cluster"])
     shown = {
         "warnings": _warnings(args.prepared / "warnings.csv", set(images["name"]), params.examples),
         "clusters": _clusters(groups, params),
         "leaks": _leaks(args.groups / "pairs.csv", images, params.examples),
         "likeness": _likeness(args.split / "likeness.csv", params.examples),
     }
-    rejected = _read(args.prepared / "rejected.csv", "file reason")
+    rejected = read_table(args.prepared / "rejected.csv", "prepare_masks", ["file", "reason"])
     names = sorted(set(_names_in(shown)))
-    photos = ImageArchive(args.prepared / "images.zip")
-    pictures = {name: thumbnail(photos.read(name, PHOTO), params.thumbnail) for name in names}
+    photos = open_photos(args.prepared, *SPLITS)
+    pictures = {name: thumbnail(read_photo(photos, name), params.thumbnail) for name in names}
     page = render_page(
         "data_pages/data_report.html.jinja",
         sets=images.groupby("split").size().to_dict(),
@@ -64,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         leakage=read_json(args.leakage),
         split_figures=read_json(args.split_figures),
         features=_features(args.split / "features.csv"),
-        folds=_read(args.fold_summary, "fold images groups").to_dict("split"),
+        folds=read_table(args.fold_summary, "split_folds").to_dict("split"),
         pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
         **shown,
     )
@@ -72,17 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(pictures)} pictures -> {args.page}")
 
 
-def _read(path: Path, columns: str) -> pd.DataFrame:
-    table = read_table(path, "the stage that writes it")
-    missing = [column for column in columns.split() if column not in table.columns]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; run the stage that writes it again")
-    return table
-
-
 def _warnings(path: Path, known: set[str], examples: int) -> list[dict]:
     """Return for each kind of warning its count and its first examples that have a picture."""
-    table = _read(path, "name kind detail")
+    table = read_table(path, "prepare_masks", ["name", "kind", "detail"])
     table["pictured"] = table["name"].isin(known)  # one may be rejected besides
     return [
         {
@@ -103,7 +89,7 @@ def _clusters(groups: pd.DataFrame, params: DataReportParams) -> list[dict]:
 
 def _leaks(path: Path, images: pd.DataFrame, examples: int) -> list[dict]:
     """Return pairs of which one image is in train and the other is not."""
-    pairs = _read(path, "name_a name_b view distance difference")
+    pairs = read_table(path, "find_duplicates", ["name_a", "name_b", "difference"])
     split_of = images.set_index("name")["split"]
     in_train = pairs[["name_a", "name_b"]].map(lambda name: split_of[name] == "train")
     return pairs[in_train.sum(axis=1) == 1][:examples].to_dict("records")
@@ -111,7 +97,7 @@ def _leaks(path: Path, images: pd.DataFrame, examples: int) -> list[dict]:
 
 def _likeness(path: Path, examples: int) -> dict[str, list[dict]]:
     """Return the training images least and most like test."""
-    table = _read(path, "name test_likeness")
+    table = read_table(path, "validate_split", ["name", "test_likeness"])
     table = table[table["test_likeness"] != ""]
     order = pd.to_numeric(table["test_likeness"]).sort_values(kind="stable").index
     ranked = table.loc[order, ["name", "test_likeness"]].to_dict("records")
@@ -120,8 +106,8 @@ def _likeness(path: Path, examples: int) -> dict[str, list[dict]]:
 
 
 def _features(path: Path) -> dict[str, list[dict]]:
-    table = _read(path, "against feature gain")
-    table["gain"] = pd.to_numeric(table["gain"])
+    columns = {"against": str, "feature": str, "gain": float}
+    table = read_table(path, "validate_split", columns)
     ranked = table.sort_values("gain", ascending=False, kind="stable")
     return {kind: rows[:FEATURES].to_dict("records") for kind, rows in ranked.groupby("against")}
 

@@ -2,10 +2,12 @@
 
     python -m stages.find_duplicates data/prepared data/groups reports/leakage.json
 
-Reads  prepared/images.zip         uint8 RGB (H, W, 3) per name; unless distance is -1
-       prepared/images.csv         columns name, split, height, width, group and others
-       prepared/geotransforms.csv  where images lie on the map; if tile_overlap is not 0
-Writes groups/groups.csv  name,split,own_group,group,cluster  one row per image, sorted by name
+Reads  prepared/<split>/images.zip         uint8 RGB (H, W, 3) per name; unless distance is -1
+       prepared/<split>/images.csv         columns name, split, height, width, group and others
+       prepared/<split>/geotransforms.csv  where images lie on the map; if tile_overlap is not 0
+Writes groups/train.csv   name,split,own_group,group,cluster  one row per image of train, as if
+                          there were no other: folds are made of these groups alone
+       groups/groups.csv  the same of all splits, sorted by name
        groups/pairs.csv   name_a,name_b,view,distance,difference  pairs that join each cluster
        leakage.json       numbers of images, and of those that train shares with val and test
 
@@ -22,29 +24,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder, write_text
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.duplicates.ground import find_overlaps
 from src.duplicates.groups import count_leaks, describe_leaks, join_groups, number_clusters
 from src.duplicates.near_duplicates import Pairs, find_pairs
+from src.duplicates.params import FindDuplicatesParams
 from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
-from src.formats.archive import ImageArchive, decode_image
-from src.formats.tables import read_table
+from src.formats.archive import decode_image
+from src.formats.prepared import SPLITS, open_photos, read_images
+from src.formats.tables import write_table
 from src.formats.workers import WorkersParams, in_order
 from src.image_files.geotransforms import read_geotransforms
 
-COLUMNS = ["name", "split", "height", "width", "group"]
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-class FindDuplicatesParams(Params):
-    distance: int = Field(ge=-1, le=16)  # bits of 64; -1 is off
-    difference: float = Field(ge=0)  # grey levels
-    tile_overlap: float = Field(ge=0, lt=1)  # share of the smaller image's ground; 0 is off
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,33 +53,78 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "find_duplicates", FindDuplicatesParams)
     workers = load_params(args.params, "workers", WorkersParams)
 
-    images = _read_images(args.prepared / "images.csv")
-    names = images["name"].tolist()
-    pairs, blank = Pairs(*np.empty((5, 0), np.int64)), None
+    images = read_images(args.prepared, *SPLITS)
+    if images.empty:
+        raise InputError(f"{args.prepared}: holds no image; prepare a dataset that has some")
+    names, train = images["name"].tolist(), (images["split"] == "train").to_numpy()
+    thumbnails, blank = np.empty((0, SIDE, SIDE), np.uint8), None
     if params.distance >= 0:
-        thumbnails = _read_thumbnails(args.prepared / "images.zip", names, workers.scheduler)
+        thumbnails = _read_thumbnails(args.prepared, names, workers.scheduler)
         blank = int(is_blank(thumbnails).sum())
-        limits = {"distance": params.distance, "difference": params.difference}
-        pairs = find_pairs(thumbnails, hash_views(thumbnails), **limits)
-    duplicates = np.stack([pairs.first, pairs.second], axis=1)
-    clusters = number_clusters(len(images), duplicates)
-    joined = duplicates
+    pairs, of_train = _find_pairs(thumbnails, train, params)
+    places = _read_places(args.prepared) if params.tile_overlap > 0 else {}
+    table = _group(images, pairs, places, params)
+    numbers = np.cumsum(train) - 1  # of train alone
+    of_train = of_train._replace(first=numbers[of_train.first], second=numbers[of_train.second])
+    train_table = _group(images[train], of_train, places, params)
+    clusters = None
+    if params.distance >= 0:
+        clusters = table["cluster"].replace("", -1).to_numpy(np.int64)
+    leaks = count_leaks(images["split"].to_numpy(), table["group"].to_numpy(), clusters)
+    with new_folder(args.groups) as folder:
+        write_table(folder / "groups.csv", table)
+        write_table(folder / "train.csv", train_table)
+        write_table(folder / "pairs.csv", _name_pairs(names, pairs))
+    write_text(args.report, json.dumps(leaks | {"blank": blank}, indent=2) + "\n")
+    print(f"{describe_leaks(leaks)} -> {args.groups}")
+
+
+def _find_pairs(
+    thumbnails: np.ndarray, train: np.ndarray, params: FindDuplicatesParams
+) -> tuple[Pairs, Pairs]:
+    """Return the pairs that join the clusters of all images, and those of train alone.
+
+    What is joined in train is joined among all: what the other images join may not be parted.
+    """
+    if not len(thumbnails):
+        nothing = Pairs(*np.empty((5, 0), np.int64))
+        return nothing, nothing
+    hashes = hash_views(thumbnails)
+    limits = {"distance": params.distance, "difference": params.difference}
+    found, numbers = find_pairs(thumbnails[train], hashes[train], **limits), np.flatnonzero(train)
+    of_train = found._replace(first=numbers[found.first], second=numbers[found.second])
+    if train.all():
+        return of_train, of_train
+    pairs = find_pairs(thumbnails, hashes, **limits)
+    clusters = number_clusters(len(thumbnails), np.stack(pairs[:2], axis=1))
+    one, other = clusters[of_train.first], clusters[of_train.second]
+    missed = (one != other) | (one < 0)
+    joined = (np.append(a, b[missed]) for a, b in zip(pairs, of_train, strict=True))
+    return Pairs(*joined), of_train
+
+
+def _group(
+    images: pd.DataFrame, pairs: Pairs, places: dict[str, tuple], params: FindDuplicatesParams
+) -> pd.DataFrame:
+    """Return the group and the cluster of each image; pairs hold numbers of its rows."""
+    duplicates = np.stack(pairs[:2], axis=1)
+    clusters, joined = number_clusters(len(images), duplicates), duplicates
     if params.tile_overlap > 0:
-        sizes = images[["height", "width"]].to_numpy()
-        places = read_geotransforms(args.prepared / "geotransforms.csv")
+        names, sizes = images["name"].tolist(), images[["height", "width"]].to_numpy()
         joined = np.concatenate([joined, find_overlaps(names, sizes, places, params.tile_overlap)])
-    table = images[["name", "split"]].assign(
+    return images[["name", "split"]].assign(
         own_group=images["group"],
         group=join_groups(images["group"].tolist(), joined),
         cluster=[cluster if cluster >= 0 else "" for cluster in clusters.tolist()],
     )
-    searched = clusters if params.distance >= 0 else None
-    leaks = count_leaks(images["split"].to_numpy(), table["group"].to_numpy(), searched)
-    with new_folder(args.groups) as folder:
-        table.to_csv(folder / "groups.csv", index=False, lineterminator="\n")
-        _name_pairs(names, pairs).to_csv(folder / "pairs.csv", index=False, lineterminator="\n")
-    write_text(args.report, json.dumps(leaks | {"blank": blank}, indent=2) + "\n")
-    print(f"{describe_leaks(leaks)} -> {args.groups}")
+
+
+def _read_places(prepared: Path) -> dict[str, tuple]:
+    """Return where the images of all splits lie on the map, by name."""
+    places = {}
+    for split in SPLITS:
+        places |= read_geotransforms(prepared / split / "geotransforms.csv")
+    return places
 
 
 def shrink_image(encoded: bytes, origin: str) -> np.ndarray:
@@ -91,25 +132,16 @@ def shrink_image(encoded: bytes, origin: str) -> np.ndarray:
     return shrink(decode_image(encoded, GREY, origin))
 
 
-def _read_thumbnails(path: Path, names: list[str], scheduler: str) -> np.ndarray:
-    archive = ImageArchive(path)
-    images = ((archive.read_bytes(name), f"{path}: {name}") for name in names)
+def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.ndarray:
+    photos = open_photos(prepared, *SPLITS)
+    archives = (photos[name.split("/")[0]] for name in names)
+    images = (
+        (one.read_bytes(name), f"{one.path}: {name}")
+        for one, name in zip(archives, names, strict=True)
+    )
     thumbnails = in_order(shrink_image, images, scheduler=scheduler)
     thumbnails = tqdm(thumbnails, total=len(names), desc="hash", unit="image")
     return np.fromiter(thumbnails, (np.uint8, (SIDE, SIDE)), len(names))
-
-
-def _read_images(path: Path) -> pd.DataFrame:
-    """Read the columns of images.csv that matter here, sorted by name."""
-    try:
-        table = read_table(path, "prepare_masks")[COLUMNS]
-        table = table.astype({"height": int, "width": int})
-    except (KeyError, ValueError) as error:
-        reason = str(error).strip()
-        raise InputError(f"{path}: not a table of images ({reason}); run prepare_masks") from None
-    if table.empty:
-        raise InputError(f"{path}: holds no image; prepare a dataset that has some")
-    return table.sort_values("name")
 
 
 def _name_pairs(names: list[str], pairs: Pairs) -> pd.DataFrame:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_params
+from src.base.params import load_params
+from src.formats.workers import WorkersParams, in_order
+from src.sample.params import SampleParams
 from src.sample.tiles import Tile, coco_records, draw_tiles, turn_tile
 from src.sample.zones import ZONES
 
@@ -30,49 +30,39 @@ COPY_VIEWS = (0, 1, 4, 2, 5, 3, 6, 7)  # as it is, turned, mirrored, ...: see tu
 GROUP = "scene_{:03d}"
 
 
-class SampleParams(Params):
-    seed: int = Field(ge=0)
-    tile_size: int = Field(ge=64, le=512)  # px
-    scene_tiles: int = Field(ge=1, le=4)  # tiles along a side of a scene
-    train: int = Field(ge=1)  # tiles
-    val: int = Field(ge=1)  # tiles
-    test: int = Field(ge=0)  # tiles
-    duplicates: float = Field(ge=0, le=0.3)  # share of a split's tiles that repeat a train tile
-    rle: float = Field(ge=0, le=1)  # share of buildings without courtyard annotated as RLE
-    min_area: float = Field(ge=0)  # px; smaller pieces of buildings cut by the edge are left out
-    jpeg_quality: int = Field(ge=1, le=100)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sample", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "sample", SampleParams)
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     if args.sample.exists():
         raise InputError(f"{args.sample}: exists already; remove it to draw the sample anew")
     sizes = {"train": params.train, "val": params.val, "test": params.test}
-    splits = _draw_splits(params, sizes)
+    splits = _draw_splits(params, sizes, scheduler)
     with new_folder(args.sample) as folder:
         _write(folder, splits, params.jpeg_quality)
     buildings = sum(len(tile.footprints) for name in ("train", "val") for tile in splits[name])
     print(f"{sum(sizes.values())} tiles, {buildings} annotated buildings -> {args.sample}")
 
 
-def _draw_splits(params: SampleParams, sizes: dict[str, int]) -> dict[str, list[Tile]]:
+def _draw_splits(
+    params: SampleParams, sizes: dict[str, int], scheduler: str
+) -> dict[str, list[Tile]]:
     """Draw every split's scenes, cut them up, and put copies of train tiles among the tiles."""
     copies = {split: round(size * params.duplicates) for split, size in sizes.items()}
     own = {split: sizes[split] - copies[split] for split in sizes}
     scenes = {split: math.ceil(own[split] / params.scene_tiles**2) for split in sizes}
     kinds = [list(ZONES)[i % len(ZONES)] for count in scenes.values() for i in range(count)]
-    draw = delayed(draw_tiles)
     cut = {"size": params.tile_size, "per_side": params.scene_tiles}
     cut |= {"min_area": params.min_area, "rle": params.rle}
-    drawn = Parallel(n_jobs=-1, return_as="generator")(
-        draw(np.random.default_rng([params.seed, number]), kind, GROUP.format(number), **cut)
+    calls = (
+        (np.random.default_rng([params.seed, number]), kind, GROUP.format(number))
         for number, kind in enumerate(kinds)
     )
+    drawn = in_order(draw_tiles, calls, scheduler=scheduler, **cut)
     drawn = iter(tqdm(drawn, total=len(kinds), desc="draw", unit="scene"))
     splits = {}
     for split, count in scenes.items():

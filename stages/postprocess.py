@@ -18,24 +18,34 @@ Writes candidates/{oof,val,test}.parquet  one row per candidate: name, height, w
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json
+from src.base.files import new_folder
 from src.base.params import load_params
 from src.candidates.candidates import COLUMNS, image_candidates
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.archive import ImageArchive, decode_image
+from src.formats.archive import decode_image
+from src.formats.chosen_values import read_chosen
+from src.formats.map_folder import (
+    SPLITS,
+    SPREADS,
+    MapFolder,
+    open_maps,
+    read_empty,
+    read_map_folder,
+)
+from src.formats.workers import WorkersParams, in_order
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams, searched_keys, with_chosen
 
 TYPES = {"name": str, "height": int, "width": int} | COLUMNS
-SPREADS = {"view": "view_spread", "member": "member_spread"}  # as maps.json and features call them
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -49,28 +59,21 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "postprocess", PostprocessParams)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
 
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
+
     fold_of = first_trained_fold(read_folds(args.folds), folds).to_dict()
-    stored = read_json(args.ensemble / "maps.json")
-    asked = {key: getattr(params, key) for key in ("method", "seeds", "empty_threshold")}
-    maps = heads_used(stored["heads"], **asked)
-    maps += [SPREADS[spread] for spread in stored.get("spreads", [])]
+    maps = read_map_folder(args.ensemble, "ensemble")
+    kinds = heads_used(maps.heads, params) + [SPREADS[spread] for spread in maps.spreads]
     of_parts = dict.fromkeys(["all", *map(str, fold_of.values())], params)
     if searched_keys(params):
         of_parts = _chosen_params(params, args.search / "chosen.json")
     with new_folder(args.candidates) as folder:
-        for split in ("oof", "val", "test"):
-            archives = _archives(args.ensemble, split, maps)
-            blank = _empty_probabilities(args.ensemble / f"{split}_empty.csv", "empty" in maps)
-            names = archives["mask"].names
-            tables = Parallel(n_jobs=-1, return_as="generator")(
-                delayed(_candidates)(
-                    name,
-                    {head: archive.read_bytes(name) for head, archive in archives.items()},
-                    blank[name] if "empty" in maps else 0.0,
-                    _part(of_parts, fold_of, name, split),
-                )
-                for name in names
-            )
+        for split in SPLITS:
+            names = open_maps(maps, split, "mask").names
+            parts = (_part(of_parts, fold_of, name, split) for name in names)
+            inputs = _inputs(maps, split, kinds, names)
+            arguments = ((*one, part) for one, part in zip(inputs, parts, strict=True))
+            tables = in_order(_candidates, arguments, scheduler=scheduler)
             table = _joined(tqdm(tables, split, total=len(names), unit="image"))
             table.to_parquet(folder / f"{split}.parquet", index=False)
             print(f"{len(table)} candidates in {len(names)} {split} images")
@@ -78,10 +81,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _chosen_params(params: PostprocessParams, path: Path) -> dict[str, PostprocessParams]:
     """Return the params with the chosen values, by "all" and fold."""
-    chosen = read_json(path)
-    if not {"all", "folds"} <= chosen.keys():
-        raise InputError(f"{path}: no values for all images and for folds; run search_postprocess")
-    parts = {"all": chosen["all"]} | chosen["folds"]
+    chosen = read_chosen(path)
+    parts = {"all": chosen.all} | chosen.folds
     return {part: with_chosen(params, values, path) for part, values in parts.items()}
 
 
@@ -96,17 +97,16 @@ def _part(of_parts: dict, fold_of: dict, name: str, split: str) -> PostprocessPa
     return of_parts[part]
 
 
-def _archives(ensemble: Path, split: str, maps: list[str]) -> dict[str, ImageArchive]:
-    files = {head: f"{split}.zip" if head == "mask" else f"{split}_{head}.zip" for head in maps}
-    return {head: ImageArchive(ensemble / file) for head, file in files.items() if head != "empty"}
-
-
-def _empty_probabilities(path: Path, used: bool) -> dict[str, float]:
-    if not used:
-        return {}
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the ensemble stage")
-    return pd.read_csv(path).set_index("name")["probability"].to_dict()
+def _inputs(
+    maps: MapFolder, split: str, kinds: list[str], names: list[str]
+) -> Iterator[tuple[str, dict[str, bytes], float]]:
+    """Yield name, maps as stored and probability of being empty of each image."""
+    empty = np.zeros(len(names))
+    if "empty" in kinds:
+        empty = read_empty(maps, split, names)
+    archives = {kind: open_maps(maps, split, kind) for kind in kinds if kind != "empty"}
+    for name, probability in zip(names, empty.tolist(), strict=True):
+        yield name, {kind: one.read_bytes(name) for kind, one in archives.items()}, probability
 
 
 def _candidates(
@@ -116,7 +116,7 @@ def _candidates(
     maps = {head: decode_image(e, cv2.IMREAD_UNCHANGED, name) for head, e in encoded.items()}
     spreads = {spread: maps.pop(spread) for spread in SPREADS.values() if spread in maps}
     height, width = maps["mask"].shape
-    columns = image_candidates(maps, empty_probability, spreads, **dict(params))
+    columns = image_candidates(maps, empty_probability, spreads, params)
     return pd.DataFrame({"name": name, "height": height, "width": width} | columns).astype(TYPES)
 
 

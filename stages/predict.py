@@ -3,61 +3,39 @@
     python -m stages.predict data/prepared data/folds.csv data/models/main/fold0 \
         data/probabilities/main/fold0 --fold 0
 
-Reads  prepared/images.zip, prepared/images.csv, folds.csv, the model's folder
-Writes oof.zip, val.zip, test.zip   <name>.png  uint8 (H, W): probability of the mask * 255
-       <split>_<head>.zip           the same of the heads border, contact and boundary_distance
-       <split>_embedding.zip        uint8 (H, W, 3): affinity * 255 of each pixel with its right
-                                    and with its lower neighbour (0 in the last column, row), 0
-       <split>_empty.csv            name,probability: that the image has no object
-       <split>_view_spread.zip      uint8 (H, W): standard deviation of the probability of the mask
-                                    over views and scales * 510, where there are several
-       maps.json                    {"heads": [...], "spreads": ["view"] or []}: which there are
+Reads  prepared/{train,val,test}/images.zip and images.csv, folds.csv, the model's folder
+Writes <split>.zip   of oof, val and test: uint8 (H, W), the probability of the mask * 255
+       and the maps of further heads and of the spread over views and scales, where there are any,
+       and maps.json, which lists them; see src/formats/map_folder.py
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.folds.fold_images import fed_depths, fold_images
-from src.formats.allowed_views import limited_views
-from src.formats.archive import PHOTO, ImageArchive, encode_png, write_archive
-from src.formats.probability_maps import Merge, encode_probability, encode_spread
+from src.formats.allowed_views import ViewsParams, limited_views
+from src.formats.archive import ImageArchive
+from src.formats.map_folder import SPREADS, write_list, write_split
+from src.formats.prepared import SPLITS, open_photos, read_photo
+from src.formats.probability_maps import encode_probability, encode_spread
 from src.networks.contrast import equalise
-from src.networks.device import Precision, choose_device
+from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import load_model, stride
 from src.networks.network_input import network_input
-from src.predicting.prediction import predict_image
-from src.predicting.views import VIEWS
-
-
-class PredictParams(Params):
-    views: Literal["none", "hflip", "d2", "d4"]
-    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(min_length=1)
-    merge: Merge
-    padding: Literal["replicate", "reflect"]
-    max_size: int = Field(ge=32)
-    overlap: int = Field(ge=0)
-    precision: Precision
-
-
-class ViewsParams(Params):
-    allowed: Literal["none", "hflip", "d2", "d4"]
+from src.predicting.params import PredictParams
+from src.predicting.prediction import has_spread, predict_image
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -72,30 +50,21 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "predict", PredictParams)
     allowed = load_params(args.params, "views", ViewsParams).allowed
     params = params.model_copy(update={"views": limited_views(params.views, allowed)})
-    if params.overlap >= params.max_size:
-        raise InputError(
-            f"{args.params}: predict.overlap {params.overlap} must be less than predict.max_size "
-            f"{params.max_size}"
-        )
 
     network, description = load_model(args.model)
     heads = description["heads"]
     if "embedding" in heads:
         _refuse_embedding(args, description, params)
-    spreads = ["view"] if len(VIEWS[params.views]) * len(params.scales) > 1 else []
-    maps = [head for head in heads if head != "empty"] + [f"{one}_spread" for one in spreads]
+    spreads = ["view"] if has_spread(params) else []
+    kinds = heads + [SPREADS[spread] for spread in spreads]
     predict = _predictor(network, description, params)
-    images = ImageArchive(args.prepared / "images.zip")
+    photos = open_photos(args.prepared, *SPLITS)
     with new_folder(args.probabilities) as folder:
         for split, table in _tables(args, description).items():
             rows = tqdm(table.itertuples(), f"predict {split}", total=len(table), unit="image")
-            names, predictions = table["name"].tolist(), _predict(predict, images, rows)
-            empty = _write(folder, split, maps, names, predictions)
-            if "empty" in heads:
-                table = pd.DataFrame({"name": names, "probability": empty})
-                table.to_csv(folder / f"{split}_empty.csv", index=False, float_format="%.6f")
+            write_split(folder, split, kinds, _predict(predict, photos, rows))
             print(f"{len(table)} {split} maps -> {args.probabilities / split}.zip")
-        (folder / "maps.json").write_text(json.dumps({"heads": heads, "spreads": spreads}) + "\n")
+        write_list(folder, heads, spreads)
 
 
 def _refuse_embedding(args, description: dict, params: PredictParams) -> None:
@@ -114,7 +83,6 @@ def _predictor(network, description: dict, params: PredictParams):
     device, bf16 = choose_device(params.precision)
     network = network.to(device, memory_format=torch.channels_last)
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
-    settings = params.model_dump(exclude={"precision"})
     size = description["embedding_size"]
 
     def forward(images, depth):
@@ -129,10 +97,10 @@ def _predictor(network, description: dict, params: PredictParams):
         return predict_image(
             partial(forward, depth=depth),
             torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
+            params,
             stride=stride(network),
             resize=description["resize"],
             embedding_loss=description.get("embedding_loss"),
-            **settings,
         )
 
     return predict
@@ -140,7 +108,7 @@ def _predictor(network, description: dict, params: PredictParams):
 
 def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
     """Return name and relative depth of the images of the left-out fold, of val and of test."""
-    table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    table = fold_images(args.prepared, args.folds, args.fold, SPLITS)
     tables = {"oof": table[table["left_out"]]}
     tables |= {split: table[table["split"] == split] for split in ("val", "test")}
     return {
@@ -149,10 +117,12 @@ def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
     }
 
 
-def _predict(predict, images: ImageArchive, rows: Iterable) -> Iterator[dict]:
-    """Yield what is predicted for each image, maps as uint8 arrays."""
+def _predict(
+    predict, photos: dict[str, ImageArchive], rows: Iterable
+) -> Iterator[tuple[str, dict]]:
+    """Yield the name of each image and what is predicted for it, maps as uint8 arrays."""
     for row in rows:
-        prediction = predict(images.read(row.name, PHOTO), row.depth)
+        prediction = predict(read_photo(photos, row.name), row.depth)
         empty = prediction.pop("empty", 0.0)
         if not all(one.isfinite().all() for one in prediction.values()) or math.isnan(empty):
             raise InputError(
@@ -160,7 +130,7 @@ def _predict(predict, images: ImageArchive, rows: Iterable) -> Iterator[dict]:
                 "float32, and if that does not help train again with a lower lr"
             )
         maps = {kind: _encoded(kind, one.cpu().numpy()) for kind, one in prediction.items()}
-        yield maps | {"empty": empty}
+        yield row.name, maps | {"empty": empty}
 
 
 def _encoded(kind: str, values: np.ndarray) -> np.ndarray:
@@ -170,32 +140,6 @@ def _encoded(kind: str, values: np.ndarray) -> np.ndarray:
     if kind == "embedding":
         values = np.stack([*values, np.zeros_like(values[0])], axis=-1)
     return encode_probability(values)
-
-
-def _write(folder: Path, split: str, kinds: list[str], names: list[str], predictions) -> list:
-    """Write the archives of one split and return the probabilities that images are empty.
-
-    Maps beside the mask wait in files for their turn.
-    """
-    with ExitStack() as stack:
-        others = [kind for kind in kinds if kind != "mask"]
-        files = {kind: stack.enter_context(TemporaryFile(dir=folder)) for kind in others}
-        sizes = {kind: [] for kind in others}
-        empty = []
-
-        def masks():
-            for name, prediction in zip(names, predictions, strict=True):
-                empty.append(prediction["empty"])
-                for kind in others:
-                    sizes[kind].append(files[kind].write(encode_png(prediction[kind])))
-                yield name, prediction["mask"]
-
-        write_archive(folder / f"{split}.zip", masks())
-        for kind in others:
-            files[kind].seek(0)
-            maps = ((n, files[kind].read(size)) for n, size in zip(names, sizes[kind], strict=True))
-            write_archive(folder / f"{split}_{kind}.zip", maps)
-    return empty
 
 
 if __name__ == "__main__":

@@ -3,44 +3,34 @@
     python -m stages.prepare_masks data/sample data/prepared --params params.yaml
 
 Reads  the dataset, in one of the formats of docs/data.md: images, and what tells their objects
-Writes images.zip     <name>.png or .jpg  8 bits, three bands; where that suffices, the files as
-                                          they are
-       instances.zip  <name>.png          uint16 (H, W), 0 = background, 65535 = ignore
-       images.csv     one row per image: size, objects, ignored regions, coverage, group,
-                      and its numbers in the columns of dataset.metadata
-       truth_train.json, truth_val.json   COCO, every annotated object whole, as compressed RLE
-       geotransforms.csv                  where images lie on the map, of those that say so
-       warnings.csv   name,file,kind,detail  what is odd about an image or its objects
-       rejected.csv   file,reason
+Writes a folder for each split, train, val and test, with no image where the dataset lacks it:
+         images.zip         <name>.png or .jpg  8 bits, three bands; where that suffices, the files
+                                                as they are
+         images.csv         one row per image: size, objects, ignored regions, coverage, group,
+                            and its numbers in the columns of dataset.metadata
+         geotransforms.csv  where images lie on the map, of those that say so
+       and, for train and val,
+         instances.zip      <name>.png          uint16 (H, W), 0 = background, 65535 = ignore
+         truth.json         COCO, every annotated object whole, as compressed RLE
+       warnings.csv         name,file,kind,detail  what is odd about an image or its objects
+       rejected.csv         file,reason
 """
 
 import argparse
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.formats.workers import WorkersParams, in_order
+from src.preparing.params import PrepareMasksParams
 from src.preparing.prepared_folder import FILES, Written, write_prepared
-from src.preparing.prepared_image import KINDS, LOSSES, prepare_image
+from src.preparing.prepared_image import LOSSES, prepare_image
 from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
-
-
-class PrepareMasksParams(Params):
-    edge_objects: Literal["ignore", "drop", "keep"]
-    edge_width: int = Field(ge=0)  # px
-    erode: int = Field(ge=0)  # px
-    dilate: int = Field(ge=0)  # px
-    small_area: int = Field(ge=0)  # px
-    duplicate_objects: Literal["drop", "keep"]
-    reject: list[Literal[KINDS]]
-    max_rejected: int = Field(ge=0)  # images
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,24 +40,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     source = load_params(args.params, "dataset", DatasetParams)
-    photo = load_params(args.params, "images", ImagesParams).model_dump()
+    images = load_params(args.params, "images", ImagesParams)
     params = load_params(args.params, "prepare_masks", PrepareMasksParams)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
-    photo["no_data"] = None if photo["no_data"] == "none" else photo["no_data"]
 
     _check_output(args.prepared)
-    of_format = source.model_dump(exclude={"root", "metadata_file", "metadata"})
-    dataset = find_records(args.root, **of_format)
+    dataset = find_records(args.root, source)
     names = [record.name for record in dataset.records]
     metadata = read_metadata(args.root / source.metadata_file, source.metadata, names)
     results = in_order(
         prepare_image,
         ((record,) for record in dataset.records),
         scheduler=scheduler,
-        format=source.format,
-        category_id=dataset.category["id"],
-        photo=photo,
-        **params.model_dump(exclude={"max_rejected"}),
+        dataset=source,
+        images=images,
+        params=params,
     )
     results = tqdm(results, total=len(dataset.records), desc="prepare", unit="image")
     with new_folder(args.prepared) as folder:
@@ -80,7 +67,8 @@ def _check_output(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but this stage's outputs."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, not a folder to write to; give another name")
-    foreign = {entry.name for entry in folder.iterdir()} - FILES if folder.exists() else set()
+    held = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    foreign = held - FILES
     if foreign:
         raise InputError(
             f"{folder}: would be replaced, but holds '{min(foreign)}', which is none of this "

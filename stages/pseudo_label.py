@@ -9,11 +9,11 @@ fold. Images that share a group with one of val or of the fold are not taken. Th
 often those without objects; min_expected_iou above 0 leaves them out. An IoU predicted by rescore
 would be no criterion: rescore follows ensemble, which reads what the students predict.
 
-Reads  prepared/images.csv, groups/groups.csv, folds.csv
-       teachers/<member>/fold<k>/   maps.json, oof.zip, test.zip and test_view_spread.zip of all
-                                    members, as predict writes them; maps are merged by their mean
+Reads  prepared/{train,val,test}/images.csv, groups/groups.csv, folds.csv
+       teachers/<member>/fold<k>/   maps of oof and test of all members, with their view spreads,
+                                    as predict writes them; maps are merged by their mean
 Writes images.csv                   name,certain,spread,expected_iou,taken of every test image; see
-                                    src/pseudo_labelling/pseudo_labels.py
+                                    src/pseudo_labelling/sureness.py
        and of the images taken
        instances.zip                uint16 (H, W): 0 background, 1..N objects, 65535 uncertain
        weight_maps.zip              uint8 (H, W, 3) as compute_weight_maps writes them
@@ -23,45 +23,26 @@ Writes images.csv                   name,certain,spread,expected_iou,taken of ev
 import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json
-from src.base.params import Params, load_keys, load_params
+from src.base.files import new_folder
+from src.base.params import load_keys, load_params
 from src.folds.fold_images import fold_images
 from src.formats.archive import ImageArchive, decode_image, write_archive
-from src.formats.distances import weight_planes
+from src.formats.distances import WeightMapParams, weight_planes
+from src.formats.map_folder import MapFolder, open_maps, read_map_folder
+from src.formats.prepared import SPLITS
 from src.formats.probability_maps import merge_maps
-from src.formats.tables import read_table
-from src.pseudo_labelling.pseudo_labels import (
-    Sureness,
-    choose_images,
-    pseudo_instances,
-    sureness,
-    unlabelled_images,
-)
-
-
-class PseudoLabelParams(Params):
-    low: float = Field(ge=0, le=0.5)
-    high: float = Field(ge=0.5, le=1)
-    min_certain: float = Field(ge=0, le=1)
-    max_spread: float = Field(ge=0)
-    min_expected_iou: float = Field(ge=0, le=1)
-    min_share: float = Field(ge=0)
-    max_share: float = Field(ge=0)
-    targets: Literal["hard", "soft"]
-
-
-class WeightMapParams(Params):
-    max_distance: int = Field(ge=1, le=63)
+from src.formats.tables import read_table, write_table
+from src.formats.workers import WorkersParams, in_order
+from src.pseudo_labelling.choice import choose_images, unlabelled_images
+from src.pseudo_labelling.params import PseudoLabelParams
+from src.pseudo_labelling.sureness import Sureness, pseudo_instances, sureness
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,34 +57,26 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "pseudo_label", PseudoLabelParams)
     max_distance = load_params(args.params, "weight_maps", WeightMapParams).max_distance
-    if 0 < params.max_share < params.min_share:
-        raise InputError(
-            f"{args.params}: pseudo_label.max_share {params.max_share} is below "
-            f"pseudo_label.min_share {params.min_share}; raise it or lower the other"
-        )
-    images = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
+    images = fold_images(args.prepared, args.folds, args.fold, SPLITS)
     training_images = int(images["in_train"].sum())
     table = unlabelled_images(images, _groups(args.groups / "groups.csv"))
     left_out = set(images["name"][images["left_out"]])
     maps, view_spreads = _teachers(args, load_keys(args.params, "members"), left_out)
 
-    limits = params.model_dump(include={"low", "high"})
+    limits = {"low": params.low, "high": params.high}
     sizes = table[["height", "width"]].itertuples(index=False, name=None)
-    fixed = limits | {"networks": len(maps)}
+    fixed = limits | {"networks": len(maps), "scheduler": scheduler}
     found = _each(_judge, table["name"], maps + view_spreads, sizes, desc="judge", **fixed)
     table = table.join(pd.DataFrame(found, index=table.index))
-    bounds = {"min_certain", "max_spread", "min_expected_iou", "max_share"}
-    table["taken"] = choose_images(
-        table, **params.model_dump(include=bounds), training_images=training_images
-    )
+    table["taken"] = choose_images(table, params, training_images=training_images)
     _refuse_few(args.params, table, params.min_share, training_images)
     taken = table["name"][table["taken"]].tolist()
     with new_folder(args.pseudo) as folder:
-        columns = ["name", *Sureness._fields, "taken"]
-        table[columns].to_csv(folder / "images.csv", index=False, float_format="%.6f")
+        write_table(folder / "images.csv", _rounded(table))
 
         def write(file, function, archives, **fixed):
-            arrays = _each(function, taken, archives, desc=file, **fixed)
+            arrays = _each(function, taken, archives, desc=file, scheduler=scheduler, **fixed)
             write_archive(folder / file, zip(taken, arrays, strict=True))
 
         write("instances.zip", _instances, maps, **limits)
@@ -114,34 +87,50 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(taken)} of {len(table)} test images taken -> {args.pseudo}")
 
 
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what is told of every image, measures to a millionth."""
+    measures = {name: table[name].map("{:.6f}".format) for name in Sureness._fields}
+    return table[["name"]].assign(**measures, taken=table["taken"])
+
+
 def _groups(path: Path) -> pd.Series:
     """Return the group of every image, by name."""
-    return read_table(path, "find_duplicates").set_index("name")["group"]
+    table = read_table(path, "find_duplicates", ("name", "group"))
+    return table.set_index("name")["group"]
 
 
 def _teachers(args, members: list[str], left_out: set[str]) -> tuple[list, list]:
     """Return archives of the members' maps, and of their view spreads if all have them."""
-    maps, view_spreads = [], []
+    folders = []
     for member in members:
-        folder = args.teachers / member / f"fold{args.fold}"
-        learnt = sorted(left_out - set(ImageArchive(folder / "oof.zip").names))
-        if learnt:
-            raise InputError(
-                f"{folder / 'oof.zip'}: lacks '{learnt[0]}' of fold {args.fold}, so this network "
-                "may have learnt from it; take teachers that were trained with these folds"
-            )
-        maps.append(ImageArchive(folder / "test.zip"))
-        if "view" in read_json(folder / "maps.json").get("spreads", []):
-            view_spreads.append(ImageArchive(folder / "test_view_spread.zip"))
-    return maps, view_spreads if len(view_spreads) == len(members) else []
+        maps = read_map_folder(args.teachers / member / f"fold{args.fold}", "predict")
+        _refuse_learnt(maps, left_out, args.fold)
+        folders.append(maps)
+    spread = all("view" in maps.spreads for maps in folders)
+    view_spreads = [open_maps(maps, "test", "view_spread") for maps in folders if spread]
+    return [open_maps(maps, "test", "mask") for maps in folders], view_spreads
 
 
-def _each(function: Callable, names, archives: list, *more, desc: str, **fixed) -> Iterator:
+def _refuse_learnt(maps: MapFolder, left_out: set[str], fold: int) -> None:
+    """Answer a network that may have learnt from the fold with one sentence."""
+    archive = open_maps(maps, "oof", "mask")
+    learnt = sorted(left_out - set(archive.names))
+    if learnt:
+        raise InputError(
+            f"{archive.path}: lacks '{learnt[0]}' of fold {fold}, so this network "
+            "may have learnt from it; take teachers that were trained with these folds"
+        )
+
+
+def _each(
+    function: Callable, names, archives: list, *more, desc: str, scheduler: str, **fixed
+) -> Iterator:
     """Yield what a function returns for each name, its bytes in all archives and what is more."""
-    results = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(function)(name, [one.read_bytes(name) for one in archives], *others, **fixed)
+    arguments = (
+        (name, [one.read_bytes(name) for one in archives], *others)
         for name, *others in zip(names, *more, strict=True)
     )
+    results = in_order(function, arguments, scheduler=scheduler, **fixed)
     return tqdm(results, desc, total=len(names), unit="image")
 
 

@@ -7,7 +7,7 @@ The values for val and test are the best on all oof images, those for the oof im
 best on the images of the other folds, so that no image has a part in the choice it is judged by.
 The fold of an image with several is that of its first repeat with a trained one.
 
-Reads  prepared/truth_train.json  COCO, masks as compressed RLE
+Reads  prepared/train/truth.json  COCO, masks as compressed RLE
        folds.csv                  name,fold,repeat and others
        ensemble/maps.json, oof.zip, oof_<head>.zip, oof_empty.csv  as ensemble writes them
 Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {key: value}, ...}},
@@ -16,42 +16,35 @@ Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {
 """
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
 
 import cv2
+import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json
-from src.base.params import Params, load_params
+from src.base.files import new_folder
+from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.archive import ImageArchive, decode_image
+from src.formats.archive import decode_image
+from src.formats.chosen_values import Chosen, write_chosen
+from src.formats.map_folder import open_maps, read_empty, read_map_folder
+from src.formats.prepared import read_truth
+from src.formats.tables import write_table
+from src.formats.workers import WorkersParams, in_order
 from src.objects.map_objects import heads_used
-from src.objects.params import PostprocessParams, object_settings, searched_keys
-from src.searching.search import (
-    Judged,
+from src.objects.params import PostprocessParams, with_chosen
+from src.searching.combinations import (
     best_of,
     combinations_of,
     draw_images,
-    judge_image,
     metric_values,
     sets_to_choose_on,
 )
-
-
-class SearchParams(Params):
-    metric: Literal["ap50", "f1_50", "detection_accuracy", "dice_mean"]
-    threshold: list[Annotated[float, Field(gt=0, lt=1)]]
-    min_area: list[Annotated[int, Field(ge=0)]]
-    max_hole: list[Annotated[int, Field(ge=0)]]
-    dilate: list[Annotated[int, Field(ge=0)]]
-    max_images: int = Field(ge=0)
-    seed: int = Field(ge=0)
+from src.searching.judged_images import Judged, judge_image
+from src.searching.params import SearchParams, searched_values
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -66,94 +59,86 @@ def main(argv: list[str] | None = None) -> None:
     postprocess = load_params(args.params, "postprocess", PostprocessParams)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
 
-    grid = {key: getattr(params, key) for key in searched_keys(postprocess)}
-    for key, values in grid.items():
-        if not values:
-            raise InputError(
-                f"{args.params}: search.{key} lists no value to try but postprocess.{key} is auto; "
-                "list some or give a number"
-            )
-    chosen = {"metric": params.metric, "all": {}, "folds": {}}
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
+
+    grid = searched_values(args.params, params, postprocess)
+    chosen = Chosen(params.metric, {}, {})
     table = pd.DataFrame(columns=["fold", params.metric])
     if grid:
-        images = _read_images(args.prepared / "truth_train.json", args.folds, folds)
+        images = _read_images(args.prepared, args.folds, folds)
         images = images.iloc[draw_images(images["fold"], params.max_images, params.seed)]
         combinations = combinations_of(grid)
-        judged = _judge(images, args.ensemble, postprocess, combinations, params.metric)
+        fixed = {
+            "combinations": [with_chosen(postprocess, one, "search") for one in combinations],
+            "metric": params.metric,
+            "scheduler": scheduler,
+        }
+        judged = in_order(_judge, _inputs(images, args.ensemble, postprocess), **fixed)
+        judged = list(tqdm(judged, "search", total=len(images), unit="image"))
         values = metric_values(judged, sets_to_choose_on(images["fold"]), params.metric)
         best = {key: combinations[best_of(key, v, params.metric)] for key, v in values.items()}
-        chosen["all"] = best["all"]
-        chosen["folds"] = {str(k): best.get(str(k), best["all"]) for k in sorted(folds)}
+        of_folds = {str(k): best.get(str(k), best["all"]) for k in sorted(folds)}
+        chosen = Chosen(params.metric, best["all"], of_folds)
         tried = pd.DataFrame(combinations)
         tables = [tried.assign(fold=key, **{params.metric: v}) for key, v in values.items()]
         table = pd.concat(tables)[["fold", *grid, params.metric]].round({params.metric: 6})
-        print(f"{len(combinations)} combinations on {len(images)} oof images: {chosen['all']}")
+        print(f"{len(combinations)} combinations on {len(images)} oof images: {chosen.all}")
         if len(values) == 1:
             print("Only one fold is trained: its oof images are judged by values chosen on them.")
     with new_folder(args.search) as folder:
-        (folder / "chosen.json").write_text(json.dumps(chosen, indent=2) + "\n")
-        table.to_csv(folder / "search.csv", index=False, lineterminator="\n")
+        write_chosen(folder / "chosen.json", chosen)
+        write_table(folder / "search.csv", table)
 
 
-def _read_images(truth: Path, folds_csv: Path, folds: list[int]) -> pd.DataFrame:
+def _read_images(prepared: Path, folds_csv: Path, folds: list[int]) -> pd.DataFrame:
     """Return name, fold and annotations of the oof images, by id (the order COCO pools them in)."""
     fold_of = first_trained_fold(read_folds(folds_csv), folds)
-    coco = read_json(truth)
-    annotations = {image["id"]: [] for image in coco["images"]}
-    for annotation in coco["annotations"]:
+    truth = read_truth(prepared, "train")
+    annotations = {image["id"]: [] for image in truth["images"]}
+    for annotation in truth["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
-    images = pd.DataFrame(sorted(coco["images"], key=lambda image: image["id"]))
-    images = images[images["name"].isin(fold_of.index)]
-    if images.empty:
+    images = sorted(truth["images"], key=lambda image: image["id"])
+    images = [image for image in images if image["name"] in fold_of.index]
+    if not images:
         raise InputError(f"split_folds.folds: no image of {folds_csv} is in {folds}; name others")
+    names = [image["name"] for image in images]
     return pd.DataFrame(
         {
-            "name": images["name"].to_numpy(),
-            "fold": fold_of[images["name"]].to_numpy(),
-            "annotations": [annotations[number] for number in images["id"]],
+            "name": names,
+            "fold": fold_of[names].to_numpy(),
+            "annotations": [annotations[image["id"]] for image in images],
         }
     )
 
 
-def _judge(
-    images: pd.DataFrame,
-    ensemble: Path,
-    postprocess: PostprocessParams,
-    combinations: list[dict],
-    metric: str,
-) -> list[Judged]:
-    heads = heads_used(
-        read_json(ensemble / "maps.json")["heads"],
-        method=postprocess.method,
-        seeds=postprocess.seeds,
-        empty_threshold=postprocess.empty_threshold,
-    )
-    empty = pd.Series(0.0, images["name"])
+def _inputs(
+    images: pd.DataFrame, ensemble: Path, postprocess: PostprocessParams
+) -> Iterator[tuple[str, dict[str, bytes], float, list[dict]]]:
+    """Yield name, maps as stored, probability of being empty and annotations of each image."""
+    maps = read_map_folder(ensemble, "ensemble")
+    heads = heads_used(maps.heads, postprocess)
+    empty = np.zeros(len(images))
     if "empty" in heads:
-        empty = pd.read_csv(ensemble / "oof_empty.csv").set_index("name")["probability"]
+        empty = read_empty(maps, "oof", images["name"])
         heads.remove("empty")
-    archives = {
-        head: ImageArchive(ensemble / ("oof.zip" if head == "mask" else f"oof_{head}.zip"))
-        for head in heads
-    }
-    settings = object_settings(postprocess)
-    judged = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(_judge_one)(
-            {head: archive.read_bytes(name) for head, archive in archives.items()},
-            empty[name],
-            annotations,
-            settings,
-            combinations,
-            metric,
-        )
-        for name, annotations in zip(images["name"], images["annotations"], strict=True)
-    )
-    return list(tqdm(judged, "search", total=len(images), unit="image"))
+    archives = {head: open_maps(maps, "oof", head) for head in heads}
+    columns = (images["name"], empty.tolist(), images["annotations"])
+    for name, probability, annotations in zip(*columns, strict=True):
+        encoded = {head: archive.read_bytes(name) for head, archive in archives.items()}
+        yield name, encoded, probability, annotations
 
 
-def _judge_one(encoded: dict[str, bytes], *arguments) -> Judged:
-    maps = {head: decode_image(one, cv2.IMREAD_UNCHANGED, head) for head, one in encoded.items()}
-    return judge_image(maps, *arguments)
+def _judge(
+    name: str,
+    encoded: dict[str, bytes],
+    empty_probability: float,
+    annotations: list[dict],
+    *,
+    combinations: list[PostprocessParams],
+    metric: str,
+) -> Judged:
+    maps = {head: decode_image(one, cv2.IMREAD_UNCHANGED, name) for head, one in encoded.items()}
+    return judge_image(maps, empty_probability, annotations, combinations, metric)
 
 
 if __name__ == "__main__":

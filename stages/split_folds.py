@@ -3,14 +3,16 @@
     python -m stages.split_folds data/prepared data/groups data/split \
         data/folds.csv data/fold_summary.csv
 
-Reads  prepared/images.csv   name, split, height, width, objects, coverage (0..1), and the column
-                             that split_folds.column names where the method is `column`
-       groups/groups.csv     name, group, cluster (of near-duplicates, empty without)
+Reads  prepared/train/images.csv  name, height, width, objects, coverage (0..1), and the column that
+                                  split_folds.column names where the method is `column`
+       groups/train.csv      name, group, cluster (of near-duplicates, empty without)
        split/likeness.csv    name, test_likeness (empty where there is no test)
 Writes folds.csv             name,fold,repeat,group,copies,copy,test_likeness  the images of split
                              train, by repeat, then name; fold in repeat * k .. repeat * k + k - 1;
                              copies: train images in its cluster (1 if alone), copy: its place
-                             among these by name, from 0
+                             among these by name, from 0; test_likeness: empty unless the method
+                             goes by it or split_folds.likeness is true: or else folds, and with
+                             them all networks, would change with the images of test
        fold_summary.csv      fold,images,groups,duplicated,empty,coverage,objects,object_area,
                              test_likeness: see src/dividing/fold_summary.py
 
@@ -20,50 +22,18 @@ says which of the folds are trained; it is checked here and changes nothing in f
 
 import argparse
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.errors import InputError
-from src.base.files import write_text
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.dividing.assignment import assign_folds, check_given_folds, draw_folds, folds_by_likeness
 from src.dividing.fold_summary import summarise_folds
+from src.folds.fold_table import TYPES, SplitFoldsParams
 from src.folds.image_numbers import image_numbers
-from src.formats.tables import read_table
-
-COLUMNS = ["name", "fold", "repeat", "group", "copies", "copy", "test_likeness"]
-
-
-class SplitFoldsParams(Params):
-    method: Literal["stratified", "test_likeness", "leave_one_group_out", "column"]
-    balance: Literal["coverage", "objects", "none"]
-    column: str
-    k: int = Field(ge=2)  # number of folds
-    repeats: int = Field(ge=1)  # divisions into k folds
-    folds: list[int] = Field(min_length=1)  # the ones that are trained
-    seed: int = Field(ge=0, lt=2**32)
-
-    @field_validator("repeats")
-    @classmethod
-    def _repeat_what_is_drawn(cls, repeats: int, info: ValidationInfo) -> int:
-        method = info.data.get("method", "stratified")  # absent if it was refused itself
-        if repeats > 1 and method != "stratified":
-            raise ValueError(f"split_folds.method {method} knows one division, set it to 1")
-        return repeats
-
-    @field_validator("folds")
-    @classmethod
-    def _name_folds_once(cls, folds: list[int], info: ValidationInfo) -> list[int]:
-        k, repeats = info.data.get("k"), info.data.get("repeats")
-        if k and repeats and not set(folds) <= set(range(k * repeats)):
-            times = f" and repeats {repeats}" if repeats > 1 else ""
-            raise ValueError(f"with split_folds.k {k}{times} the folds are 0 to {k * repeats - 1}")
-        if len(set(folds)) < len(folds):
-            raise ValueError("name each fold once")
-        return folds
+from src.formats.prepared import read_images
+from src.formats.tables import read_table, write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -77,8 +47,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "split_folds", SplitFoldsParams)
 
-    table = _read_train_images(args.prepared / "images.csv")
-    table["group"], cluster = _of_each(table, args.groups / "groups.csv", "group", "cluster")
+    table = read_images(args.prepared, "train")
+    if table.empty:
+        raise InputError(f"{args.prepared}: no image of train; folds are made of these alone")
+    table["group"], cluster = _of_each(table, args.groups / "train.csv", "group", "cluster")
     (likeness,) = _of_each(table, args.split / "likeness.csv", "test_likeness")
     table["test_likeness"] = pd.to_numeric(likeness)
     alone = cluster == ""
@@ -88,28 +60,21 @@ def main(argv: list[str] | None = None) -> None:
     folds = pd.concat(
         table.assign(fold=params.k * repeat + _divide(table, repeat, params, args), repeat=repeat)
         for repeat in range(params.repeats)
-    )[COLUMNS]
+    )[list(TYPES)]
     numbers = table.set_index("name")[["height", "width", "objects", "coverage"]]
-    summary = summarise_folds(folds, numbers.apply(pd.to_numeric)).round(6)
-    write_text(args.folds, folds.to_csv(index=False, lineterminator="\n"))
-    write_text(args.summary, summary.to_csv(index=False, lineterminator="\n"))
+    summary = summarise_folds(folds, numbers).round(6)
+    if params.method != "test_likeness" and not params.likeness:
+        folds["test_likeness"] = np.nan
+    write_table(args.folds, folds)
+    write_table(args.summary, summary)
     print(summary.round(3).to_string(index=False, na_rep="-"))
     print(f"{len(table)} train images of {table['group'].nunique()} groups -> {args.folds}")
 
 
-def _read_train_images(path: Path) -> pd.DataFrame:
-    """Return the rows of train images as text, sorted by name."""
-    table = read_table(path, "prepare_masks")
-    table = table[table["split"] == "train"].sort_values("name", ignore_index=True)
-    if table.empty:
-        raise InputError(f"{path}: no image of split train; folds are made of these alone")
-    return table
-
-
 def _of_each(table: pd.DataFrame, path: Path, *columns: str) -> list[pd.Series]:
     """Look up columns of another table for each image."""
-    stage = {"groups.csv": "find_duplicates", "likeness.csv": "validate_split"}[path.name]
-    rows = read_table(path, stage).set_index("name")
+    stage = {"train.csv": "find_duplicates", "likeness.csv": "validate_split"}[path.name]
+    rows = read_table(path, stage, ["name", *columns]).set_index("name")
     missing = table.loc[~table["name"].isin(rows.index), "name"]
     if len(missing):
         raise InputError(f"{path}: no row for '{missing.iloc[0]}'; run {stage} again")
@@ -137,7 +102,7 @@ def _divide(table: pd.DataFrame, repeat: int, params: SplitFoldsParams, args) ->
         try:
             return check_given_folds(numbers, groups, k)
         except InputError as error:
-            where = args.prepared / "images.csv"
+            where = args.prepared / "train/images.csv"
             raise InputError(f"{where}: column '{params.column}': {error}") from None
     if params.method == "test_likeness":
         if table["test_likeness"].isna().any():
@@ -148,7 +113,7 @@ def _divide(table: pd.DataFrame, repeat: int, params: SplitFoldsParams, args) ->
         return folds_by_likeness(table["test_likeness"].to_numpy(), groups, k)
     levels = np.zeros(len(table))
     if params.balance != "none":
-        levels = pd.to_numeric(table[params.balance]).to_numpy(np.float64)
+        levels = table[params.balance].to_numpy(np.float64)
     if repeat:
         return draw_folds(levels, groups, k, params.seed, repeat)
     return assign_folds(levels, groups, k, params.seed)

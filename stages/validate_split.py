@@ -9,7 +9,7 @@ tells them apart (AUC: 0.5 is chance, 1 is without error), the less scores on tr
 Images of a split that has no groups of its own, where train has, are grouped by their looks: those
 of one place would be known again by each other.
 
-Reads  prepared/images.csv, prepared/images.zip
+Reads  prepared/<split>/images.csv, images.zip
        groups/groups.csv    name,own_group,group,...  groups of several splits stay together too
 Writes split/likeness.csv   name,test_likeness,val_likeness  one row per train image: probability
                             in (0, 1) of being of that split, as if it had as many images as train;
@@ -27,30 +27,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder, write_text
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.formats.archive import PHOTO, ImageArchive, decode_image
-from src.formats.tables import read_table
+from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
+from src.formats.tables import read_table, write_table
 from src.formats.workers import WorkersParams, in_order
 from src.likeness.image_statistics import FEATURES, image_statistics
+from src.likeness.params import ValidateSplitParams
 from src.likeness.split_classifier import SplitDifference, look_alikes, tell_apart
-
-SPLITS = ("train", "val", "test")
-
-
-class ValidateSplitParams(Params):
-    k: int = Field(ge=2)
-    trees: int = Field(gt=0)
-    encoder: str
-    encoder_weights: str
-    max_images: int = Field(ge=2, le=20_000)  # as many are compared pair by pair
-    resamples: int = Field(gt=0)
-    warn_above: float = Field(ge=0.5, le=1)
-    seed: int = Field(ge=0, lt=2**31)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,11 +52,11 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "validate_split", ValidateSplitParams)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
-    table = _read_images(args.prepared / "images.csv", args.groups / "groups.csv")
+    table = _read_images(args.prepared, args.groups / "groups.csv")
     table["used"] = _drawn(table["split"], params.max_images, params.seed)
     table = table[table["used"] | (table["split"] == "train")].reset_index(drop=True)
-    archive = ImageArchive(args.prepared / "images.zip")
-    features, names = _features(table["name"].tolist(), archive, params, scheduler)
+    photos = open_photos(args.prepared, *SPLITS)
+    features, names = _features(table["name"].tolist(), photos, params, scheduler)
     table["group"] = _groups(table, features, params.k)
     train = table["split"] == "train"
     likeness = pd.DataFrame({"name": table.loc[train, "name"]})
@@ -85,23 +73,22 @@ def main(argv: list[str] | None = None) -> None:
         for place in np.argsort(-share, kind="stable").tolist():
             gains.append((against, names[place], round(share[place], 6)))
     with new_folder(args.split) as folder:
-        likeness.to_csv(folder / "likeness.csv", index=False, lineterminator="\n")
-        columns = ["against", "feature", "gain"]
-        gains = pd.DataFrame(gains, columns=columns)
-        gains.to_csv(folder / "features.csv", index=False, lineterminator="\n")
+        write_table(folder / "likeness.csv", likeness)
+        gains = pd.DataFrame(gains, columns=["against", "feature", "gain"])
+        write_table(folder / "features.csv", gains)
     write_text(args.report, json.dumps(report, indent=2) + "\n")
 
 
-def _read_images(images: Path, groups: Path) -> pd.DataFrame:
+def _read_images(prepared: Path, groups: Path) -> pd.DataFrame:
     """Return name, split, own_group and group of all images, sorted by name."""
-    table = read_table(images, "prepare_masks")[["name", "split"]].sort_values("name")
-    known = read_table(groups, "find_duplicates")[["name", "own_group", "group"]]
-    table = table.merge(known, how="left", on="name")
+    columns = ["name", "own_group", "group"]
+    known = read_table(groups, "find_duplicates", columns)[columns]
+    table = read_images(prepared, *SPLITS)[["name", "split"]].merge(known, how="left", on="name")
     if table["group"].isna().any():
         name = table.loc[table["group"].isna(), "name"].iloc[0]
         raise InputError(f"{groups}: no row for '{name}'; run find_duplicates again")
     if not (table["split"] == "train").any():
-        raise InputError(f"{images}: no image of split train; there is nothing to compare with")
+        raise InputError(f"{prepared}: no image of split train; there is nothing to compare with")
     return table
 
 
@@ -132,17 +119,17 @@ def _drawn(splits: pd.Series, count: int, seed: int) -> np.ndarray:
 
 
 def _features(
-    names: list[str], archive: ImageArchive, params: ValidateSplitParams, scheduler: str
+    names: list[str], photos: dict[str, ImageArchive], params: ValidateSplitParams, scheduler: str
 ) -> tuple[np.ndarray, list[str]]:
     """Describe images: rows of numbers, and what the columns are called."""
-    calls = ((archive.read_bytes(name), name) for name in names)
+    calls = ((photos[name.split("/")[0]].read_bytes(name), name) for name in names)
     rows = in_order(_statistics, calls, scheduler=scheduler)
     features = np.stack(list(tqdm(rows, "statistics", total=len(names), unit="image")))
     if params.encoder == "none":
         return features, list(FEATURES)
     from src.likeness.encoder_features import encoder_features  # imports torch, which takes seconds
 
-    images = (archive.read(name, PHOTO) for name in names)
+    images = (read_photo(photos, name) for name in names)
     images = tqdm(images, "encoder", total=len(names), unit="image")
     learnt = encoder_features(images, encoder=params.encoder, weights=params.encoder_weights)
     channels = [f"encoder_{channel}" for channel in range(learnt.shape[1])]
@@ -156,10 +143,10 @@ def _statistics(encoded: bytes, name: str) -> np.ndarray:
 def _compare(
     features: np.ndarray, table: pd.DataFrame, against: str, params: ValidateSplitParams
 ) -> SplitDifference | None:
-    settings = {key: getattr(params, key) for key in ("k", "trees", "resamples", "seed")}
     other = (table["split"] == against).to_numpy()
     groups, used = table["group"].to_numpy(str), table["used"].to_numpy()
-    return tell_apart(features, other, groups, used, **settings)
+    numbers = {"trees": params.trees, "resamples": params.resamples, "seed": params.seed}
+    return tell_apart(features, other, groups, used, k=params.k, **numbers)
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:

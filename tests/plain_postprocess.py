@@ -1,5 +1,7 @@
 """The params of postprocess with every option off, for tests to change."""
 
+from src.objects.params import PostprocessParams
+
 PLAIN = {
     "method": "threshold",
     "threshold": 0.5,
@@ -22,3 +24,8 @@ PLAIN = {
     "hull_rows": 1.0,
     "hull_min_area": 0.0,
 }
+
+
+def plain(**changes) -> PostprocessParams:
+    """Return them as the frozen section, with changes."""
+    return PostprocessParams.model_validate(PLAIN | changes)

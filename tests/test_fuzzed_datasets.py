@@ -24,18 +24,20 @@ from ruamel.yaml import YAML
 
 from src.base.errors import InputError
 from src.base.files import new_folder
+from src.preparing.params import PrepareMasksParams
 from src.preparing.photos import read_photo
 from src.preparing.prepared_folder import write_prepared
 from src.preparing.prepared_image import prepare_image
 from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
+from src.reading.params import DatasetParams, ImagesParams
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-PREPARE = PARAMS["prepare_masks"] | {"edge_width": 0}
-DATASET = {key: PARAMS["dataset"][key] for key in PARAMS["dataset"] if "metadata" not in key}
-DATASET.pop("root")
+PREPARE = PrepareMasksParams.model_validate(PARAMS["prepare_masks"] | {"edge_width": 0})
+IMAGES = ImagesParams.model_validate(PARAMS["images"])
+DATASET = PARAMS["dataset"]
 WRITING = {"os.mkdir": 2, "os.rename": 2, "os.remove": 1, "os.rmdir": 1}  # place of the dir_fd
 watched = {}  # "inside": where files may be written while an example runs; "outside": what was
 TOKENS = [
@@ -156,17 +158,10 @@ def answer(function, *arguments, **options):
 
 def prepare(folder: Path, out: Path, dataset: dict) -> None:
     """Do what the stage does, without reading params.yaml again and again."""
-    painting = {key: value for key, value in PREPARE.items() if key != "max_rejected"}
-    photo = PARAMS["images"] | {"no_data": None}
-    found = find_records(folder, **dataset)
+    dataset = DatasetParams.model_validate(dataset)
+    found = find_records(folder, dataset)
     prepared = (
-        prepare_image(
-            record,
-            format=dataset["format"],
-            category_id=found.category["id"],
-            photo=photo,
-            **painting,
-        )
+        prepare_image(record, dataset=dataset, images=IMAGES, params=PREPARE)
         for record in found.records
     )
     with new_folder(out) as partial:
@@ -276,7 +271,8 @@ def test_photos(folder, photo, stretch, bands, orientation):
     path = folder / "photo"
     path.write_bytes(photo[1])
     options = {"low": 2.0, "high": 98.0, "no_data": 0.0, "orientation": orientation}
-    found = answer(read_photo, path, bands=bands, stretch=stretch, **options)
+    images = ImagesParams(bands=bands, stretch=stretch, **options)
+    found = answer(read_photo, path, images)
     if isinstance(found, str):
         assert "\n" not in found
     else:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from ruamel.yaml import YAML
 
@@ -29,7 +30,10 @@ AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", 
 AFTER_PREDICTION |= {"analyse_errors", "export", "ablation_report"}
 READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "postprocess", "rescore"}
 READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report"}
-PARALLEL = {"prepare_masks", "find_duplicates", "validate_split", "compute_weight_maps"}
+PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
+PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
+PARALLEL |= {"analyse_errors", "export"}
+DATA = {"prepare_masks", "find_duplicates", "validate_split", "split_folds"}
 
 pytestmark = pytest.mark.slow
 
@@ -55,20 +59,24 @@ def repository(tmp_path_factory):
 
 
 def dvc(root, *arguments):
+    run = dvc_run(root, *arguments)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def dvc_run(root, *arguments):
     bin_folder = str(Path(sys.executable).parent)
     environment = os.environ | {
         "PATH": bin_folder + os.pathsep + os.environ["PATH"],
         "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
     }
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=root,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
 
 
 def read_params(root):
@@ -95,9 +103,9 @@ def edit(repository):
 
     def edit(target, value=None):
         path = repository / (target if target.endswith(".py") else "params.yaml")
-        kept[path] = path.read_text()
+        kept.setdefault(path, path.read_text())
         if target.endswith(".py"):
-            path.write_text(kept[path] + "\n# an edit\n")
+            path.write_text(path.read_text() + "\n# an edit\n")
         else:
             params = read_params(repository)
             set_param(params, target, value)
@@ -113,7 +121,8 @@ def stages_run(output):
 
 
 def stages_changed(root):
-    return set(json.loads(dvc(root, "status", "--json")))
+    """Stages that would run, but for the check of all params, which nothing follows."""
+    return set(json.loads(dvc(root, "status", "--json"))) - {"check_params"}
 
 
 def test_the_figures_are_those_stored(repository):
@@ -203,6 +212,77 @@ def test_a_module_reaches_exactly_the_stages_that_import_it(repository, edit, mo
     assert stages_changed(repository) == stages
 
 
+@pytest.fixture(scope="module")
+def own_data(repository, tmp_path_factory):
+    """Another copy of the repository, with the sample as data of one's own."""
+    root = tmp_path_factory.mktemp("own") / "repository"
+    shutil.copytree(repository, root, symlinks=True)
+    shutil.copytree(root / "data/sample", root / "data/raw/mine")
+    params = read_params(root)
+    params["dataset"]["root"] = "data/raw/mine"
+    write_params(root, params)
+    assert stages_run(dvc(root, "repro", "train")) == {"check_params", "prepare_masks"}
+    return root
+
+
+def annotation_of(root, split):
+    return json.loads((root / f"data/raw/mine/{split}/annotation.json").read_text())
+
+
+def write_annotation(root, split, document):
+    (root / f"data/raw/mine/{split}/annotation.json").write_text(json.dumps(document))
+
+
+def add_image(root, split):
+    """Add a turned copy of an image, with an object where there are labels."""
+    folder = root / "data/raw/mine" / ("test_images" if split == "test" else f"{split}/images")
+    image = cv2.imread(str(folder / "000001.jpg"))
+    cv2.imwrite(str(folder / "900000.jpg"), image[::-1, ::-1] // 2)
+    if split != "test":
+        document = annotation_of(root, split)
+        twin = next(one for one in document["images"] if one["file_name"] == "000001.jpg")
+        document["images"].append(twin | {"id": 900, "file_name": "900000.jpg", "group": "new"})
+        square = {"segmentation": [[40, 40, 60, 40, 60, 60, 40, 60]], "area": 400, "iscrowd": 0}
+        square |= {"id": 90_000, "image_id": 900, "bbox": [40, 40, 20, 20], "category_id": 100}
+        document["annotations"].append(square)
+        write_annotation(root, split, document)
+
+
+def change_image(root, split):
+    folder = root / "data/raw/mine" / ("test_images" if split == "test" else f"{split}/images")
+    image = cv2.imread(str(folder / "000002.jpg"))
+    cv2.imwrite(str(folder / "000002.jpg"), 255 - image)
+
+
+def remove_image(root, split):
+    folder = root / "data/raw/mine" / ("test_images" if split == "test" else f"{split}/images")
+    (folder / "000003.jpg").unlink()
+    if split != "test":
+        document = annotation_of(root, split)
+        gone = next(one for one in document["images"] if one["file_name"] == "000003.jpg")["id"]
+        document["images"] = [one for one in document["images"] if one["id"] != gone]
+        kept = [one for one in document["annotations"] if one["image_id"] != gone]
+        write_annotation(root, split, document | {"annotations": kept})
+
+
+@pytest.mark.parametrize("how", [add_image, change_image, remove_image])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_an_image_of_another_split_trains_nothing(own_data, split, how):
+    how(own_data, split)
+    ran = stages_run(dvc(own_data, "repro", "train"))
+    assert {"prepare_masks", "find_duplicates"} <= ran <= DATA
+    assert stages_changed(own_data) >= PREDICTION
+    assert stages_changed(own_data).isdisjoint(TRAINING | {"compute_weight_maps"})
+
+
+@pytest.mark.parametrize("how", [add_image, change_image, remove_image])
+def test_an_image_of_train_trains_every_network(own_data, how):
+    how(own_data, "train")
+    ran = stages_run(dvc(own_data, "repro", "split_folds"))
+    assert {"prepare_masks", "find_duplicates"} <= ran <= DATA
+    assert stages_changed(own_data) >= TRAINING | PREDICTION
+
+
 def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository, edit):
     edit("src/scoring/scores.py")
     assert stages_run(dvc(repository, "repro")) == {"rescore"}
@@ -210,12 +290,14 @@ def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository
 
 def test_a_postprocessing_param_trains_nothing(repository, edit):
     edit("postprocess.threshold", 0.3)
-    assert stages_run(dvc(repository, "repro")) == AFTER_PREDICTION - {"ensemble"}
+    ran = stages_run(dvc(repository, "repro"))
+    assert ran == AFTER_PREDICTION - {"ensemble"} | {"check_params"}
 
 
 def test_a_loss_param_reruns_training_and_what_follows_and_nothing_before(repository, edit):
     edit("loss.dice_weight", 5.0)
-    assert stages_run(dvc(repository, "repro")) == TRAINING | PREDICTION | AFTER_PREDICTION
+    ran = stages_run(dvc(repository, "repro"))
+    assert ran == TRAINING | PREDICTION | AFTER_PREDICTION | {"check_params"}
 
 
 def test_a_wrong_param_stops_with_one_sentence(repository, edit):
@@ -225,8 +307,26 @@ def test_a_wrong_param_stops_with_one_sentence(repository, edit):
     run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert run.returncode == 1
     assert run.stderr.strip() == (
-        "params.yaml: postprocess.treshold: unknown key; "
-        "known: method, threshold, layers, seeds, seed_threshold, seed_area, link_threshold, "
-        "connectivity, white_speckle, black_speckle, max_hole, erode, min_area, max_area, dilate, "
-        "empty_threshold, hull_low, hull_high, hull_rows, hull_min_area"
+        "params.yaml: postprocess.treshold: unknown key; did you mean threshold?"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("postprocess.treshold", 0.4, "postprocess.treshold: unknown key; did you mean threshold?"),
+        ("rescore.skore", "mean", "rescore.skore: unknown key; did you mean score?"),
+        ("evaluate.resamples", 5, "evaluate.resamples: "),
+        ("los", {"w0": 5.0}, "los: unknown section; did you mean loss?"),
+        ("loss.boundary_kernel", 4, "loss.boundary_kernel: "),
+    ],
+)
+def test_a_wrong_param_of_a_late_stage_stops_before_anything_runs(
+    repository, edit, key, value, words
+):
+    edit("sample.seed", 9)  # so that everything would run
+    edit(key, value)
+    run = dvc_run(repository, "repro")
+    assert run.returncode != 0
+    assert f"params.yaml: {words}" in run.stdout + run.stderr
+    assert stages_run(run.stdout) == {"check_params"}

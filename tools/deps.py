@@ -18,20 +18,36 @@ ROOT = Path(__file__).parents[1]
 DVC_FILES = ("data/dvc.yaml", "dvc.yaml")
 SHARED_WING = "formats"
 CODE = re.compile(r"- (src|stages)/")
+PATH_OF_TEMPLATE = re.compile(r"\S+/\S+\.jinja")
 TEMPLATE = re.compile(r"""\{%-?\s*(?:include|extends|import|from)\s+["']([^"']+\.jinja)["']""")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
-    args = parser.parse_args(argv)
+    check = options(__doc__, argv).check
     for file in DVC_FILES:
-        path = ROOT / file
-        text, wanted = path.read_text(), with_code_deps(path.read_text(), ROOT)
-        if args.check and wanted != text:
-            raise SystemExit(f"{file}: its lists of code are not what the stages import; make deps")
-        if wanted != text:
-            path.write_text(wanted)
+        settle(ROOT / file, with_code_deps((ROOT / file).read_text(), ROOT), check)
+
+
+def options(about: str | None, argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line of a tool that writes what follows from the code, or checks it."""
+    parser = argparse.ArgumentParser(description=str(about).splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    return parser.parse_args(argv)
+
+
+def settle(path: Path, wanted: str, check: bool) -> None:
+    """Write a file that should read otherwise, or say so.
+
+    Raises
+    ------
+    SystemExit
+        If it should, and `check` is true.
+    """
+    if wanted == path.read_text():
+        return
+    if check:
+        raise SystemExit(f"{path.relative_to(ROOT)}: is not what follows from the code; make deps")
+    path.write_text(wanted)
 
 
 def with_code_deps(dvc_yaml: str, root: Path) -> str:
@@ -102,8 +118,8 @@ def imported_files(path: Path, root: Path) -> set[Path]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and str(node.value).endswith(".jinja"):
-            templates |= {node.value} if "/" in node.value and " " not in node.value else set()
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            templates |= {node.value} if PATH_OF_TEMPLATE.fullmatch(node.value) else set()
     files = {root / (module.replace(".", "/") + ".py") for module in modules}
     found = {file for file in files if file.exists()}
     return found | {root / "src" / name for name in templates}

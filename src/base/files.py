@@ -3,15 +3,16 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from src.base.errors import InputError
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path) -> Generator[Path]:
     """Give a temporary folder that takes the name `path` when the block ends without error.
 
     Only then is what `path` held before removed: after an error it is as it was.
@@ -61,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict | list:
+def read_json(path: Path) -> dict[str, Any] | list[Any]:
     """Read a JSON file whole.
 
     Parameters

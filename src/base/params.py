@@ -1,12 +1,13 @@
 """Strict reading of params.yaml: one section, one frozen pydantic model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,9 +23,9 @@ class Params(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _take_no_truth_for_a_number(cls, value, info: ValidationInfo):
+    def _take_no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
         """Refuse true for 1 and false for 0 where the choice is among numbers."""
-        annotation = cls.model_fields[info.field_name].annotation
+        annotation = cls.model_fields[str(info.field_name)].annotation
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
         if isinstance(value, bool) and not any(value is choice for choice in choices) and choices:
             raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
@@ -56,10 +57,10 @@ def load_params(path: Path, section: str, model: type[P], *, member: str | None 
         mistyped or out of range; the message names the file, the key and the value.
     """
     document = _read_yaml(path)
-    node = _section(document, section)
-    if not isinstance(node, dict):
+    node = _map(_section(document, section))
+    if node is None:
         raise InputError(f"{path}: no section '{section}'; add it or restore it from git")
-    overrides = {}
+    overrides: dict[str, Any] = {}
     if member is not None:
         overrides = _member_overrides(document, member, path).get(section) or {}
         node = _merge(node, overrides)
@@ -81,15 +82,39 @@ def load_keys(path: Path, section: str) -> list[str]:
     InputError
         If the section is absent, empty or no map, or a name could not serve as a folder name.
     """
-    node = _section(_read_yaml(path), section)
-    if not isinstance(node, dict) or not node:
-        raise InputError(f"{path}: {section} must name at least one entry, got {node!r}")
+    found = _section(_read_yaml(path), section)
+    node = _map(found)
+    if not node:
+        raise InputError(f"{path}: {section} must name at least one entry, got {found!r}")
     for name in node:
         if not (isinstance(name, str) and name.replace("_", "").isalnum()):
             raise InputError(
                 f"{path}: {section}.{name}: use letters, digits and underscores for the name"
             )
     return list(node)
+
+
+def check_sections(path: Path, known: Iterable[str]) -> None:
+    """Refuse a params file with sections that no stage reads.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file of sections.
+    known : iterable of str
+        Their names.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML of sections, or has one of another name.
+    """
+    document, known = _map(_read_yaml(path)), list(known)
+    if document is None:
+        raise InputError(f"{path}: holds no sections; restore it from git")
+    for name in document:
+        if name not in known:
+            raise InputError(f"{path}: {name}: unknown section; {nearest_name(name, known)}")
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
@@ -99,7 +124,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
-def _read_yaml(path: Path):
+def _read_yaml(path: Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
@@ -114,28 +139,34 @@ def _read_yaml(path: Path):
 
 
 @lru_cache(maxsize=1)
-def _parse(text: str):
+def _parse(text: str) -> Any:
     """Parse a text once, though a stage reads several sections of it; nobody changes the result."""
-    return YAML(typ="safe").load(text)
+    yaml: Any = YAML(typ="safe")  # whose load has no type
+    return yaml.load(text)
 
 
-def _section(document, section: str):
+def _section(document: Any, section: str) -> Any:
     for key in section.split("."):
-        document = document.get(key) if isinstance(document, dict) else None
+        document = (_map(document) or {}).get(key)
     return document
 
 
-def _member_overrides(document, member: str, path: Path) -> dict:
-    members = _section(document, "members")
-    if not isinstance(members, dict) or member not in members:
-        known = ", ".join(members) if isinstance(members, dict) else "none"
+def _map(node: Any) -> dict[Any, Any] | None:
+    """Return a node that is a map, and None in place of any other."""
+    return cast("dict[Any, Any]", node) if isinstance(node, dict) else None
+
+
+def _member_overrides(document: Any, member: str, path: Path) -> dict[str, Any]:
+    members = _map(_section(document, "members"))
+    if members is None or member not in members:
+        known = "none" if members is None else ", ".join(members)
         raise InputError(f"{path}: no member '{member}' under 'members'; known: {known}")
-    overrides = {} if members[member] is None else members[member]
-    maps = {f"members.{member}": overrides}
-    if isinstance(overrides, dict):
-        maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
+    given: Any = {} if members[member] is None else members[member]
+    overrides = _map(given) or {}
+    maps: dict[str, Any] = {f"members.{member}": given}
+    maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
     for key, value in maps.items():
-        if not isinstance(value, dict | None):
+        if value is not None and _map(value) is None:
             raise InputError(f"{path}: {key} must be a map of keys to values, got {value!r}")
     unknown = set(overrides) - MEMBER_SECTIONS
     if unknown:
@@ -146,18 +177,35 @@ def _member_overrides(document, member: str, path: Path) -> dict:
     return overrides
 
 
-def _merge(base: dict, overrides: dict) -> dict:
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in overrides.items():
-        both_maps = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both_maps else value
+        old, new = _map(merged.get(key)), _map(value)
+        merged[key] = value if old is None or new is None else _merge(old, new)
     return merged
 
 
-def _problem(section: str, error: dict, model: type[Params]) -> str:
+def _problem(section: str, error: ErrorDetails, model: type[Params]) -> str:
     key = ".".join([section, *map(str, error["loc"])])
     if error["type"] == "missing":
         return f"{key}: missing"
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"{key}: unknown key; {nearest_name(error['loc'][0], model.model_fields)}"
+    if error["type"] == "extra_forbidden":
+        known = _model_at(model, error["loc"][:-1]).model_fields
+        return f"{key}: unknown key; {nearest_name(str(error['loc'][-1]), known)}"
     return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]:
+    """Return the model of the entry that lies there, in a list or below a key of the model."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            model = next(_models_in(model.model_fields[key].annotation))
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[Params]]:
+    """Give the models that a type names, in a list, a union or by itself."""
+    if isinstance(annotation, type) and issubclass(annotation, Params):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -8,6 +8,7 @@ import numpy as np
 from src.candidates.candidate_features import FEATURES, object_features
 from src.formats.rle import encode_instances
 from src.objects.map_objects import find_objects
+from src.objects.params import PostprocessParams
 
 BOX = ("bbox_x", "bbox_y", "bbox_width", "bbox_height")
 COLUMNS = {"counts": str, "area": int} | dict.fromkeys(BOX, int) | {"parent": int}
@@ -37,13 +38,13 @@ def image_candidates(
     maps: Mapping[str, np.ndarray],
     empty_probability: float,
     spreads: Mapping[str, np.ndarray],
-    **of_layers,
+    params: PostprocessParams,
 ) -> dict[str, np.ndarray]:
     """Find and measure the candidates of one image.
 
     Parameters
     ----------
-    maps, empty_probability, of_layers
+    maps, empty_probability, params
         As for `image_layers`.
     spreads : mapping of str to ndarray of uint8, shape (H, W)
         "view_spread" and "member_spread", where they exist: standard deviation * 510.
@@ -57,7 +58,7 @@ def image_candidates(
         repeat their parent. By layer, then by label.
     """
     tables = []
-    for layer in image_layers(maps, empty_probability, **of_layers):
+    for layer in image_layers(maps, empty_probability, params):
         objects = encode_instances(layer.instances)
         count = len(objects.rles)
         table = object_features(layer.instances, maps["mask"], **spreads)
@@ -70,13 +71,7 @@ def image_candidates(
 
 
 def image_layers(
-    maps: Mapping[str, np.ndarray],
-    empty_probability: float,
-    *,
-    method: str,
-    threshold: float,
-    layers: Sequence[float],
-    **of_objects,
+    maps: Mapping[str, np.ndarray], empty_probability: float, params: PostprocessParams
 ) -> list[Layer]:
     """Find the candidates of one image.
 
@@ -84,14 +79,9 @@ def image_layers(
     ----------
     maps, empty_probability
         As for `src.objects.map_objects.find_objects`.
-    method : {"threshold", "layers", "watershed", "embedding"}
-        "layers" finds objects as "threshold" does at every threshold of `layers`.
-    threshold : float
-        In (0, 1); of all methods but "layers".
-    layers : sequence of float
-        In (0, 1), rising; of "layers" alone.
-    of_objects
-        The other arguments of `src.objects.map_objects.find_objects`.
+    params : PostprocessParams
+        Without `auto`. The method "layers" finds objects as "threshold" does at every threshold of
+        `layers`; the others do so as `src.objects.map_objects.find_objects` at `threshold`.
 
     Returns
     -------
@@ -101,13 +91,15 @@ def image_layers(
         object that shares most pixels at a threshold higher, or lower, by 0.1; the lowest is one
         step of the maps, 1/255, and above 1 there is no object.
     """
+    one_map = "threshold" if params.method == "layers" else params.method
 
     def found(at: float) -> np.ndarray:
-        one_map = "threshold" if method == "layers" else method
-        return find_objects(maps, empty_probability, method=one_map, threshold=at, **of_objects)
+        at_threshold = params.model_copy(update={"method": one_map, "threshold": at})
+        return find_objects(maps, empty_probability, at_threshold)
 
-    if method == "layers":
-        return linked_layers([found(at) for at in layers], layers)
+    if params.method == "layers":
+        return linked_layers([found(at) for at in params.layers], params.layers)
+    threshold = params.threshold
     instances = found(threshold)
     up = overlap_partners(instances, found(threshold + STEP)).iou
     down = overlap_partners(instances, found(max(threshold - STEP, 1 / 255))).iou

@@ -28,19 +28,21 @@ def find_overlaps(
     pairs : ndarray of int64, shape (P, 2)
         Numbers of images, the lower first, sorted; P may be 0.
     """
-    systems = {}
+    systems: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name in places:
             systems.setdefault(places[name][-1], []).append(number)
     pairs = [np.empty((0, 2), np.int64)]
     for numbers in map(np.array, systems.values()):
-        corners = [_corners(*sizes[number], places[names[number]]) for number in numbers]
-        pairs.append(numbers[_overlapping(shapely.polygons(corners), overlap)])
+        corners = [_corners(sizes[number], places[names[number]]) for number in numbers]
+        footprints = np.asarray(shapely.polygons(corners))
+        pairs.append(numbers[_overlapping(footprints, overlap)])
     pairs = np.concatenate(pairs)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _corners(height: int, width: int, place: tuple) -> np.ndarray:
+def _corners(size: np.ndarray, place: tuple) -> np.ndarray:
+    height, width = size
     return to_map(np.array([[0, 0], [width, 0], [width, height], [0, height]]), place)
 
 

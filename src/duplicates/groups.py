@@ -76,7 +76,8 @@ def count_leaks(splits: np.ndarray, groups: np.ndarray, clusters: np.ndarray | N
         known = (".images", ".clean")
         return {key: count if key.endswith(known) else None for key, count in counts.items()}
     sizes = np.bincount(clusters[clusters >= 0])
-    counts = {"clusters": len(sizes), "largest_cluster": int(sizes.max(initial=0))}
+    counts: dict[str, float | None] = {"clusters": len(sizes)}
+    counts["largest_cluster"] = int(sizes.max(initial=0))
     trained = splits == "train"
     for split in ("train", "val", "test"):
         here = splits == split

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
+from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.errors import InputError
 from src.base.params import Params
@@ -14,15 +16,35 @@ TYPES |= {"test_likeness": float}
 
 
 class SplitFoldsParams(Params):
-    """The keys of the section; what they may be is checked by split_folds, where they act."""
+    """The section `split_folds` of params.yaml."""
 
-    method: str
-    balance: str
+    method: Literal["stratified", "test_likeness", "leave_one_group_out", "column"]
+    balance: Literal["coverage", "objects", "none"]
     column: str
-    k: int
-    repeats: int
-    folds: list[int]
-    seed: int
+    k: int = Field(ge=2)  # number of folds
+    repeats: int = Field(ge=1)  # divisions into k folds
+    folds: list[int] = Field(min_length=1)  # the ones that are trained
+    likeness: bool  # folds.csv tells how like test each image is
+    seed: int = Field(ge=0, lt=2**32)
+
+    @field_validator("repeats")
+    @classmethod
+    def _repeat_what_is_drawn(cls, repeats: int, info: ValidationInfo) -> int:
+        method = info.data.get("method", "stratified")  # absent if it was refused itself
+        if repeats > 1 and method != "stratified":
+            raise ValueError(f"split_folds.method {method} knows one division, set it to 1")
+        return repeats
+
+    @field_validator("folds")
+    @classmethod
+    def _name_folds_once(cls, folds: list[int], info: ValidationInfo) -> list[int]:
+        k, repeats = info.data.get("k"), info.data.get("repeats")
+        if k and repeats and not set(folds) <= set(range(k * repeats)):
+            times = f" and repeats {repeats}" if repeats > 1 else ""
+            raise ValueError(f"with split_folds.k {k}{times} the folds are 0 to {k * repeats - 1}")
+        if len(set(folds)) < len(folds):
+            raise ValueError("name each fold once")
+        return folds
 
 
 def read_folds(path: Path) -> pd.DataFrame:

@@ -122,7 +122,7 @@ def encode_png(array: np.ndarray) -> bytes:
     ValueError
         If shape or dtype is another, or there is no pixel.
     """
-    grey = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)
+    grey = array.ndim == 2 and array.dtype in (np.dtype(np.uint8), np.dtype(np.uint16))
     colour = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
     if not array.size or not (grey or colour):
         raise ValueError(f"cannot store an image of {array.dtype} {array.shape} as PNG")

@@ -1,12 +1,17 @@
 """What U-Net loss weights are made of: distances to the two nearest objects, object size."""
 
+from typing import cast
+
 import cv2
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import find_objects
+from scipy import ndimage
 
 from src.base.params import Params
 from src.formats.labels import IGNORE
+
+# scipy has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 QUARTERS = 4  # distances are stored in quarter pixels
 
@@ -119,8 +124,9 @@ def padded_boxes(instances: np.ndarray, padding: int) -> dict[int, tuple[slice, 
     boxes : dict of int to (slice, slice)
         Rows and columns by label, in the order of labels.
     """
-    boxes = {}
-    for label, box in enumerate(find_objects(instances), start=1):
+    boxes: dict[int, tuple[slice, ...]] = {}
+    found = cast("list[tuple[slice, ...] | None]", ndimage.find_objects(instances))
+    for label, box in enumerate(found, start=1):
         if box is not None:  # labels need not be contiguous
             boxes[label] = tuple(
                 slice(max(side.start - padding, 0), min(side.stop + padding, length))

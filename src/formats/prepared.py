@@ -12,6 +12,7 @@ A split that the data set does not have is there, and holds no image. The name o
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,24 +20,13 @@ import pandas as pd
 from src.base.errors import InputError
 from src.base.files import read_json
 from src.formats.archive import PHOTO, ImageArchive
+from src.formats.image_columns import IMAGE_TYPES
 from src.formats.tables import read_table
 
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # those that have truth
 STAGE = "prepare_masks"
 TRUTH_KEYS = ("categories", "images", "annotations")
-IMAGE_TYPES = {  # of images.csv, before the metadata
-    "name": str,
-    "split": str,
-    "image_id": int,
-    "file_name": str,
-    "height": int,  # px
-    "width": int,  # px
-    "objects": float,  # labels in the label map; this and the next two are empty in test
-    "ignored": float,  # regions
-    "coverage": float,  # share of the pixels, in [0, 1]
-    "group": str,
-}
 
 
 def read_images(prepared: Path, *splits: str) -> pd.DataFrame:
@@ -61,7 +51,7 @@ def read_images(prepared: Path, *splits: str) -> pd.DataFrame:
         If a table is absent or not as prepare_masks writes it, or an image is in a split that is
         not its own.
     """
-    tables = []
+    tables: list[pd.DataFrame] = []
     for split in splits:
         path = Path(prepared) / split / "images.csv"
         table = read_table(path, STAGE, IMAGE_TYPES)
@@ -76,7 +66,7 @@ def read_images(prepared: Path, *splits: str) -> pd.DataFrame:
     return images
 
 
-def read_truth(prepared: Path, split: str) -> dict:
+def read_truth(prepared: Path, split: str) -> dict[str, Any]:
     """Read the ground truth of a labelled split.
 
     Parameters
@@ -99,8 +89,9 @@ def read_truth(prepared: Path, split: str) -> dict:
     """
     path = Path(prepared) / split / "truth.json"
     truth = read_json(path)
-    lists = [truth.get(key) if isinstance(truth, dict) else None for key in TRUTH_KEYS]
-    if not all(isinstance(one, list) for one in lists):
+    if not isinstance(truth, dict) or not all(
+        isinstance(truth.get(key), list) for key in TRUTH_KEYS
+    ):
         raise InputError(f"{path}: not a ground truth in COCO's form; run {STAGE} again")
     return truth
 

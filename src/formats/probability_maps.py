@@ -1,10 +1,9 @@
 """Probability maps as stored, one byte a pixel, exact at 0 and 1; several merged or compared."""
 
-from typing import Literal, get_args
-
 import numpy as np
 
-Merge = Literal["mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"]
+from src.formats.merge_rules import refuse_unknown_merge
+
 LOGIT_LIMIT = 1 / 1024  # below half a step, so that all-0 and all-1 stay exact
 
 
@@ -102,11 +101,9 @@ def merge_probabilities(
     ----------
     probability : ndarray of float, shape (N, ...)
         In [0, 1]; N at least 1.
-    merge : {"mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"}
-        Arithmetic, geometric or harmonic mean (the last two are 0 where one of the arrays is);
-        the probability of the mean logit (logits limited to those of 1/1024 and 1023/1024); the
-        mean of the square roots, which draws all upwards (named as in the library ttach; it is
-        not squared again); the largest.
+    merge : str
+        One of `src.formats.merge_rules`. The geometric and the harmonic mean are 0 where one of
+        the arrays is; logits are limited to those of 1/1024 and 1023/1024.
     weights : list of float, shape (N,), optional
         Not negative, not all 0; a weight of 2 is the array given twice, a weight of 0 leaves it
         out. Only their ratios count; "max" only sees which are 0. All alike by default.
@@ -121,28 +118,39 @@ def merge_probabilities(
     ValueError
         If the weights are another number, negative or all 0, or `merge` is unknown.
     """
-    weights = np.ones(len(probability)) if weights is None else np.asarray(weights, np.float64)
-    if weights.shape != (len(probability),) or not (weights >= 0).all() or not weights.any():
-        raise ValueError(
-            f"need {len(probability)} weights, none negative and not all 0, got {weights.tolist()}"
-        )
-    probability = probability[weights > 0].astype(np.float64)
-    weights = weights[weights > 0]
-    if merge == "mean":
-        return np.average(probability, axis=0, weights=weights)
-    if merge == "gmean":
-        shares = weights / weights.sum()
-        powers = (one**share for one, share in zip(probability, shares, strict=True))
-        return np.prod(list(powers), axis=0)
-    if merge == "hmean":
-        with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and 1 / infinite is 0
-            return 1 / np.average(1 / probability, axis=0, weights=weights)
-    if merge == "logit_mean":
-        limited = probability.clip(LOGIT_LIMIT, 1 - LOGIT_LIMIT)
-        mean = np.average(np.log(limited / (1 - limited)), axis=0, weights=weights)
-        return 1 / (1 + np.exp(-mean))
-    if merge == "tsharpen":
-        return np.average(np.sqrt(probability), axis=0, weights=weights)
-    if merge == "max":
-        return probability.max(axis=0)
-    raise ValueError(f"merge '{merge}' is unknown; known: {', '.join(get_args(Merge))}")
+    refuse_unknown_merge(merge)
+    count = len(probability)
+    given = np.ones(count) if weights is None else np.array(weights, np.float64)
+    if given.shape != (count,) or not (given >= 0).all() or not given.any():
+        raise ValueError(f"need {count} weights, none negative and not all 0, got {given.tolist()}")
+    return WEIGHTED[merge](probability[given > 0].astype(np.float64), given[given > 0])
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.average(values, axis=0, weights=weights)
+
+
+def _gmean(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    shares = weights / weights.sum()
+    powers = (one**share for one, share in zip(probability, shares, strict=True))
+    return np.prod(list(powers), axis=0)
+
+
+def _hmean(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):  # 1 / 0 is infinite, and 1 / infinite is 0
+        return 1 / _mean(1 / probability, weights)
+
+
+def _logit_mean(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    limited = probability.clip(LOGIT_LIMIT, 1 - LOGIT_LIMIT)
+    return 1 / (1 + np.exp(-_mean(np.log(limited / (1 - limited)), weights)))
+
+
+WEIGHTED = {
+    "mean": _mean,
+    "gmean": _gmean,
+    "hmean": _hmean,
+    "logit_mean": _logit_mean,
+    "tsharpen": lambda probability, weights: _mean(np.sqrt(probability), weights),
+    "max": lambda probability, weights: probability.max(axis=0),
+}

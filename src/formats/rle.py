@@ -1,7 +1,7 @@
 """Run-length encoding (COCO's: column-major, starting with background) of whole label maps."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,7 +13,7 @@ class EncodedObjects(NamedTuple):
     """The N objects of a label map, ordered by label."""
 
     labels: np.ndarray  # (N,) int64
-    rles: list[dict]  # N of {"size": [H, W], "counts": str}, compressed
+    rles: list[dict[str, Any]]  # N of {"size": [H, W], "counts": str}, compressed
     areas: np.ndarray  # (N,) int64, px
     boxes: np.ndarray  # (N, 4) int64, XYWH in px
 
@@ -65,9 +65,28 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
     return EncodedObjects(labels, rles, areas, boxes)
 
 
-def decode(rle: dict) -> np.ndarray:
+def decode(rle: dict[str, Any]) -> np.ndarray:
     """Return the mask, bool (H, W), of a compressed RLE ({"size": [H, W], "counts": str})."""
-    return coco_mask.decode(rle).astype(bool)
+    return coco_mask.decode(cast("Any", rle)).astype(bool)
+
+
+def crop_mask(rle: dict) -> tuple[np.ndarray, int, int]:
+    """Decode an object within its box.
+
+    Parameters
+    ----------
+    rle : dict
+        Compressed, {"size": [H, W], "counts": str}.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (h, w)
+        (0, 0) of an object without pixels.
+    x, y : int
+        Column and row of its upper left pixel in the image.
+    """
+    x, y, width, height = coco_mask.toBbox(rle).astype(int).tolist()
+    return np.ascontiguousarray(decode(rle)[y : y + height, x : x + width]), x, y
 
 
 def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int) -> np.ndarray:
@@ -95,7 +114,7 @@ def _compress(counts: np.ndarray, ends: np.ndarray) -> list[str]:
     groups = np.searchsorted(GROUP_LIMITS, magnitude, side="right") + 1
     last = np.cumsum(groups)
     text = np.repeat(values, groups)
-    step = np.arange(last[-1]) - np.repeat(last - groups, groups)
+    step = np.arange(int(last[-1])) - np.repeat(last - groups, groups)
     text = (text >> (5 * step)) & 31
     text |= 32
     text[last - 1] ^= 32

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ import pyarrow.parquet
 
 from src.base.errors import InputError
 from src.base.files import write_text
+
+# pyarrow has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 TRUTHS = {"True": True, "False": False}
 
@@ -54,10 +58,10 @@ def read_table(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.DataFr
         raise InputError(f"{path}: holds a NUL character; run {stage} again")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        names = next(lines, [])
+        names = next(lines, list[str]())
         if not names:
             raise InputError(f"{path}: is empty; run {stage} again")
-        rows = []
+        rows: list[list[str]] = []
         for row in lines:
             if len(row) != len(names):
                 raise InputError(
@@ -75,7 +79,9 @@ def read_table(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.DataFr
         raise InputError(f"{path}: has no column {missing[0]}; run {stage} again")
     cells = zip(*rows, strict=True) if rows else ((),) * len(names)
     table = dict(zip(names, cells, strict=True))
-    types = columns if isinstance(columns, Mapping) else {}
+    types = (
+        cast("Mapping[str, type]", columns) if isinstance(columns, Mapping) else dict[str, type]()
+    )
     return pd.DataFrame(
         {
             name: _typed(path, stage, name, column, types.get(name, str))
@@ -122,7 +128,7 @@ def read_parquet(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.Data
     if not path.is_file():
         raise InputError(f"{path}: no such file; run {stage}")
     try:
-        table = pyarrow.parquet.read_table(path).to_pandas()
+        table = cast("pd.DataFrame", pyarrow.parquet.read_table(path).to_pandas())
     except (pyarrow.ArrowException, OSError):
         raise InputError(f"{path}: not a Parquet file; run {stage} again") from None
     missing = [name for name in columns if name not in table]
@@ -134,11 +140,11 @@ def read_parquet(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.Data
 def _typed(path: Path, stage: str, name: str, column: tuple[str, ...], kind: type) -> pd.Series:
     if kind is str:
         return pd.Series(column, dtype=str)
-    values = []
+    values: list[float | int | bool] = []
     for number, cell in enumerate(column, start=2):
         try:
             values.append(_value(cell, kind))
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             what = {int: "a whole number", float: "a number", bool: "True or False"}[kind]
             raise InputError(
                 f"{path}: row {number}: {name} must be {what}, got {cell!r:.80}; run {stage} again"

@@ -2,20 +2,26 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import islice
+from typing import Any, cast
 
 from joblib import effective_n_jobs
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals import loky
 from pydantic import field_validator
 
 from src.base.errors import InputError
 from src.base.params import Params
+
+# joblib and distributed have no types for what is used of them here.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+Submit = Callable[..., Any]  # hands a call over and returns its future
 
 AHEAD = 32  # calls handed out for each core, of which results may wait in memory
 BATCH = 4  # of them sent together
@@ -38,8 +44,12 @@ class WorkersParams(Params):
 
 
 def in_order(
-    function: Callable, arguments: Iterable[tuple], *, scheduler: str, **fixed
-) -> Iterator:
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    *,
+    scheduler: str,
+    **fixed: Any,
+) -> Iterator[Any]:
     """Call a function many times, in parallel, and give what it returns in the order of calls.
 
     Arguments are taken only as results are used, some ahead for each core, so memory does not
@@ -75,7 +85,7 @@ def in_order(
         for one in arguments:
             yield function(*one, **fixed)
         return
-    waiting = deque()
+    waiting: deque[Any] = deque()
     with _processes() if scheduler == "none" else _cluster(scheduler) as (submit, cores):
         try:
             while batch := list(islice(arguments, BATCH)):
@@ -89,17 +99,19 @@ def in_order(
                 future.cancel()
 
 
-def _call(function: Callable, batch: list[tuple], fixed: dict) -> list:
+def _call(
+    function: Callable[..., Any], batch: list[tuple[Any, ...]], fixed: dict[str, Any]
+) -> list[Any]:
     return [function(*one, **fixed) for one in batch]
 
 
 @contextmanager
-def _processes() -> Iterator[tuple[Callable, int]]:
+def _processes() -> Generator[tuple[Submit, int]]:
     """Give the function that hands a call to processes on this machine, and how many there are."""
-    cores = effective_n_jobs(-1)
+    cores = cast("int", effective_n_jobs(-1))
     alone = {name: os.environ.get(name, "1") for name in THREADS}  # each process is one of many
     try:
-        yield get_reusable_executor(max_workers=cores, env=alone).submit, cores
+        yield loky.get_reusable_executor(max_workers=cores, env=alone).submit, cores
     except BrokenProcessPool:
         raise InputError(
             f"one of {cores} processes was killed, most likely for want of memory; set "
@@ -108,7 +120,7 @@ def _processes() -> Iterator[tuple[Callable, int]]:
 
 
 @contextmanager
-def _cluster(scheduler: str) -> Iterator[tuple[Callable, int]]:
+def _cluster(scheduler: str) -> Generator[tuple[Submit, int]]:
     """Give the function that hands a call to a cluster, and its number of cores.
 
     Not by joblib's backend for Dask: that waits for ever for a cluster that has gone.
@@ -126,7 +138,7 @@ def _cluster(scheduler: str) -> Iterator[tuple[Callable, int]]:
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator:
+def _connected(scheduler: str) -> Generator[Any]:
     """Give a client of a cluster that has workers and knows this project."""
     from distributed import Client
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from src.base.errors import InputError
 from src.image_files.silence import without_warnings
 
 DAMAGED = "damaged image (GDAL cannot read this TIFF file)"
-SETTINGS = {  # also against what the environment says
+SETTINGS: dict[str, Any] = {  # also against what the environment says
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # as if no file (.aux.xml, .tfw) lay beside it
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "GTIFF_POINT_GEO_IGNORE": "NO",

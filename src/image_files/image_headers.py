@@ -20,7 +20,6 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 TIFF_BYTES |= {16: 8, 17: 8, 18: 8}  # of a value, by its type
 WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags of TIFF
-GIF_STARTS = (b"GIF87a", b"GIF89a")
 GIF_EXTENSION, GIF_IMAGE, GIF_END = b"!,;"
 JPEG2000_TILE, JPEG2000_END = b"\xff\x90\0\n", b"\xff\xd9"
 TRUNCATED = "damaged image (truncated: its end is missing)"
@@ -138,7 +137,7 @@ def tiff_header(content: bytes) -> ImageHeader:
             at = start + counter.unpack_from(content, page)[0] * entry.size
             place.unpack_from(content, at)  # before so many entries are walked through
             tags = [entry.unpack_from(content, at) for at in range(start, at, entry.size)]
-            if any(_values_end(*tag, place) > len(content) for tag in tags):
+            if any(_values_end(kind, n, at, place) > len(content) for _, kind, n, at in tags):
                 raise InputError(TRUNCATED)
             if len(pages) == 1:
                 first = {tag: _value(kind, value, order) for tag, kind, _, value in tags}
@@ -190,7 +189,7 @@ def _palette_bytes(flags: int) -> int:
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 
-def _values_end(tag: int, kind: int, count: int, value: bytes, place: struct.Struct) -> int:
+def _values_end(kind: int, count: int, value: bytes, place: struct.Struct) -> int:
     """Return where in the file the values of a tag end, 0 if they stand beside it."""
     size = TIFF_BYTES.get(kind, 0) * count
     return 0 if size <= len(value) else place.unpack(value)[0] + size

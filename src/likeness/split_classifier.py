@@ -10,7 +10,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.judging.bootstrap import Sampled, group_weights, interval
+from src.formats.group_draws import Sampled, group_weights, interval
 
 UNSEEN = -1  # fold of images that no classifier has seen
 NEVER = 1e-6  # the least probability that is given; 1 - NEVER the largest
@@ -78,7 +78,9 @@ def tell_apart(
         seen = used & (folds != fold)
         booster = _fit(features[seen], other[seen], trees, seed)
         asked = (folds == fold) | (folds == UNSEEN)
-        sums[asked] += _at_equal_priors(booster.predict(features[asked]), other[seen].mean())
+        sums[asked] += _at_equal_priors(
+            np.asarray(booster.predict(features[asked])), other[seen].mean()
+        )
         times[asked] += 1
         gain = booster.feature_importance("gain")
         gains += gain / max(gain.sum(), NEVER)
@@ -166,7 +168,8 @@ def _auc(
     weights = group_weights(groups, resamples, seed)
     weights = np.concatenate([np.ones_like(weights[:1]), weights])
     aucs = _aucs(scores, positive, groups, weights)
-    return float(aucs[0]), *interval(Sampled(aucs[0], aucs[1:], weights.shape[1]))
+    low, high = interval(Sampled(aucs[0], aucs[1:], weights.shape[1]))
+    return float(aucs[0]), low, high
 
 
 def _aucs(

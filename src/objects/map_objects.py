@@ -8,18 +8,19 @@ from src.base.errors import InputError
 from src.objects.hulls import hull_uncertain
 from src.objects.linked_objects import linked_labels
 from src.objects.objects import clean_foreground, connected_labels, sized_objects
+from src.objects.params import PostprocessParams
 from src.objects.watershed import SEED_HEADS, seed_map, watershed_labels
 
 
-def heads_used(heads: list[str], *, method: str, seeds: str, empty_threshold: float) -> list[str]:
+def heads_used(heads: list[str], params: PostprocessParams) -> list[str]:
     """Return the heads that post-processing reads, "mask" first.
 
     Parameters
     ----------
     heads : list of str
         Those there are, as in maps.json.
-    method, seeds, empty_threshold
-        As in the section `postprocess` of params.yaml.
+    params : PostprocessParams
+        `method`, `seeds` and `empty_threshold` are looked at.
 
     Raises
     ------
@@ -27,12 +28,12 @@ def heads_used(heads: list[str], *, method: str, seeds: str, empty_threshold: fl
         If one is needed that is not there; the message names the key that asks for it.
     """
     asked = {"mask": ""}
-    if method == "watershed" and seeds != "mask":
-        asked[SEED_HEADS[seeds]] = f"postprocess.seeds {seeds}"
-    if method == "embedding":
+    if params.method == "watershed" and params.seeds != "mask":
+        asked[SEED_HEADS[params.seeds]] = f"postprocess.seeds {params.seeds}"
+    if params.method == "embedding":
         asked["embedding"] = "postprocess.method embedding"
-    if empty_threshold:
-        asked["empty"] = f"postprocess.empty_threshold {empty_threshold}"
+    if params.empty_threshold:
+        asked["empty"] = f"postprocess.empty_threshold {params.empty_threshold}"
     for head, key in asked.items():
         if head not in heads:
             raise InputError(
@@ -43,22 +44,15 @@ def heads_used(heads: list[str], *, method: str, seeds: str, empty_threshold: fl
 
 
 def find_objects(
-    maps: Mapping[str, np.ndarray],
-    empty_probability: float,
-    *,
-    min_area: int,
-    max_area: int,
-    dilate: int,
-    **of_labels,
+    maps: Mapping[str, np.ndarray], empty_probability: float, params: PostprocessParams
 ) -> np.ndarray:
     """Find the objects of one image.
 
     Parameters
     ----------
-    maps, empty_probability, of_labels
-        As for `find_labels`.
-    min_area, max_area, dilate : int
-        As for `src.objects.objects.sized_objects`.
+    maps, empty_probability, params
+        As for `find_labels`; `min_area`, `max_area` and `dilate` as for
+        `src.objects.objects.sized_objects`.
 
     Returns
     -------
@@ -70,30 +64,14 @@ def find_objects(
     InputError
         If there are more than 65,534 objects.
     """
-    labels = find_labels(maps, empty_probability, **of_labels)
-    return sized_objects(labels, min_area=min_area, max_area=max_area, dilate=dilate)
+    labels = find_labels(maps, empty_probability, params)
+    return sized_objects(
+        labels, min_area=params.min_area, max_area=params.max_area, dilate=params.dilate
+    )
 
 
 def find_labels(
-    maps: Mapping[str, np.ndarray],
-    empty_probability: float,
-    *,
-    method: str,
-    threshold: float,
-    seeds: str,
-    seed_threshold: float,
-    seed_area: int,
-    link_threshold: float,
-    connectivity: int,
-    white_speckle: int,
-    black_speckle: int,
-    max_hole: int,
-    erode: int,
-    empty_threshold: float,
-    hull_low: float,
-    hull_high: float,
-    hull_rows: float,
-    hull_min_area: float,
+    maps: Mapping[str, np.ndarray], empty_probability: float, params: PostprocessParams
 ) -> np.ndarray:
     """Find what may be an object, of any size.
 
@@ -103,18 +81,14 @@ def find_labels(
         Value * 255 of the heads of `heads_used`.
     empty_probability : float
         In [0, 1], that the image holds no object; 0 where there is no such head.
-    method : {"threshold", "watershed", "embedding"}
-        The mask from `threshold` on, cleaned as by `src.objects.objects.clean_foreground`, falls
-        into its connected regions, into those of `src.objects.watershed.watershed_labels`, or of
-        `src.objects.linked_objects.linked_labels`.
-    empty_threshold : float
-        In [0, 1]; nothing is found where `empty_probability` is at least this. 0 is off.
-    hull_low, hull_high, hull_rows, hull_min_area : float
-        As for `src.objects.hulls.hull_uncertain`, which first changes the mask; with hull_high 0 it
-        is left out.
-    threshold, seeds, seed_threshold, seed_area, link_threshold, connectivity, white_speckle, \
-    black_speckle, max_hole, erode
-        As for those functions.
+    params : PostprocessParams
+        Without `auto`. The mask, changed by `src.objects.hulls.hull_uncertain` if `hull_high` is
+        above 0, is cut at `threshold` and cleaned by `src.objects.objects.clean_foreground`. By
+        `method` it falls into its connected regions ("threshold"), into those of
+        `src.objects.watershed.watershed_labels` ("watershed") or of
+        `src.objects.linked_objects.linked_labels` ("embedding"). Nothing is found where
+        `empty_probability` is at least `empty_threshold`, unless that is 0. What changes or drops
+        objects by their size is not looked at.
 
     Returns
     -------
@@ -124,35 +98,39 @@ def find_labels(
     Raises
     ------
     ValueError
-        If `method` is another.
+        If the method is "layers", which has no one label map.
     """
     mask = maps["mask"]
-    if empty_threshold and empty_probability >= empty_threshold:
+    if params.empty_threshold and empty_probability >= params.empty_threshold:
         return np.zeros(mask.shape, np.int32)
-    if hull_high:
+    if params.hull_high:
         mask = hull_uncertain(
-            mask, low=hull_low, high=hull_high, rows=hull_rows, min_area=hull_min_area
+            mask,
+            low=params.hull_low,
+            high=params.hull_high,
+            rows=params.hull_rows,
+            min_area=params.hull_min_area,
         )
     region = clean_foreground(
-        mask >= threshold * 255,
-        connectivity=connectivity,
-        white_speckle=white_speckle,
-        black_speckle=black_speckle,
-        max_hole=max_hole,
-        erode=erode,
+        mask >= params.threshold * 255,
+        connectivity=params.connectivity,
+        white_speckle=params.white_speckle,
+        black_speckle=params.black_speckle,
+        max_hole=params.max_hole,
+        erode=params.erode,
     )
-    if method == "threshold":
-        return connected_labels(region, connectivity)
-    if method == "watershed":
+    if params.method == "threshold":
+        return connected_labels(region, params.connectivity)
+    if params.method == "watershed":
         return watershed_labels(
             region,
-            seed_map(maps, seeds),
-            seed_threshold=seed_threshold,
-            seed_area=seed_area,
-            connectivity=connectivity,
+            seed_map(maps, params.seeds),
+            seed_threshold=params.seed_threshold,
+            seed_area=params.seed_area,
+            connectivity=params.connectivity,
         )
-    if method == "embedding":
-        return linked_labels(region, maps["embedding"], link_threshold=link_threshold)
+    if params.method == "embedding":
+        return linked_labels(region, maps["embedding"], link_threshold=params.link_threshold)
     raise ValueError(
-        f"method '{method}' has no one label map; known: threshold, watershed, embedding"
+        f"method '{params.method}' has no one label map; known: threshold, watershed, embedding"
     )

@@ -1,9 +1,9 @@
 """The section `postprocess` of params.yaml, which two stages read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, WrapValidator, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, WrapValidator, field_validator
 
 from src.base.errors import InputError
 from src.base.params import Params
@@ -71,18 +71,13 @@ class PostprocessParams(Params):
         return high
 
 
-def object_settings(params: PostprocessParams) -> dict:
-    """Return the arguments of `src.objects.map_objects.find_objects`: all keys but `layers`."""
-    return {key: value for key, value in params if key != "layers"}
-
-
 def searched_keys(params: PostprocessParams) -> list[str]:
     """Return the keys that are `auto`, in the order of SEARCHABLE."""
     return [key for key in SEARCHABLE if getattr(params, key) == "auto"]
 
 
 def with_chosen(
-    params: PostprocessParams, chosen: dict[str, float | int], origin: str
+    params: PostprocessParams, chosen: Mapping[str, float | int], origin: str
 ) -> PostprocessParams:
     """Put chosen values in the place of `auto`.
 
@@ -90,7 +85,7 @@ def with_chosen(
     ----------
     params : PostprocessParams
         Keys in SEARCHABLE may be `auto`.
-    chosen : dict
+    chosen : mapping
         By key; of the keys that are `auto`, and no others.
     origin : str
         Where `chosen` comes from, for the message.
@@ -103,7 +98,7 @@ def with_chosen(
     Raises
     ------
     InputError
-        If `chosen` is of other keys than those that are `auto`.
+        If `chosen` is of other keys than those that are `auto`, or a value is none of its key.
     """
     wanted = searched_keys(params)
     if sorted(chosen) != sorted(wanted):
@@ -111,4 +106,11 @@ def with_chosen(
             f"{origin}: holds values of {sorted(chosen)} where {sorted(wanted)} are auto in "
             "params.yaml; run search_postprocess"
         )
-    return params.model_copy(update=chosen)
+    try:
+        return PostprocessParams.model_validate(dict(params) | dict(chosen))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{origin}: {first['loc'][0]}: {first['msg']}, got {first['input']!r:.80}; run "
+            "search_postprocess"
+        ) from None

@@ -6,29 +6,26 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from src.formats.merge_rules import VALUES, merge_of
 from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
-from src.predicting.views import VIEWS, merge_scales, merge_views, undo_view, view
+from src.predicting.merges import merge_scales, merge_views
+from src.predicting.params import PredictParams
+from src.predicting.views import VIEWS, undo_view, view
 
 Forward = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 PADDINGS = {"replicate": "edge", "reflect": "reflect"}  # as NumPy calls them
 NUMBERS = ("empty",)  # heads that answer with one number per image, not with a map
-LINEAR = ("boundary_distance", "embedding")  # heads whose maps are values, not logits
 MOMENTS = ("mask_mean", "mask_variance")  # of the mask's probability over views
 
 
 def predict_image(
     forward: Forward,
     image: torch.Tensor,
+    params: PredictParams,
     *,
-    views: str,
-    scales: list[float],
-    merge: str,
-    padding: str,
     stride: int,
     resize: float,
-    max_size: int,
-    overlap: int,
     embedding_loss: str | None = None,
 ) -> dict[str, torch.Tensor | float]:
     """Predict one image.
@@ -44,26 +41,19 @@ def predict_image(
         "embedding" (B, E, h, w) of any values, and "empty" (B,).
     image : Tensor of uint8, shape (3, H, W)
         On the device of the model; any H and W from 1.
-    views : {"none", "hflip", "d2", "d4"}
-        The test-time augmentation: 1, 2, 4 or 8 views.
-    scales : list of float
-        Factors on height and width on top of `resize`, one or more; each scale is brought back
-        to the size of the image before they are merged.
-    merge : {"mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"}
-        How the predictions of views and scales become one; see `src.predicting.views`. The values
-        of "boundary_distance" and the affinities of "embedding" are averaged always.
-    padding : {"replicate", "reflect"}
-        How the image is padded to multiples of `stride`, half of it above and left, as in
-        training (the odd pixel lies below or right).
+    params : PredictParams
+        `views`, the test-time augmentation: 1, 2, 4 or 8. `scales`, factors on height and width on
+        top of `resize`; each scale is brought back to the size of the image before they are merged.
+        `merge`, how the predictions of views and scales become one, see
+        `src.formats.merge_rules`. `padding`, how the image is padded to multiples of `stride`, half
+        of it above and left, as in training (the odd pixel lies below or right). `max_size`, the
+        longest side, after `resize` and scale, that goes through the network at once, in pixels;
+        larger images are cut into windows of that size. `overlap`, the least of neighbouring
+        windows in pixels; without any, no window holds both pixels at a seam, and the affinities
+        of "embedding" are 0 there.
     stride : int
     resize : float
         Factor on height and width before the network, undone after it.
-    max_size : int
-        Longest side, after `resize` and scale, that goes through the network at once, in pixels;
-        larger images are cut into windows of that size.
-    overlap : int
-        Least overlap of neighbouring windows in pixels, in [0, max_size). Without any, no window
-        holds both pixels at a seam, and the affinities of "embedding" are 0 there.
     embedding_loss : str, optional
         What the head "embedding" was trained by; needed only where there is one.
 
@@ -83,21 +73,17 @@ def predict_image(
     Raises
     ------
     ValueError
-        If `views`, `merge`, `padding` or `embedding_loss` is unknown.
+        If `embedding_loss` is unknown.
     """
-    if views not in VIEWS:
-        raise ValueError(f"views '{views}' is unknown; known: {', '.join(VIEWS)}")
-    if padding not in PADDINGS:
-        raise ValueError(f"padding '{padding}' is unknown; known: {', '.join(PADDINGS)}")
-    spread = len(VIEWS[views]) * len(scales) > 1
+    spread = has_spread(params)
 
     def predict_window(window):
-        answers = _predict_views(forward, window, views, padding, stride, embedding_loss)
-        return _merged_views(answers, merge, spread)
+        answers = _predict_views(forward, window, params, stride, embedding_loss)
+        return _merged_views(answers, params.merge, spread)
 
     at_scales = [
-        _predict_scaled(predict_window, image, resize * scale, max_size, overlap)
-        for scale in scales
+        _predict_scaled(predict_window, image, resize * scale, params.max_size, params.overlap)
+        for scale in params.scales
     ]
     prediction = {}
     if spread:
@@ -106,9 +92,14 @@ def predict_image(
         prediction["view_spread"] = variance.sqrt().clamp(max=0.5)
     for head in at_scales[0]:
         of_head = torch.stack([one[head] for one in at_scales])
-        merged = merge_scales(of_head, "mean" if head in LINEAR else merge).clamp(0, 1)
+        merged = merge_scales(of_head, merge_of(head, params.merge)).clamp(0, 1)
         prediction[head] = merged.item() if head in NUMBERS else merged
     return prediction
+
+
+def has_spread(params: PredictParams) -> bool:
+    """Tell whether there are several views or scales that may disagree."""
+    return len(VIEWS[params.views]) * len(params.scales) > 1
 
 
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
@@ -163,19 +154,18 @@ def _enlarged(head: str, values: torch.Tensor, size: tuple[int, int]) -> torch.T
 def _predict_views(
     forward: Forward,
     image: torch.Tensor,
-    views: str,
-    padding: str,
+    params: PredictParams,
     stride: int,
     embedding_loss: str | None,
 ) -> dict[str, torch.Tensor]:
     """Predict one window of any size in all views; return each head's answers (V, ...)."""
     (rows, inner_rows), (columns, inner_columns) = (
-        _padded(side, stride, padding) for side in image.shape[-2:]
+        _padded(side, stride, params.padding) for side in image.shape[-2:]
     )
     image = image[:, rows[:, None].to(image.device), columns.to(image.device)][None]
     # Views that turn by a quarter have the sides swapped: one batch for each shape.
-    upright = [v for v in VIEWS[views] if v[0] % 2 == 0]
-    turned = [v for v in VIEWS[views] if v[0] % 2 == 1]
+    upright = [v for v in VIEWS[params.views] if v[0] % 2 == 0]
+    turned = [v for v in VIEWS[params.views] if v[0] % 2 == 1]
     square = image.shape[-2] == image.shape[-1]
     batches = [upright + turned] if square else [upright, turned]
     answers = {}
@@ -196,7 +186,7 @@ def _merged_views(
     """Merge the views of each head; add the moments of the mask if asked for its spread."""
     merged = {}
     for head, found in answers.items():
-        merged[head] = found.float().mean(0) if head in LINEAR else merge_views(found, merge)
+        merged[head] = found.float().mean(0) if head in VALUES else merge_views(found, merge)
     if "embedding" in merged:
         # A window says nothing of the neighbours of its last pixels: what it says is counted.
         seen = torch.ones_like(merged["embedding"])

@@ -162,7 +162,7 @@ def _masked(dataset, places: list[int]) -> np.ndarray | None:
         with without_warnings():  # that of an alpha band and a value the value decides
             empty = dataset.read_masks(place) == 0
         masked = empty if masked is None else masked & empty
-    return masked if masked.any() else None
+    return masked if masked is not None and masked.any() else None
 
 
 def _from_others(content: bytes, bands: list[int]) -> ImageBands:

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from src.formats.labels import IGNORE
+from src.preparing.params import PrepareMasksParams
 from src.reading.regions import MAX_OBJECTS, Region
 
 BLOCK = 2**20  # px renumbered at a time
-EDGE_OBJECTS = ("ignore", "drop", "keep")
 
 
 class InstanceMap(NamedTuple):
@@ -27,12 +27,7 @@ def draw_instances(
     crowd: Sequence[bool],
     height: int,
     width: int,
-    *,
-    edge_objects: str,
-    edge_width: int,
-    erode: int = 0,
-    dilate: int = 0,
-    small_area: int = 0,
+    params: PrepareMasksParams,
 ) -> InstanceMap:
     """Paint the regions of one image into a label map.
 
@@ -49,18 +44,13 @@ def draw_instances(
         For each region whether it is a crowd, not an object.
     height, width : int
         Of the image, in pixels; at least 1.
-    edge_objects : {"ignore", "drop", "keep"}
-        Edge objects are painted 65535, left out (background), or treated as any other object.
-    edge_width : int
-        Width of the frame in pixels; with 0 there are no edge objects.
-    erode : int
-        Objects of more than `small_area` pixels are eroded with a disc of this radius in pixels;
-        one that would vanish stays whole. The image edge does not erode. Ignored regions stay.
-    dilate : int
-        What is visible of objects of at most `small_area` pixels grows by a disc of this radius
-        in pixels, onto background only, in the order of painting.
-    small_area : int
-        In pixels.
+    params : PrepareMasksParams
+        Edge objects are painted 65535 (`edge_objects` ignore), left out (drop), or treated as any
+        other object (keep); with an `edge_width` of 0 there are none. Objects of more than
+        `small_area` pixels are eroded with a disc of the radius `erode`; one that would vanish
+        stays whole, the image edge does not erode, and ignored regions stay. What is visible of
+        the others grows by a disc of the radius `dilate`, onto background only, in the order of
+        painting.
 
     Returns
     -------
@@ -70,15 +60,13 @@ def draw_instances(
     Raises
     ------
     ValueError
-        If there are more than 65534 regions, as many flags are not given, a size is not
-        positive, a width, radius or area is negative, or `edge_objects` is unknown.
+        If there are more than 65534 regions, as many flags are not given, or a size is not
+        positive.
     """
     if len(regions) > MAX_OBJECTS or len(regions) != len(crowd):
         raise ValueError(f"{len(regions)} regions, {len(crowd)} flags; at most {MAX_OBJECTS} each")
-    if edge_objects not in EDGE_OBJECTS:
-        raise ValueError(f"edge_objects must be one of {', '.join(EDGE_OBJECTS)}: {edge_objects}")
-    if min(height, width) < 1 or min(edge_width, erode, dilate, small_area) < 0:
-        raise ValueError(f"sizes must be positive, widths and radii not negative: {height}x{width}")
+    if min(height, width) < 1:
+        raise ValueError(f"sizes must be positive: {height}x{width}")
     instances = np.zeros((height, width), np.uint16)
     crowds = [region for region, flag in zip(regions, crowd, strict=True) if flag and region.area]
     for region in crowds:
@@ -90,19 +78,21 @@ def draw_instances(
         region = regions[index]
         mask = _crop(region, height)
         label = index + 1
-        if edge_objects != "keep" and _is_edge(region, mask, height, width, edge_width):
-            if edge_objects == "drop":
+        if params.edge_objects != "keep" and _is_edge(
+            region, mask, height, width, params.edge_width
+        ):
+            if params.edge_objects == "drop":
                 continue
             label, ignored = IGNORE, ignored + 1
-        elif erode and region.area > small_area:
-            mask = _eroded(region, mask, height, width, erode)
+        elif params.erode and region.area > params.small_area:
+            mask = _eroded(region, mask, height, width, params.erode)
         _window(instances, region)[mask] = label
         if label != IGNORE:
             painted.append(index)
-    if dilate:
+    if params.dilate:
         for index in painted:
-            if regions[index].area <= small_area:
-                _grow(instances, regions[index], index + 1, dilate)
+            if regions[index].area <= params.small_area:
+                _grow(instances, regions[index], index + 1, params.dilate)
     objects = _make_contiguous(instances)
     return InstanceMap(instances, objects, ignored, len(painted) - objects)
 

@@ -10,7 +10,8 @@ from src.base.errors import InputError
 from src.formats.archive import encode_png
 from src.image_files.geotransforms import read_geotransform
 from src.preparing.image_bands import read_bands, read_orientation
-from src.preparing.stretches import check_stretch, to_8_bits
+from src.preparing.stretches import to_8_bits
+from src.reading.params import ImagesParams
 
 MAX_BYTES = 2 << 30  # of a file
 FLAT = 2  # grey levels
@@ -27,17 +28,7 @@ class Photo(NamedTuple):
     no_data: float  # share of the pixels that hold no data
 
 
-def read_photo(
-    path: Path,
-    size: tuple[int, int] | None = None,
-    *,
-    bands: list[int],
-    stretch: str,
-    low: float,
-    high: float,
-    no_data: float | None,
-    orientation: str,
-) -> Photo:
+def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = None) -> Photo:
     """Read an image file, make sure that it is whole, and bring it to 8-bit RGB.
 
     Parameters
@@ -45,17 +36,14 @@ def read_photo(
     path : Path
         Of a format that `src.preparing.image_bands.read_bands` reads; the content decides, not the
         name.
+    images : ImagesParams
+        `bands`: one band (it becomes grey) or three, numbered from 1; [] is the first three, or the
+        first alone where there are fewer than three. `stretch`, `low`, `high`: see
+        `src.preparing.stretches.to_8_bits`. A pixel with the value `no_data` in all chosen bands
+        holds no data. `orientation` apply: turned as the orientation tag (EXIF) says; ignore: as
+        stored.
     size : tuple of int, optional
         (H, W) that it must have, in pixels, after it was turned.
-    bands : list of int
-        One band (it becomes grey) or three, numbered from 1; [] is the first three, or the first
-        alone where there are fewer than three.
-    stretch, low, high
-        See `src.preparing.stretches.to_8_bits`.
-    no_data : float or None
-        A pixel with this value in all chosen bands holds no data.
-    orientation : str
-        apply: turned as the orientation tag (EXIF) says; ignore: as stored.
 
     Returns
     -------
@@ -70,23 +58,20 @@ def read_photo(
     InputError
         With the reason alone: absent, empty, unreadable, damaged, too large, of another size,
         without a band asked for, or of values that need a stretch.
-    ValueError
-        If the arguments are not as said.
     """
-    _check_arguments(bands, orientation)
-    check_stretch(stretch, low, high)
+    no_data = None if images.no_data == "none" else images.no_data
     content = _file_content(path)
     try:
         with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
-            values, bits, invalid, as_stored = read_bands(content, bands)
+            values, bits, invalid, as_stored = read_bands(content, images.bands)
             empty = _without_data(values, no_data)
             changes = empty is not None and bool(values[empty].any())
             invalid = empty if invalid is None else invalid if empty is None else invalid | empty
-            levels = {"stretch": stretch, "low": low, "high": high}
+            levels = {"stretch": images.stretch, "low": images.low, "high": images.high}
             image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
-            tag = read_orientation(content) if orientation == "apply" else 1
+            tag = read_orientation(content) if images.orientation == "apply" else 1
             image = _turned(image, tag, path)
-            if not as_stored or changes or stretch != "none" or tag != 1:
+            if not as_stored or changes or images.stretch != "none" or tag != 1:
                 content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
     except MemoryError:
         raise InputError("needs more memory than there is; cut the image into tiles") from None
@@ -98,13 +83,6 @@ def read_photo(
         )
     share = 0.0 if invalid is None else float(np.count_nonzero(invalid) / invalid.size)
     return Photo(content, height, width, _is_blank(image), _saturated(image), share)
-
-
-def _check_arguments(bands: list[int], orientation: str) -> None:
-    if len(bands) not in (0, 1, 3) or any(band < 1 for band in bands):
-        raise ValueError(f"bands are none, one or three, numbered from 1, got {bands}")
-    if orientation not in ("apply", "ignore"):
-        raise ValueError(f"orientation is apply or ignore, not {orientation!r}")
 
 
 def _file_content(path: Path) -> bytes:
@@ -126,10 +104,10 @@ def _without_data(values: np.ndarray, no_data: float | None) -> np.ndarray | Non
     """Tell the pixels, bool (H, W), that have the value in all bands, or in one no number."""
     empty = None
     if values.dtype.kind == "f":
-        empty = ~np.isfinite(values).all(axis=2)
+        empty = ~np.all(np.isfinite(values), axis=2)
     if no_data is not None:
         with np.errstate(over="ignore"):  # a value beyond the dtype's range is in no pixel
-            same = (values == no_data).all(axis=2)
+            same = np.all(values == no_data, axis=2)
         empty = same if empty is None else empty | same
     return empty if empty is not None and empty.any() else None
 

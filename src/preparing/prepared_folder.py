@@ -1,28 +1,29 @@
-"""The files that preparing a dataset gives, written image by image."""
+"""The files that preparing a dataset gives, split by split, written image by image."""
 
 import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 from src.formats.archive import write_archive
+from src.formats.image_columns import IMAGE_TYPES
+from src.formats.prepared import LABELLED, SPLITS
 from src.image_files.geotransforms import COLUMNS as PLACE_COLUMNS
 from src.preparing.prepared_image import PreparedImage
-from src.reading.params import IMAGE_COLUMNS
 from src.reading.records import Dataset, ImageRecord
 
-TABLES = {
-    "images.csv": IMAGE_COLUMNS,
-    "geotransforms.csv": ("name", *PLACE_COLUMNS),
+TABLES = {  # of the whole dataset
     "warnings.csv": ("name", "file", "kind", "detail"),
     "rejected.csv": ("file", "reason"),
 }
-TRUTH = {"train": "truth_train.json", "val": "truth_val.json"}
-FILES = {"images.zip", "instances.zip", *TABLES, *TRUTH.values()}
+FILES = {*TABLES} | {f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")}
+FILES |= {f"{split}/geotransforms.csv" for split in SPLITS}
+FILES |= {f"{split}/{name}" for split in LABELLED for name in ("instances.zip", "truth.json")}
 TRUTH_KEYS = ("name", "file_name", "height", "width")  # of an image, beside its id
 
 
@@ -36,12 +37,14 @@ class Written(NamedTuple):
     rejected: list[str]  # "file: reason"
 
 
-class _Files(NamedTuple):
-    """Open files: tables, and those in which something waits for its turn, without a name."""
+class _SplitFiles(NamedTuple):
+    """Open files of a split: tables, and those without a name in which something waits."""
 
-    tables: dict[str, csv.DictWriter]
-    truth: dict[tuple[str, str], IO[str]]  # JSON lines by part (images, annotations) and split
+    images: csv.DictWriter
+    places: csv.DictWriter
+    truth: dict[str, IO[str]]  # JSON lines of images and annotations
     maps: IO[bytes]
+    sizes: dict[str, int]  # bytes of the map of each image
 
 
 def write_prepared(
@@ -53,7 +56,8 @@ def write_prepared(
 ) -> Written:
     """Write all FILES, holding one image at a time.
 
-    Label maps and truth wait in nameless files in the folder until all images are written.
+    Label maps and truth wait in nameless files in the folder until all images of their split are
+    written.
 
     Parameters
     ----------
@@ -62,7 +66,7 @@ def write_prepared(
     root : Path
         Of the dataset; tables name files relative to it.
     dataset : Dataset
-        With the records that are prepared.
+        With the records that are prepared, by name.
     results : iterable of PreparedImage or str
         What `prepare_image` makes of each record, in their order.
     metadata : dict of str to dict
@@ -71,73 +75,103 @@ def write_prepared(
     Returns
     -------
     written : Written
-        Where every image is rejected the archives are empty.
+        Where a split has no image, or every one is rejected, its archives are empty.
     """
-    written, sizes = Written(Counter(), Counter(), Counter(), Counter(), []), {}
-    with _opened(folder, tuple(next(iter(metadata.values()), ()))) as files:
-        images = _images(dataset.records, results, root, metadata, files, written, sizes)
-        write_archive(folder / "images.zip", images)
-        files.maps.seek(0)
-        maps = ((name, files.maps.read(size)) for name, size in sizes.items())
-        write_archive(folder / "instances.zip", maps)
-        for split, name in TRUTH.items():
-            parts = (files.truth[part, split] for part in ("images", "annotations"))
-            _write_truth(folder / name, dataset.category, *parts)
+    written = Written(Counter(), Counter(), Counter(), Counter(), [])
+    columns = (*IMAGE_TYPES, *next(iter(metadata.values()), ()))
+    with ExitStack() as stack:
+        tables = {name: _table(stack, folder / name, names) for name, names in TABLES.items()}
+        kept = _kept(zip(dataset.records, results, strict=True), root, tables, written)
+        absent: set[str] = set(SPLITS)
+        for split, images in groupby(kept, key=lambda pair: pair[0].split):
+            absent.remove(split)
+            _write_split(folder / split, dataset.category, images, columns, metadata, written)
+        for split in absent:
+            _write_split(folder / split, dataset.category, (), columns, metadata, written)
     return written
 
 
-@contextmanager
-def _opened(folder: Path, further: tuple[str, ...]) -> Iterator[_Files]:
-    """Open all but the archives; `further` are the columns of metadata."""
-    tables, waiting = {}, {}
+def _kept(
+    pairs: Iterable[tuple[ImageRecord, PreparedImage | str]],
+    root: Path,
+    tables: dict[str, csv.DictWriter],
+    written: Written,
+) -> Iterator[tuple[ImageRecord, PreparedImage]]:
+    """Yield the images that are not rejected; on the way note those that are, and warnings."""
+    for record, result in pairs:
+        file = record.path.relative_to(root).as_posix()
+        if isinstance(result, str):
+            tables["rejected.csv"].writerow({"file": file, "reason": result})
+            written.rejected.append(f"{file}: {result}")
+            continue
+        for kind, detail in result.warnings:
+            warning = {"name": record.name, "file": file, "kind": kind, "detail": detail}
+            tables["warnings.csv"].writerow(warning)
+            written.warnings[kind] += 1
+        yield record, result
+
+
+def _write_split(
+    folder: Path,
+    category: dict,
+    images: Iterable[tuple[ImageRecord, PreparedImage]],
+    columns: tuple[str, ...],
+    metadata: dict[str, dict[str, float]],
+    written: Written,
+) -> None:
+    """Write the files of one split into a new folder."""
+    folder.mkdir()
     with ExitStack() as stack:
-        for name, columns in TABLES.items():
-            file = stack.enter_context(open(folder / name, "w", encoding="utf-8", newline=""))
-            columns += further if name == "images.csv" else ()
-            table = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            table.writeheader()
-            tables[name] = table
-        for key in [(part, split) for part in ("images", "annotations") for split in TRUTH]:
-            file = stack.enter_context(TemporaryFile("w+", encoding="utf-8", dir=folder))
-            waiting[key] = file
-        yield _Files(tables, waiting, stack.enter_context(TemporaryFile(dir=folder)))
+        waiting: dict[str, IO[str]] = {
+            part: stack.enter_context(TemporaryFile("w+", encoding="utf-8", dir=folder))
+            for part in ("images", "annotations")
+        }
+        files = _SplitFiles(
+            _table(stack, folder / "images.csv", columns),
+            _table(stack, folder / "geotransforms.csv", ("name", *PLACE_COLUMNS)),
+            waiting,
+            stack.enter_context(TemporaryFile(dir=folder)),
+            {},
+        )
+        write_archive(folder / "images.zip", _images(images, metadata, files, written))
+        if folder.name in LABELLED:
+            files.maps.seek(0)
+            maps = ((name, files.maps.read(size)) for name, size in files.sizes.items())
+            write_archive(folder / "instances.zip", maps)
+            _write_truth(folder / "truth.json", category, *files.truth.values())
 
 
 def _images(
-    records: list[ImageRecord],
-    results: Iterable[PreparedImage | str],
-    root: Path,
-    metadata: dict,
-    files: _Files,
+    images: Iterable[tuple[ImageRecord, PreparedImage]],
+    metadata: dict[str, dict[str, float]],
+    files: _SplitFiles,
     written: Written,
-    sizes: dict[str, int],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the images; on the way write what else is known of each, and the sizes of maps."""
-    for record, result in zip(records, results, strict=True):
-        file = record.path.relative_to(root).as_posix()
-        if isinstance(result, str):
-            files.tables["rejected.csv"].writerow({"file": file, "reason": result})
-            written.rejected.append(f"{file}: {result}")
-            continue
+    for record, result in images:
         row = {**record._asdict(), **result._asdict(), **metadata[record.name]}
-        files.tables["images.csv"].writerow(row)
+        files.images.writerow(row)
         if result.place:
             place = dict(zip(PLACE_COLUMNS, result.place, strict=True))
-            files.tables["geotransforms.csv"].writerow({"name": record.name, **place})
-        for kind, detail in result.warnings:
-            warning = {"name": record.name, "file": file, "kind": kind, "detail": detail}
-            files.tables["warnings.csv"].writerow(warning)
-            written.warnings[kind] += 1
+            files.places.writerow({"name": record.name, **place})
         written.images[record.split] += 1
-        if record.split in TRUTH:
-            written.objects[record.split] += result.objects
+        if record.split in LABELLED:
+            written.objects[record.split] += result.objects or 0
             written.losses.update({"ignored": result.ignored, **result.losses})
-            sizes[record.name] = files.maps.write(result.instances)
+            files.sizes[record.name] = files.maps.write(result.instances)
             image = {"id": record.image_id, **{key: row[key] for key in TRUTH_KEYS}}
-            files.truth["images", record.split].write(json.dumps(image) + "\n")
+            files.truth["images"].write(json.dumps(image) + "\n")
             lines = (json.dumps(annotation) + "\n" for annotation in result.truth)
-            files.truth["annotations", record.split].writelines(lines)
+            files.truth["annotations"].writelines(lines)
         yield record.name, result.content
+
+
+def _table(stack: ExitStack, path: Path, columns: Iterable[str]) -> csv.DictWriter:
+    """Open a table to be written row by row; cells of other columns are left out."""
+    file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+    table = csv.DictWriter(file, list(columns), extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    return table
 
 
 def _write_truth(path: Path, category: dict, images: IO[str], annotations: IO[str]) -> None:

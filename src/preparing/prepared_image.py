@@ -1,6 +1,6 @@
 """One image of a dataset, read, checked, and brought into the form that all later stages use."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +10,14 @@ from src.formats.archive import encode_png
 from src.formats.labels import IGNORE
 from src.image_files.geotransforms import read_geotransform
 from src.preparing.instances import draw_instances
+from src.preparing.params import PrepareMasksParams
 from src.preparing.photos import Photo, read_photo
 from src.reading.datasets import read_objects
 from src.reading.object_checks import find_repeated, object_warnings
+from src.reading.params import DatasetParams, ImagesParams
 from src.reading.records import ImageRecord, SourceObject
 from src.reading.segmentations import compress
 
-KINDS = ("blank", "saturated", "no_data", "outside", "repaired", "vanished", "duplicate", "hidden")
 LOSSES = ("hidden under others", "without a pixel", "duplicates dropped")
 UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b""}
 UNLABELLED |= {"truth": (), "losses": {}}
@@ -35,19 +36,16 @@ class PreparedImage(NamedTuple):
     instances: bytes  # the label map as uint16 PNG; see `draw_instances`
     truth: Sequence[dict]  # COCO annotations of all objects that have a pixel, whole
     losses: dict[str, int]  # objects that the label map does not show, for each of LOSSES
-    warnings: list[tuple[str, str]]  # kind and detail, at most one of each of KINDS
+    warnings: list[tuple[str, str]]  # kind and detail, at most one of each of `params.KINDS`
     place: tuple | None  # on the map, as `read_geotransform` gives it
 
 
 def prepare_image(
     record: ImageRecord,
     *,
-    format: str,
-    category_id: int,
-    photo: dict,
-    duplicate_objects: str,
-    reject: Collection[str],
-    **painting,
+    dataset: DatasetParams,
+    images: ImagesParams,
+    params: PrepareMasksParams,
 ) -> PreparedImage | str:
     """Read one image, check its file and its objects and paint its label map.
 
@@ -55,18 +53,14 @@ def prepare_image(
     ----------
     record : ImageRecord
         As `find_records` lists it.
-    format : str
-        Of the dataset.
-    category_id : int
-        Stands in the truth.
-    photo : dict
-        Keyword arguments of `read_photo`.
-    duplicate_objects : {"drop", "keep"}
-        Whether an object with the pixels of another is left out of label map and truth.
-    reject : collection of str
-        Those of KINDS for which the image is rejected.
-    **painting
-        Keyword arguments of `draw_instances`.
+    dataset : DatasetParams
+        `format` is that of the dataset, `category_id` stands in the truth.
+    images : ImagesParams
+        How the file is read; see `read_photo`.
+    params : PrepareMasksParams
+        With `duplicate_objects` drop an object with the pixels of another is left out of label map
+        and truth; `reject` has the kinds for which the image is rejected; how objects are
+        painted says `draw_instances`.
 
     Returns
     -------
@@ -80,20 +74,20 @@ def prepare_image(
         If a file that says where the image lies on the map is wrong.
     """
     try:
-        image = read_photo(record.path, record.size, **photo)
-        objects = read_objects(format, record, image.height, image.width)
+        image = read_photo(record.path, images, record.size)
+        objects = read_objects(dataset.format, record, image.height, image.width)
     except InputError as error:
         return str(error)
     warnings = _photo_warnings(image) + object_warnings(objects)
     labelled = dict(UNLABELLED)
     if record.split != "test":
-        kept = _without_repeated(objects) if duplicate_objects == "drop" else objects
-        labelled, hidden = _labelled(record, kept, category_id, image, painting)
+        kept = _without_repeated(objects) if params.duplicate_objects == "drop" else objects
+        labelled, hidden = _labelled(record, kept, image, dataset.category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)
     for kind, detail in warnings:
-        if kind in reject:
+        if kind in params.reject:
             return f"{kind}: {detail}"
     of_photo = {"content": image.content, "height": image.height, "width": image.width}
     place = read_geotransform(record.path)
@@ -122,12 +116,16 @@ def _without_repeated(objects: list[SourceObject]) -> list[SourceObject]:
 
 
 def _labelled(
-    record: ImageRecord, objects: list[SourceObject], category_id: int, image: Photo, painting: dict
+    record: ImageRecord,
+    objects: list[SourceObject],
+    image: Photo,
+    category_id: int,
+    params: PrepareMasksParams,
 ) -> tuple[dict, int]:
     """Return what a labelled image has beyond others, and how many objects are hidden."""
     height, width = image.height, image.width
     regions, crowd = [one.region for one in objects], [one.crowd for one in objects]
-    drawn = draw_instances(regions, crowd, height, width, **painting)
+    drawn = draw_instances(regions, crowd, height, width, params)
     covered = np.count_nonzero((drawn.instances > 0) & (drawn.instances < IGNORE))
     truth = [
         {

@@ -139,7 +139,7 @@ def _reread(content: bytes, annotation_id: int, image_id: int, path: Path) -> di
 
 
 def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceObject:
-    area, segmentation = annotation.get("area"), annotation.get("segmentation")
+    area, segmentation = annotation.get("area", 0), annotation.get("segmentation")
     positive = type(area) in (int, float) and 0 < area < float("inf")
     try:
         region, repaired = read_segmentation(segmentation, height, width)
@@ -179,7 +179,7 @@ def _read_document(
 ) -> tuple[list[ImageRecord], _Annotations, dict]:
     """Read an annotation file once; its lists may come in any order."""
     records, found = [], set()
-    annotations = _Annotations(*(array("q") for _ in range(4)), Counter())
+    annotations = _Annotations(array("q"), array("q"), array("q"), array("q"), Counter())
     category = {"id": category_id, "name": str(category_id)}
     origin = str(path)
     for element in index_lists(path, LISTS):

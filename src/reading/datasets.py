@@ -3,37 +3,26 @@
 import re
 from pathlib import Path
 
-from src.base.errors import InputError
 from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
+from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
 FORMATS = {"coco": coco_dataset, "mask_folder": mask_folder_dataset, "rle_csv": rle_csv_dataset}
-OPTIONS = {
-    "coco": (),
-    "mask_folder": ("masks", "mask_folder", "mask_suffix"),
-    "rle_csv": ("masks", "id_column", "rle_column"),
-}
 
 
-def find_records(
-    root: Path, *, format: str, category_id: int, group_pattern: str, **options
-) -> Dataset:
+def find_records(root: Path, params: DatasetParams) -> Dataset:
     """Find the images of a dataset and check what lists them.
 
     Parameters
     ----------
     root : Path
         Folder of the dataset.
-    format : {"coco", "mask_folder", "rle_csv"}
-        See docs/data.md.
-    category_id : int
-        The one to read in `coco`, the one to give to all objects in the others.
-    group_pattern : str
-        Regular expression that is searched for in each file name. What its first group finds, or
-        all that it finds if it has none, becomes the image's group; an image in whose name it
-        finds nothing keeps its own. The empty pattern changes nothing.
-    **options
-        Keyword arguments of the format's own `find_records`; those of others are left out.
+    params : DatasetParams
+        `format`: see docs/data.md. `category_id`: the one to read in coco, the one to give to all
+        objects in the others. `group_pattern`: a regular expression that is searched for in each
+        file name. What its first group finds, or all that it finds if it has none, becomes the
+        image's group; an image in whose name it finds nothing keeps its own. The empty pattern
+        changes nothing.
 
     Returns
     -------
@@ -43,21 +32,29 @@ def find_records(
     Raises
     ------
     InputError
-        If the pattern is none, or the dataset is not in order.
+        If the dataset is not in order.
     """
-    try:
-        pattern = re.compile(group_pattern)
-    except re.error as error:
-        raise InputError(
-            f"dataset.group_pattern is {group_pattern!r:.80}, no regular expression ({error}); "
-            "correct it"
-        ) from None
-    own = {key: options[key] for key in OPTIONS[format]}
-    dataset = FORMATS[format].find_records(root, category_id=category_id, **own)
-    if not group_pattern:
+    dataset = _of_format(root, params)
+    if not params.group_pattern:
         return dataset
+    pattern = re.compile(params.group_pattern)
     records = [record._replace(group=_group(record, pattern)) for record in dataset.records]
     return dataset._replace(records=records)
+
+
+def _of_format(root: Path, params: DatasetParams) -> Dataset:
+    category_id = params.category_id
+    if params.format == "coco":
+        return coco_dataset.find_records(root, category_id=category_id)
+    if params.format == "mask_folder":
+        names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
+        return mask_folder_dataset.find_records(
+            root, category_id=category_id, masks=params.masks, **names
+        )
+    columns = {"id_column": params.id_column, "rle_column": params.rle_column}
+    return rle_csv_dataset.find_records(
+        root, category_id=category_id, masks=params.masks, **columns
+    )
 
 
 def read_objects(format: str, record: ImageRecord, height: int, width: int) -> list[SourceObject]:

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from src.base.errors import InputError
 
@@ -23,7 +23,7 @@ class Element(NamedTuple):
     place: int  # in that list, from 0; -1 stands for the value of the key itself
     offset: int  # byte where it begins
     length: int  # bytes
-    value: object
+    value: Any
 
 
 class _Window(NamedTuple):
@@ -149,7 +149,7 @@ def _after(window: _Window, position: int, mark: str) -> tuple[_Window, int]:
 def _skip(window: _Window, position: int) -> tuple[_Window, int]:
     """Return the position of the next character that is no white space."""
     while True:
-        position = WHITESPACE.match(window.text, position).end()
+        position = cast("re.Match[str]", WHITESPACE.match(window.text, position)).end()
         if position < len(window.text) or window.last:
             return window, position
         window, position = _moved(window, position), 0
@@ -163,7 +163,7 @@ def _moved(window: _Window, position: int) -> _Window:
     return window._replace(start=window.start + position, text=text, last=not content)
 
 
-def _decode(window: _Window, position: int) -> tuple[_Window, int, int, object]:
+def _decode(window: _Window, position: int) -> tuple[_Window, int, int, Any]:
     """Return the value at a position, and where in what window it begins and ends."""
     while True:
         cut = len(window.text) if window.last else len(window.text) - LONGEST

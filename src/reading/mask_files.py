@@ -274,7 +274,7 @@ def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
         raise InputError("a PNG mask of several channels of 16 bits; store one channel, or 8 bits")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image.size[::-1], height, width)
+            _check_size((image.height, image.width), height, width)
             image.load()
             lossy = image.format not in ("PNG", "GIF", "BMP")
             values = np.array(image.convert("L") if lossy else image)

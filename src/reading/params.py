@@ -1,16 +1,14 @@
 """The sections `dataset` and `images` of params.yaml: what a dataset looks like."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.files import is_inside
 from src.base.params import Params
+from src.formats.image_columns import IMAGE_TYPES, LATER_COLUMNS
 
-IMAGE_COLUMNS = ("name", "split", "image_id", "file_name", "height", "width")
-IMAGE_COLUMNS += ("objects", "ignored", "coverage", "group")  # of images.csv, before the metadata
-LATER_COLUMNS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
-LATER_COLUMNS += ("relative_depth", "image_weight")  # that training adds to those of images.csv
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -35,10 +33,19 @@ class DatasetParams(Params):
             raise ValueError("must lie below dataset.root, by a relative path without '..'")
         return path
 
+    @field_validator("group_pattern")
+    @classmethod
+    def _be_a_regular_expression(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error}); correct it") from None
+        return pattern
+
     @field_validator("metadata")
     @classmethod
     def _name_new_columns_once(cls, metadata: list[str]) -> list[str]:
-        taken = [column for column in metadata if column in IMAGE_COLUMNS]
+        taken = [column for column in metadata if column in IMAGE_TYPES]
         if taken:
             raise ValueError(f"images.csv has a column '{taken[0]}' of its own, rename yours")
         taken = [column for column in metadata if column in LATER_COLUMNS]

@@ -1,6 +1,7 @@
 """COCO segmentations (polygons, uncompressed and compressed RLE) read with every check."""
 
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -107,7 +108,8 @@ def _rle(runs: np.ndarray, height: int, width: int) -> dict:
     if runs.size and edges[-2] == edges[-1]:  # the last pixel: no background follows
         edges.pop()
     counts = [stop - start for start, stop in pairwise(edges)]
-    return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    rle: Any = {"size": [height, width], "counts": counts}
+    return coco_mask.frPyObjects(rle, height, width)
 
 
 def _joined(runs: np.ndarray) -> np.ndarray:
@@ -123,14 +125,16 @@ def _runs_of_polygons(polygons: list, height: int, width: int) -> tuple[np.ndarr
         raise InputError("the segmentation is an empty list")
     for number, polygon in enumerate(polygons, start=1):
         _check_polygon(polygon, f"polygon {number}")
-    parts, repaired = coco_mask.frPyObjects(polygons, height, width), False
+    parts: list[Any] = coco_mask.frPyObjects(polygons, height, width)
+    repaired = False
     for number, polygon in enumerate(polygons):
         if is_simple(polygon):
             continue
         runs, windings = winding_runs(polygon, height, width)
         if crosses_itself(runs, windings):
             parts[number], repaired = _rle(_joined(runs), height, width), True
-    return _runs(_decode_counts(coco_mask.merge(parts)["counts"], height * width)), repaired
+    merged: Any = coco_mask.merge(parts)
+    return _runs(_decode_counts(merged["counts"], height * width)), repaired
 
 
 def _check_polygon(polygon, which: str) -> None:

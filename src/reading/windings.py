@@ -83,7 +83,8 @@ def _crossings(polygon: list[float], height: int, width: int) -> tuple[np.ndarra
     for first in range(0, count, STEPS):
         steps = np.arange(max(first - 1, 0), min(first + STEPS, count))
         found.append(_columns_crossed(_followed(lines, steps), height, width))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    places, signs = zip(*found, strict=True)
+    return np.concatenate(places), np.concatenate(signs)
 
 
 def _lines(polygon: list[float]) -> _Lines:

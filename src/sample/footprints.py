@@ -1,6 +1,6 @@
 """Building outlines as polygons: cut at a tile's edge, turned, rasterised, written for COCO."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -109,7 +109,7 @@ def annotate(footprint: Footprint, height: int, width: int, form: str) -> dict:
     if form == "polygon":
         return _annotate_polygons(footprint)
     mask = rasterise(footprint, height, width)
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    rle: Any = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     counts = _counts(mask) if form == "counts" else rle["counts"].decode()
     return {
         "segmentation": {"size": [height, width], "counts": counts},

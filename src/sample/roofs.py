@@ -146,8 +146,9 @@ def draw_roof(
 
 
 def _own_grid(building: Building, low, high, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    across = np.float32((np.arange(low[0], high[0]) + 0.5) / scale - building.centre[0])
-    down = np.float32((np.arange(low[1], high[1]) + 0.5) / scale - building.centre[1])[:, None]
+    across = (np.arange(low[0], high[0]) + 0.5) / scale - building.centre[0]
+    down = (np.arange(low[1], high[1]) + 0.5) / scale - building.centre[1]
+    across, down = across.astype(np.float32), down.astype(np.float32)[:, None]
     cos, sin = np.float32(np.cos(building.angle)), np.float32(np.sin(building.angle))
     return across * cos + down * sin, down * cos - across * sin
 
@@ -175,7 +176,7 @@ def _parapet_tone(faces: Faces, sun: Sun, scale: int, rng: np.random.Generator) 
     padded = cv2.copyMakeBorder(faces.covered.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     inwards = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     wall, reach = rng.uniform(0.7, 1.1) * scale, rng.uniform(1.2, 2.2) * scale
-    shift = np.float32([[1, 0, -sun.towards[0] * reach], [0, 1, -sun.towards[1] * reach]])
+    shift = np.array([[1, 0, -sun.towards[0] * reach], [0, 1, -sun.towards[1] * reach]], np.float32)
     sunward = cv2.warpAffine(inwards, shift, inwards.shape[::-1], flags=cv2.INTER_NEAREST)
     tone = np.where(sunward < wall, rng.uniform(0.55, 0.7), 1.0)
     return np.where(inwards < wall, rng.uniform(1.1, 1.25), tone)

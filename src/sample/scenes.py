@@ -154,7 +154,7 @@ def _lay_patch(canvas: np.ndarray, patch: Patch, grain: dict, tones: dict) -> No
         tone = tone + contrast * np.cos(phase * (2 * np.pi / period / SCALE))
     colour = tone[..., None] * np.asarray(patch.colour, np.float32)
     if patch.texture == "grass":  # dry and lush spots
-        colour += grain["coarse"][box][..., None] * np.float32([0.022, 0.004, -0.006])
+        colour += grain["coarse"][box][..., None] * np.array([0.022, 0.004, -0.006], np.float32)
     area = canvas[box]
     colour -= area
     colour *= alpha[..., None]

@@ -37,7 +37,7 @@ COVERS = {"hip": ["tiles"], "gable": ["tiles", "sheet"], "pent": ["sheet"], "fla
 class Zone(NamedTuple):
     """What a kind of settlement is made of; pairs are ranges, px."""
 
-    street: tuple
+    street: tuple[float, float]
     plot_width: tuple
     plot_depth: tuple
     gap: tuple  # between a building and the sides of its plot

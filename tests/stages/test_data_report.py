@@ -7,6 +7,7 @@ import pytest
 from src.base.errors import InputError
 from src.formats.archive import write_archive
 from stages.data_report import main
+from tests.image_tables import write_image_tables as write_images
 
 PARAMS = "data_report:\n  examples: 2\n  clusters: 1\n  thumbnail: 16\n"
 NAMES = ["test/t", "train/a", "train/b", "train/c", "train/d", "val/v"]
@@ -15,14 +16,15 @@ NAMES = ["test/t", "train/a", "train/b", "train/c", "train/d", "val/v"]
 @pytest.fixture
 def folder(tmp_path):
     """One cluster of three with val in it, one of two, two warnings, one rejected image."""
-    for name in ("prepared", "groups", "split"):
+    for name in ("groups", "split"):
         (tmp_path / name).mkdir()
     (tmp_path / "params.yaml").write_text(PARAMS)
     photos = [(name, np.full((20, 20, 3), 40 * i, np.uint8)) for i, name in enumerate(NAMES)]
-    write_archive(tmp_path / "prepared/images.zip", photos)
+    for split in ("train", "val", "test"):
+        of_split = [photo for photo in photos if photo[0].startswith(f"{split}/")]
+        write_archive(tmp_path / "prepared" / split / "images.zip", of_split)
     images = pd.DataFrame({"name": NAMES, "split": [name.split("/")[0] for name in NAMES]})
-    images = images.assign(file_name="<b>.png", objects=1)
-    images.to_csv(tmp_path / "prepared/images.csv", index=False)
+    write_images(tmp_path / "prepared", [{"name": n, "file_name": "<b>.png"} for n in NAMES])
     rejected = pd.DataFrame(
         {"file": ["train/images/x.png"], "reason": ["the <i>file</i> is empty"]}
     )
@@ -123,11 +125,11 @@ def test_the_same_input_gives_the_same_bytes_and_needs_no_network(folder):
 
 def test_a_missing_table_is_one_sentence(folder):
     (folder / "groups/pairs.csv").unlink()
-    with pytest.raises(InputError, match=r"pairs\.csv: no such file; run the stage that writes it"):
+    with pytest.raises(InputError, match=r"pairs\.csv: no such file; run find_duplicates"):
         run(folder)
 
 
 def test_a_table_without_a_column_is_one_sentence(folder):
     (folder / "groups/pairs.csv").write_text("name_a,name_b\n")
-    with pytest.raises(InputError, match=r"pairs\.csv: has no column view"):
+    with pytest.raises(InputError, match=r"pairs\.csv: has no column difference"):
         run(folder)

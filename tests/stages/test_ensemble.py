@@ -39,7 +39,7 @@ def write_predictions(root, name, values, heads=("mask",), spreads=(), of="proba
                     {"name": of_split, "probability": [value / 255] * len(of_split)}
                 )
                 table.to_csv(folder / f"{split}_empty.csv", index=False)
-        listed = {"heads": list(heads)} | ({"spreads": list(spreads)} if spreads else {})
+        listed = {"heads": list(heads), "spreads": list(spreads)}
         (folder / "maps.json").write_text(json.dumps(listed))
 
 
@@ -274,7 +274,7 @@ def divided_twice(data):
             for split, one in {"oof": image, "val": "val/a"}.items():
                 write_archive(folder / f"{split}.zip", [(one, np.full((2, 3), value, np.uint8))])
             write_archive(folder / "test.zip", [])
-            (folder / "maps.json").write_text('{"heads": ["mask"]}')
+            (folder / "maps.json").write_text('{"heads": ["mask"], "spreads": []}')
     return data
 
 

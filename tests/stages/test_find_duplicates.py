@@ -8,10 +8,9 @@ import pytest
 from src.base.errors import InputError
 from src.duplicates.perceptual_hash import view
 from src.formats.archive import write_archive
+from src.formats.image_columns import IMAGE_TYPES
 from src.image_files.geotransforms import COLUMNS as PLACE
 from stages.find_duplicates import main
-
-COLUMNS = ["name", "split", "height", "width", "coverage", "group"]
 
 
 def picture(seed, height=80, width=80):
@@ -38,24 +37,26 @@ def size(image):
 
 def prepare(folder, images, groups=(), places=()):
     """Write a prepared folder of images by name, RGB arrays or the bytes of files."""
-    folder.mkdir()
-    write_archive(folder / "images.zip", sorted(images.items()))
     groups = dict(groups)
-    rows = [
-        [name, name.split("/")[0], *size(image), 0.1, groups.get(name, name)]
-        for name, image in images.items()
-    ]
-    for file, header, lines in (
-        ("images.csv", COLUMNS, rows),
-        ("geotransforms.csv", ["name", *PLACE], places),
-    ):
-        with (folder / file).open("w", newline="") as opened:
-            csv.writer(opened, lineterminator="\n").writerows([header, *lines])
+    for split in ("train", "val", "test"):
+        own = {name: image for name, image in images.items() if name.startswith(f"{split}/")}
+        (folder / split).mkdir(parents=True)
+        write_archive(folder / split / "images.zip", sorted(own.items()))
+        rows = [
+            [name, split, 1, "a.jpg", *size(image), 1, 0, 0.1, groups.get(name, name)]
+            for name, image in own.items()
+        ]
+        for file, header, lines in (
+            ("images.csv", list(IMAGE_TYPES), rows),
+            ("geotransforms.csv", ["name", *PLACE], [p for p in places if p[0] in own]),
+        ):
+            with (folder / split / file).open("w", newline="") as opened:
+                csv.writer(opened, lineterminator="\n").writerows([header, *lines])
     return folder
 
 
 def run(prepared, **params):
-    """Run the stage; return the rows of its tables, and its report."""
+    """Run the stage; return the rows of its tables of all splits, and its report."""
     params = {"distance": 10, "difference": 12.0, "tile_overlap": 0.0} | params
     lines = "".join(f"  {key}: {value}\n" for key, value in params.items())
     out = prepared.parent / "out"
@@ -151,12 +152,14 @@ def test_the_same_input_gives_the_same_bytes(leaking):
         run(leaking)
         files = sorted((leaking.parent / "out").rglob("*.*"))
         written.append([(file.name, file.read_bytes()) for file in files])
-    assert [name for name, _ in written[0]] == ["groups.csv", "pairs.csv", "leakage.json"]
+    names = ["groups.csv", "pairs.csv", "train.csv", "leakage.json"]
+    assert [name for name, _ in written[0]] == names
     assert written[0] == written[1]
 
 
 def test_off_reads_no_image_and_keeps_the_groups(leaking, capsys):
-    (leaking / "images.zip").unlink()
+    for split in ("train", "val", "test"):
+        (leaking / split / "images.zip").unlink()
     groups, pairs, leaks = run(leaking, distance=-1)
     assert column(groups, "group") == column(groups, "own_group")
     assert set(column(groups, "cluster").values()) == {""}
@@ -173,6 +176,37 @@ def test_a_chain_through_copies_and_groups_is_one_group(tmp_path):
     groups, *_ = run(prepare(tmp_path / "prepared", images, groups))
     assert set(column(groups, "group").values()) == {"scene"}
     assert column(groups, "cluster") == {"train/a": "0", "train/b": "0", "train/c": ""}
+
+
+def train_table(folder):
+    with (folder.parent / "out/groups/train.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_groups_of_train_are_those_without_the_other_splits(leaking, tmp_path):
+    run(leaking)
+    table = train_table(leaking)
+    assert [row["name"] for row in table] == [f"train/{i}" for i in range(4)]
+    assert column(table, "group")["train/2"] == "train/2"  # among all it is test/0
+    assert set(column(table, "cluster").values()) == {""}
+    alone = {f"train/{i}": picture(i) for i in range(4)}
+    (tmp_path / "alone").mkdir()
+    other = prepare(tmp_path / "alone/prepared", alone, {"train/0": "roof", "train/1": "roof"})
+    run(other)
+    assert train_table(other) == table
+
+
+def test_an_image_of_test_joins_groups_of_train_among_all_and_not_in_train(tmp_path):
+    images = {"train/a": picture(0), "train/b": picture(1), "test/c": picture(2)}
+    places = [
+        ["train/a", 0, 1, 0, 0, 0, -1, "EPSG:32630"],
+        ["train/b", 100, 1, 0, 0, 0, -1, "EPSG:32630"],
+        ["test/c", 50, 1, 0, 0, 0, -1, "EPSG:32630"],  # 30 px of each
+    ]
+    folder = prepare(tmp_path / "prepared", images, places=places)
+    groups, *_ = run(folder, tile_overlap=0.3)
+    assert set(column(groups, "group").values()) == {"test/c"}
+    assert column(train_table(folder), "group") == {"train/a": "train/a", "train/b": "train/b"}
 
 
 def test_blank_images_are_counted_and_not_joined(tmp_path):
@@ -218,31 +252,21 @@ def test_overlapping_ground_joins_groups_but_makes_no_cluster(tmp_path, overlap,
     assert leaks["val.clean"] == (1 if together else 2)
 
 
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        ("name,split\na,train\n", "not a table of images"),
-        ("name,split,height,width,group\na,train,x,2,a\n", "'x'"),
-        ("", "not a table of images"),
-        ("name,split,height,width,group\n", "holds no image"),
-    ],
-)
-def test_a_table_that_is_no_table_of_images_is_refused(leaking, table, words):
-    (leaking / "images.csv").write_text(table)
-    with pytest.raises(InputError, match=f"images.csv: .*{words}"):
-        run(leaking)
-    assert not (leaking.parent / "out").exists()
+def test_a_dataset_without_images_is_refused(tmp_path):
+    with pytest.raises(InputError, match="prepared: holds no image; prepare a dataset that has"):
+        run(prepare(tmp_path / "prepared", {}))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_missing_is_told_with_the_stage_to_run(leaking):
-    (leaking / "images.csv").unlink()
-    with pytest.raises(InputError, match="images.csv: no such file; run prepare_masks"):
+    (leaking / "val/images.csv").unlink()
+    with pytest.raises(InputError, match="val/images.csv: no such file; run prepare_masks"):
         run(leaking)
 
 
 def test_an_image_that_is_not_in_the_archive_is_named(leaking):
-    write_archive(leaking / "images.zip", [("train/0", picture(0))])
-    with pytest.raises(InputError, match="images.zip: holds no 'test/0'"):
+    write_archive(leaking / "val/images.zip", [("val/0", picture(0))])
+    with pytest.raises(InputError, match="val/images.zip: holds no 'val/1'"):
         run(leaking)
 
 

@@ -29,7 +29,7 @@ PARAMS = {
 def make(folder: Path, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "params.yaml").open("w") as file:
-        YAML().dump({"sample": PARAMS | changes}, file)
+        YAML().dump({"sample": PARAMS | changes, "workers": {"scheduler": "none"}}, file)
     main([str(folder / "sample"), "--params", str(folder / "params.yaml")])
     return folder / "sample"
 

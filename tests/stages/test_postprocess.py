@@ -33,12 +33,12 @@ INTEGERS += ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
 SPLITS = ("oof", "val", "test")
 
 
-def write_ensemble(root, heads=("mask",), spreads=None, **maps):
+def write_ensemble(root, heads=("mask",), spreads=(), **maps):
     """Write archives, by "<split>" or "<split>_<head>"; of the mask empty ones where not given."""
     folder = root / "in"
     for part in {**dict.fromkeys(SPLITS, []), **maps}:
         write_archive(folder / f"{part}.zip", maps.get(part, []))
-    stored = {"heads": list(heads)} | ({} if spreads is None else {"spreads": spreads})
+    stored = {"heads": list(heads), "spreads": list(spreads)}
     (folder / "maps.json").write_text(json.dumps(stored))
 
 
@@ -55,6 +55,7 @@ def postprocess_all(root, folds=FOLDS, chosen=None, trained=(0, 1, 2, 3), **chan
         (root / "search/chosen.json").write_text(json.dumps(chosen))
     sections = {"postprocess": PARAMS | changes}
     sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
+    sections["workers"] = {"scheduler": "none"}
     YAML().dump(sections, root / "params.yaml")
     places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
     postprocess.main([*places, "--params", str(root / "params.yaml")])
@@ -186,7 +187,7 @@ def test_an_image_of_several_folds_belongs_to_the_first_that_is_trained(tmp_path
     mask = np.array([[250, 200, 100, 0, 0]], np.uint8)
     write_ensemble(tmp_path, oof=[("train/a", mask), ("train/b", mask)])
     thresholds = {"0": 0.3, "1": 0.7, "2": 0.1, "3": 0.9}
-    chosen = {"all": {"threshold": 0.5}}
+    chosen = {"metric": "ap50", "all": {"threshold": 0.5}}
     chosen["folds"] = {fold: {"threshold": value} for fold, value in thresholds.items()}
     first, again = [("train/a", 1), ("train/b", 0)], [("train/b", 3, 1), ("train/a", 3, 1)]
     folds = folds_csv(*again, *first)
@@ -205,7 +206,7 @@ def test_values_that_were_not_searched_are_asked_for(tmp_path):
         postprocess_all(tmp_path, folds, chosen, threshold="auto")
     with pytest.raises(InputError, match="no values for all images and for folds; run search"):
         postprocess_all(tmp_path, folds, {"all": {}}, threshold="auto")
-    chosen = {"all": {"threshold": 0.4}, "folds": {"0": {"threshold": 0.4}}}
+    chosen = {"metric": "ap50", "all": {"threshold": 0.4}, "folds": {"0": {"threshold": 0.4}}}
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
         postprocess_all(tmp_path, folds, chosen, threshold="auto")
     with pytest.raises(InputError, match=r"train/a: no values for its fold \(2\); run"):
@@ -252,7 +253,7 @@ def test_linked_pixels_are_candidates(tmp_path):
 def test_images_said_to_be_empty_are_blank(tmp_path, probability):
     maps = [("val/a", probability), ("val/b", probability)]
     write_ensemble(tmp_path, ["mask", "empty"], val=maps)
-    with pytest.raises(InputError, match="oof_empty.csv: no such file; run the ensemble stage"):
+    with pytest.raises(InputError, match="oof_empty.csv: no such file; run ensemble"):
         postprocess_all(tmp_path, empty_threshold=0.5)
     for split in SPLITS:
         (tmp_path / f"in/{split}_empty.csv").write_text("name,probability\nval/b,0.5\nval/a,0.4\n")

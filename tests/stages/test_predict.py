@@ -72,14 +72,33 @@ def untouched(tmp_path_factory):
     """Folder of images, tables and a network, and the maps predicted from them."""
     root, rng = tmp_path_factory.mktemp("predict"), np.random.default_rng(0)
     images = {n: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for n, size in SIZES.items()}
-    write_archive(root / "prepared/images.zip", images.items())
-    table = pd.DataFrame({"name": list(SIZES), "split": [n.split("/")[0] for n in SIZES]})
-    table["z"], table["group"] = table["name"].map(DEPTHS), table["name"]
-    table = table[["name", "split", "group", "z"]]
-    table.to_csv(root / "prepared/images.csv", index=False)
+    write_prepared(root, images, DEPTHS)
     write_folds(root, [("train/a", 0), ("train/b", 1)])
     write_model(root / "model")
     return root, run(root)
+
+
+def write_prepared(root, images, depths):
+    """Write images and their tables, the depth as the column z, split by split."""
+    for split in ("train", "val", "test"):
+        names = [name for name in images if name.startswith(split)]
+        write_archive(root / f"prepared/{split}/images.zip", [(n, images[n]) for n in names])
+        table = pd.DataFrame({"name": names, "split": split, "image_id": range(1, len(names) + 1)})
+        table["file_name"] = [f"{name.split('/')[1]}.png" for name in names]
+        table["height"] = [SIZES.get(name, (9, 9))[0] for name in names]
+        table["width"] = [SIZES.get(name, (9, 9))[1] for name in names]
+        table = table.assign(objects=0, ignored=0, coverage=0.0, group=names)
+        table["z"] = [depths.get(name) for name in names]
+        table.to_csv(root / f"prepared/{split}/images.csv", index=False)
+
+
+def change_table(root, split, **columns):
+    """Write the table of a split anew with other values in a column, by name."""
+    path = root / f"prepared/{split}/images.csv"
+    table = pd.read_csv(path)
+    for column, values in columns.items():
+        table[column] = table["name"].map(values)
+    table.to_csv(path, index=False)
 
 
 def write_folds(root, rows):
@@ -119,9 +138,7 @@ def test_the_left_out_fold_val_and_test_are_predicted_at_their_size(untouched):
 @pytest.mark.parametrize(("fold", "names"), [(2, ["train/a", "train/b"]), (3, ["train/c"])])
 def test_images_divided_again_are_predicted_in_each_fold_they_were_left_out_of(data, fold, names):
     images = {name: np.full((9, 9, 3), 70, np.uint8) for name in sorted([*SIZES, "train/c"])}
-    write_archive(data / "prepared/images.zip", images.items())
-    table = pd.DataFrame({"name": list(images), "split": "train", "group": list(images)})
-    table.to_csv(data / "prepared/images.csv", index=False)
+    write_prepared(data, images, DEPTHS)
     once = [("train/a", 0), ("train/b", 1), ("train/c", 0)]
     write_folds(data, [*once, ("train/a", 2), ("train/b", 2), ("train/c", 3)])
     assert run(data, fold=fold)["oof"].names == names
@@ -172,9 +189,7 @@ def test_the_depth_of_an_image_reaches_the_network(data):
     depth = {"extra_channels": ["depth"], "depth_column": "z", "in_channels": 4}
     write_model(data / "model", **depth, depth_range=[20.0, 60.0])
     plain = {split: maps.read_bytes(maps.names[0]) for split, maps in run(data).items()}
-    table = pd.read_csv(data / "prepared/images.csv")
-    table["z"] = table["name"].map(DEPTHS | {"train/b": 45.0})
-    table.to_csv(data / "prepared/images.csv", index=False)
+    change_table(data, "train", z=DEPTHS | {"train/b": 45.0})
     changed = {split: maps.read_bytes(maps.names[0]) for split, maps in run(data).items()}
     assert {split for split in plain if plain[split] != changed[split]} == {"oof"}
     # relative depths: (40 - 20) / (60 - 20) is (45 - 35) / (55 - 35)
@@ -183,21 +198,18 @@ def test_the_depth_of_an_image_reaches_the_network(data):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("column", "message"),
     [
-        (
-            {"columns": {"z": "depth"}},
-            "model.depth_column names the column 'z', which images.csv does not",
-        ),
-        ({"index": {}}, "test/a has no number in the column 'z'"),
+        ("depth", "model.depth_column names the column 'z', which images.csv does not"),
+        ("z", "test/a has no number in the column 'z'"),
     ],
 )
-def test_a_missing_depth_names_the_image(data, change, message):
+def test_a_missing_depth_names_the_image(data, column, message):
     depth = {"extra_channels": ["depth"], "depth_column": "z", "depth_range": [0.0, 1.0]}
     write_model(data / "model", **depth, in_channels=4)
-    table = pd.read_csv(data / "prepared/images.csv").rename(**change)
-    table.loc[table["name"] == "test/a", table.columns[-1]] = np.nan
-    table.to_csv(data / "prepared/images.csv", index=False)
+    change_table(data, "test", z={})
+    for path in (data / "prepared").glob("*/images.csv"):
+        pd.read_csv(path).rename(columns={"z": column}).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
         run(data)
     assert not (data / "out").exists()
@@ -238,7 +250,7 @@ def described(data, images):
 def test_the_embedding_is_written_as_affinities_with_the_right_and_lower_neighbour(data, kind):
     write_model(data / "model", heads=["mask", "embedding"], embedding_loss=kind)
     run(data, fold=0, views="none")
-    image = ImageArchive(data / "prepared/images.zip").read("train/a")  # 32 x 32, not padded
+    image = ImageArchive(data / "prepared/train/images.zip").read("train/a")  # 32 x 32, not padded
     embedding = described(data, torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     expected = neighbour_affinity(embedding["embedding"][0], kind=kind).numpy()
     found = ImageArchive(data / "out/oof_embedding.zip").read("train/a")
@@ -252,7 +264,7 @@ def test_the_embedding_is_written_as_affinities_with_the_right_and_lower_neighbo
 
 def test_the_spread_over_views_is_written(data):
     run(data, fold=0, views="hflip", merge="max")
-    image = ImageArchive(data / "prepared/images.zip").read("train/a")
+    image = ImageArchive(data / "prepared/train/images.zip").read("train/a")
     image = torch.from_numpy(image.transpose(2, 0, 1).copy())
     one, other = described(data, torch.stack([image, image.flip(-1)]))["mask"].sigmoid()
     expected = (one - other.flip(-1)).abs().numpy() / 2
@@ -291,12 +303,13 @@ def test_affinities_that_cannot_be_had_are_refused(data, described, params, mess
 
 
 def test_the_maps_beside_the_mask_belong_to_their_images(data):
-    table = pd.read_csv(data / "prepared/images.csv").assign(split="val")
-    table.to_csv(data / "prepared/images.csv", index=False)
+    sizes = {"val/a": (50, 41), "val/b": (20, 40), "val/c": (32, 32)}
+    images = {name: np.zeros((*size, 3), np.uint8) for name, size in (SIZES | sizes).items()}
+    write_prepared(data, images, DEPTHS)
     write_model(data / "model", heads=["mask", "border"])
     run(data)
     archive = ImageArchive(data / "out/val_border.zip")
-    assert {name: archive.read(name).shape for name in archive.names} == SIZES
+    assert {name: archive.read(name).shape for name in archive.names} == sizes
 
 
 def test_a_network_of_the_mask_alone_and_one_view_write_nothing_else(data):
@@ -307,8 +320,12 @@ def test_a_network_of_the_mask_alone_and_one_view_write_nothing_else(data):
 
 def test_what_else_is_predicted_changes_nothing(untouched, data):
     together = untouched[1]["val"].read_bytes("val/a")
-    table = pd.read_csv(data / "prepared/images.csv")
-    table[table["name"] != "test/a"].to_csv(data / "prepared/images.csv", index=False)
+    images = {
+        name: ImageArchive(data / f"prepared/{name.split('/')[0]}/images.zip").read(name)
+        for name in SIZES
+        if name != "test/a"
+    }
+    write_prepared(data, images, DEPTHS)
     alone = run(data)
     assert alone["val"].read_bytes("val/a") == together
     assert alone["test"].names == []
@@ -348,8 +365,8 @@ def test_a_network_that_answers_with_no_number_is_refused(data):
 
 def test_a_broken_image_leaves_nothing_behind(data):
     content = b"\xff\xd8\xff not an image"
-    write_archive(data / "prepared/images.zip", [(name, content) for name in sorted(SIZES)])
-    with pytest.raises(InputError, match="images.zip: train/b: not a readable image"):
+    write_archive(data / "prepared/train/images.zip", [("train/b", content)])
+    with pytest.raises(InputError, match="train/images.zip: train/b: not a readable image"):
         run(data)
     assert not (data / "out").exists()
     assert not list(data.glob("*.partial"))

@@ -10,8 +10,9 @@ from pycocotools.coco import COCO
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO, ImageArchive
+from src.formats.labels import IGNORE
 from src.formats.rle import encode_instances
-from src.preparing.instances import IGNORE
+from src.preparing.prepared_folder import FILES
 from stages.prepare_masks import main
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
@@ -78,7 +79,23 @@ def read_json(path):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def all_images(prepared):
+    """Rows of the tables of images of all splits, by name."""
+    tables = (table(prepared / split / "images.csv") for split in ("test", "train", "val"))
+    return [row for rows in tables for row in rows]
+
+
+def names_in(prepared, kind):
+    splits = sorted(path.parent for path in prepared.glob(f"*/{kind}.zip"))
+    return [name for split in splits for name in ImageArchive(split / f"{kind}.zip").names]
+
+
+def archive_of(prepared, name, kind="images"):
+    return ImageArchive(prepared / name.split("/")[0] / f"{kind}.zip")
 
 
 @pytest.fixture
@@ -98,13 +115,12 @@ def root(tmp_path, write_crowdai):
 
 def test_every_image_is_kept_as_it_is_and_listed(root, prepare):
     prepared = prepare(root)
-    archive = ImageArchive(prepared / "images.zip")
     names = ["test/y", "test/z", "train/a", "train/b", "train/c", "val/b"]
-    assert archive.names == names
+    assert names_in(prepared, "images") == names
     for name, file in (("train/a", "train/images/a.jpg"), ("test/y", "test_images/y.png")):
-        assert archive.read_bytes(name) == (root / file).read_bytes()
-    np.testing.assert_array_equal(archive.read("test/z", PHOTO), IMAGE[:5])
-    rows = table(prepared / "images.csv")
+        assert archive_of(prepared, name).read_bytes(name) == (root / file).read_bytes()
+    np.testing.assert_array_equal(archive_of(prepared, "test/z").read("test/z", PHOTO), IMAGE[:5])
+    rows = all_images(prepared)
     assert [list(row.values()) for row in rows] == [
         ["test/y", "test", "1", "y.png", "8", "10", "", "", "", "test/y"],
         ["test/z", "test", "2", "z.bmp", "5", "10", "", "", "", "test/z"],
@@ -127,16 +143,15 @@ def test_the_chosen_metadata_come_behind_the_columns_of_images_csv(root, prepare
     (root / "metadata.csv").write_text("name,age,depth,path\n" + "".join(lines))
     assert contents(prepare(root, "without")) == before
     after = contents(prepare(root, "with", metadata="[depth, path]"))
-    header, *rows = before.pop("images.csv").decode().splitlines()
-    assert after.pop("images.csv").decode().splitlines() == [
-        header + ",depth,path",
-        rows[0] + ",-4.5,4.0",
-        rows[1] + ",-5.5,5.0",
-        rows[2] + ",-1.5,1.0",
-        rows[3] + ",-2.5,2.0",
-        rows[4] + ",-3.5,3.0",
-        rows[5] + ",-0.5,0.0",
-    ]
+    further = {
+        "test": [",depth,path", ",-4.5,4.0", ",-5.5,5.0"],
+        "train": [",depth,path", ",-1.5,1.0", ",-2.5,2.0", ",-3.5,3.0"],
+        "val": [",depth,path", ",-0.5,0.0"],
+    }
+    for split, cells in further.items():
+        rows = before.pop(f"{split}/images.csv").decode().splitlines()
+        expected = [row + more for row, more in zip(rows, cells, strict=True)]
+        assert after.pop(f"{split}/images.csv").decode().splitlines() == expected
     assert after == before
 
 
@@ -150,8 +165,9 @@ def test_an_image_of_any_split_without_metadata_stops_the_stage(root, prepare, t
 
 @pytest.mark.parametrize(("mode", "edge"), [("ignore", IGNORE), ("drop", 0), ("keep", 2)])
 def test_label_maps_follow_the_params(root, prepare, mode, edge):
-    archive = ImageArchive(prepare(root, edge_objects=mode) / "instances.zip")
-    assert archive.names == ["train/a", "train/b", "train/c", "val/b"]
+    prepared = prepare(root, edge_objects=mode)
+    assert names_in(prepared, "instances") == ["train/a", "train/b", "train/c", "val/b"]
+    archive = archive_of(prepared, "train/b", "instances")
     expected = np.zeros((8, 10), np.uint16)
     expected[:, :2] = edge
     expected[3:5, 3:6] = 1
@@ -161,7 +177,7 @@ def test_label_maps_follow_the_params(root, prepare, mode, edge):
 
 def test_the_truth_is_whole_whatever_the_params(root, prepare):
     prepared = prepare(root)
-    truth = read_json(prepared / "truth_train.json")
+    truth = read_json(prepared / "train/truth.json")
     assert truth["categories"] == [{"id": 100, "name": "building"}]
     assert truth["images"][0] == {
         "id": 2, "name": "train/a", "file_name": "a.jpg", "height": 8, "width": 10
@@ -174,14 +190,15 @@ def test_the_truth_is_whole_whatever_the_params(root, prepare):
         [2, 1, 0, 16, [0, 0, 2, 8]],
     ]
     other = prepare(root, "other", edge_objects="drop", erode=1, dilate=2, small_area=6)
-    for name in ("truth_train.json", "truth_val.json", "images.zip"):
-        assert (prepared / name).read_bytes() == (other / name).read_bytes()
-    assert (prepared / "instances.zip").read_bytes() != (other / "instances.zip").read_bytes()
+    one, another = contents(prepared), contents(other)
+    for name in ("train/truth.json", "val/truth.json", "train/images.zip", "val/images.zip"):
+        assert one[name] == another[name]
+    assert one["train/instances.zip"] != another["train/instances.zip"]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_official_tools_read_the_truth(root, prepare, capsys):
-    truth = COCO(prepare(root) / "truth_train.json")
+    truth = COCO(prepare(root) / "train/truth.json")
     masks = {key: truth.annToMask(annotation) for key, annotation in truth.anns.items()}
     inner, edge = np.zeros((2, 8, 10), np.uint8)
     inner[3:5, 3:6] = 1
@@ -192,9 +209,10 @@ def test_the_official_tools_read_the_truth(root, prepare, capsys):
 
 def test_without_val_and_test_their_files_are_there_and_empty(tmp_path, prepare, write_crowdai):
     prepared = prepare(write_crowdai(tmp_path / "set", [("a.png", IMAGE, [INNER])]))
-    truth = read_json(prepared / "truth_val.json")
+    truth = read_json(prepared / "val/truth.json")
     assert (truth["images"], truth["annotations"]) == ([], [])
-    assert ImageArchive(prepared / "images.zip").names == ["train/a"]
+    assert names_in(prepared, "images") == names_in(prepared, "instances") == ["train/a"]
+    assert set(contents(prepared)) == FILES
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (30, 7)])
@@ -203,10 +221,10 @@ def test_images_of_any_size_are_prepared(tmp_path, prepare, write_crowdai, shape
     root = write_crowdai(tmp_path / "set", [("a.png", image, [np.ones(shape, bool)])])
     prepared = prepare(root, edge_width=0)
     np.testing.assert_array_equal(
-        ImageArchive(prepared / "instances.zip").read("train/a"), np.ones(shape)
+        archive_of(prepared, "train/a", "instances").read("train/a"), np.ones(shape)
     )
     objects = encode_instances(np.ones(shape, np.uint8))
-    annotation = read_json(prepared / "truth_train.json")["annotations"][0]
+    annotation = read_json(prepared / "train/truth.json")["annotations"][0]
     assert annotation["segmentation"] == objects.rles[0]
     assert annotation["bbox"] == objects.boxes[0].tolist()
 
@@ -218,7 +236,7 @@ def test_content_counts_not_the_extension(tmp_path, prepare, write_crowdai):
     size = {"height": 8, "width": 10}
     items = [("a.jpg", rgba, [INNER], size), ("b.png", jpeg, [], size), ("c.png", deep, [], size)]
     prepared = prepare(write_crowdai(tmp_path / "set", items))
-    archive = ImageArchive(prepared / "images.zip")
+    archive = archive_of(prepared, "train/a")
     assert [archive.read_bytes(name) for name in archive.names[:2]] == [rgba, jpeg]
     np.testing.assert_array_equal(archive.read("train/a", PHOTO), IMAGE)
     np.testing.assert_array_equal(archive.read("train/c", PHOTO), np.dstack([IMAGE[..., 0]] * 3))
@@ -260,15 +278,14 @@ def test_rejected_images_are_listed_and_left_out_everywhere(damaged, prepare):
         ("train/images/a.jpg", "no such file"),
         ("val/images/b.png", "annotation 1: polygon 1 has 3 coordinates, an odd number"),
     ]
-    assert [row["name"] for row in table(prepared / "images.csv")] == [
-        "test/z", "train/b", "train/c"
-    ]  # fmt: skip
-    assert table(prepared / "images.csv")[0]["image_id"] == "2"  # numbers stay with the files
-    assert ImageArchive(prepared / "images.zip").names == ["test/z", "train/b", "train/c"]
-    assert ImageArchive(prepared / "instances.zip").names == ["train/b", "train/c"]
-    assert [image["id"] for image in read_json(prepared / "truth_train.json")["images"]] == [1, 3]
-    assert {a["image_id"] for a in read_json(prepared / "truth_train.json")["annotations"]} == {1}
-    assert read_json(prepared / "truth_val.json")["images"] == []
+    names = ["test/z", "train/b", "train/c"]
+    assert [row["name"] for row in all_images(prepared)] == names
+    assert all_images(prepared)[0]["image_id"] == "2"  # numbers stay with the files
+    assert names_in(prepared, "images") == names
+    assert names_in(prepared, "instances") == names[1:]
+    assert [image["id"] for image in read_json(prepared / "train/truth.json")["images"]] == [1, 3]
+    assert {a["image_id"] for a in read_json(prepared / "train/truth.json")["annotations"]} == {1}
+    assert read_json(prepared / "val/truth.json")["images"] == []
 
 
 def test_more_rejected_images_than_allowed_stop_the_stage(damaged, prepare, tmp_path):
@@ -301,18 +318,18 @@ def test_a_failure_leaves_the_former_output_as_it_was(root, prepare, tmp_path):
 
 def test_a_former_output_is_replaced_whole(root, prepare, tmp_path):
     before = contents(prepare(root))
-    (tmp_path / "prepared/images.csv").write_text("old")
+    (tmp_path / "prepared/train/images.csv").write_text("old")
     (tmp_path / "prepared.partial").mkdir()
     (tmp_path / "prepared.partial/images.csv").write_text("of a run that was killed")
     assert contents(prepare(root)) == before
-    assert set(before) == {
-        "geotransforms.csv", "images.csv", "images.zip", "instances.zip", "rejected.csv",
-        "truth_train.json", "truth_val.json", "warnings.csv",
-    }  # fmt: skip
+    assert set(before) == FILES
 
 
 def test_a_folder_of_other_files_is_not_replaced(root, prepare, tmp_path):
-    for out, words in (("set", "holds 'test_images'"), ("set/train", "holds 'annotation.json'")):
+    for out, words in (
+        ("set", "holds 'test_images/y.png'"),
+        ("set/train", "holds 'annotation.json'"),
+    ):
         with pytest.raises(InputError, match=f"would be replaced, but {words}, which is none"):
             prepare(root, out)
     with pytest.raises(InputError, match="is a file, not a folder to write to"):
@@ -409,10 +426,10 @@ def test_real_data_are_prepared_without_loss(name, images, annotations, prepare)
         pytest.skip(f"{name} is not there")
     with joblib.parallel_config(backend="loky", n_jobs=2):
         prepared = prepare(root)
-    rows = table(prepared / "images.csv")
+    rows = all_images(prepared)
     assert [sum(row["split"] == s for row in rows) for s in ("train", "val", "test")] == images
     for split, count in zip(("train", "val"), annotations, strict=True):
-        truth = read_json(prepared / f"truth_{split}.json")
+        truth = read_json(prepared / split / "truth.json")
         assert len(truth["annotations"]) == count
         seen = [int(r["objects"]) + int(r["ignored"]) for r in rows if r["split"] == split]
         assert sum(seen) == count
@@ -421,7 +438,7 @@ def test_real_data_are_prepared_without_loss(name, images, annotations, prepare)
 def test_where_images_lie_on_the_map_is_kept(prepare, root):
     world = "0.5\n0\n0\n-0.5\n100.25\n199.75\n"  # the centre of the first pixel
     (root / "train" / "images" / "b.pgw").write_text(world)
-    rows = table(prepare(root) / "geotransforms.csv")
+    rows = table(prepare(root) / "train/geotransforms.csv")
     assert [list(row.values()) for row in rows] == [
         ["train/b", "100.0", "0.5", "0.0", "200.0", "0.0", "-0.5", ""]
     ]
@@ -467,7 +484,7 @@ def test_what_is_odd_is_listed_and_kept(odd, prepare, capsys):
         ("train/images/objects.png", "vanished", "1 object (id 9)"),
         ("train/images/objects.png", "duplicate", "2 objects (id 8 10)"),
     ]
-    assert len(table(prepared / "images.csv")) == 7
+    assert len(all_images(prepared)) == 7
     assert (
         capsys.readouterr()
         .out.splitlines()[-1]
@@ -496,7 +513,7 @@ def test_an_object_annotated_twice_counts_once_unless_kept(odd, prepare):
     truths = {}
     for choice in ("drop", "keep"):
         prepared = prepare(odd, choice, duplicate_objects=choice)
-        truth = read_json(prepared / "truth_train.json")
+        truth = read_json(prepared / "train/truth.json")
         truths[choice] = [a["id"] for a in truth["annotations"] if a["image_id"] == 5]
         assert "duplicate" in [row["kind"] for row in table(prepared / "warnings.csv")]
     assert truths == {"drop": [6, 7, 11], "keep": [6, 7, 8, 10, 11]}
@@ -506,7 +523,7 @@ def test_a_group_may_be_a_part_of_the_file_name(tmp_path, prepare, write_crowdai
     items = [(f"{name}.png", IMAGE, [INNER], {"group": "own"}) for name in ("a_1", "a_2", "b")]
     root = write_crowdai(tmp_path / "set", items)
     for pattern, groups in ((r"'^(.+)_\d'", ["a", "a", "own"]), (r"'\w\.'", ["1.", "2.", "b."])):
-        rows = table(prepare(root, group_pattern=pattern) / "images.csv")
+        rows = all_images(prepare(root, group_pattern=pattern))
         assert [row["group"] for row in rows] == groups
 
 
@@ -516,7 +533,7 @@ def test_bands_of_16_bits_are_brought_to_8(tmp_path, prepare, write_crowdai):
     items = [("a.png", content, [INNER], {"height": 8, "width": 10})]
     root = write_crowdai(tmp_path / "set", items)
     prepared = prepare(root, bands="[1]", stretch="range", low=0.0, high=5100.0)
-    found = ImageArchive(prepared / "images.zip").read("train/a", PHOTO)
+    found = archive_of(prepared, "train/a").read("train/a", PHOTO)
     expected = np.minimum(np.arange(80).reshape(8, 10) * 5, 255)
     np.testing.assert_array_equal(found, np.dstack([expected] * 3))
 
@@ -531,10 +548,10 @@ def test_masks_in_files_are_read(tmp_path, prepare):
     options = {"format": "mask_folder", "mask_folder": "labels", "mask_suffix": "_mask"}
     for masks, objects in (("components", 2), ("whole", 1)):
         prepared = prepare(tmp_path / "set", masks=masks, edge_objects="keep", **options)
-        instances = ImageArchive(prepared / "instances.zip").read("train/a")
+        instances = archive_of(prepared, "train/a", "instances").read("train/a")
         np.testing.assert_array_equal(instances > 0, mask > 0)
         assert instances.max() == objects
-        truth = read_json(prepared / "truth_train.json")
+        truth = read_json(prepared / "train/truth.json")
         assert [entry["category_id"] for entry in truth["annotations"]] == [100] * objects
         assert truth["categories"] == [{"id": 100, "name": "100"}]
 
@@ -548,7 +565,7 @@ def test_run_lengths_in_a_table_are_read(tmp_path, prepare):
     prepared = prepare(tmp_path / "set", format="rle_csv", masks="components", **options)
     expected = np.zeros((8, 10), np.uint16)
     expected[3:5, 3:6] = 1  # pixels are counted from 1, down the columns
-    archive = ImageArchive(prepared / "instances.zip")
+    archive = archive_of(prepared, "train/a", "instances")
     np.testing.assert_array_equal(archive.read("train/a"), expected)
     assert not archive.read("train/b").any()
     with pytest.raises(InputError, match="dataset.masks is ids"):

@@ -23,6 +23,7 @@ DEFAULTS = {
 MAIN = {"a": [255, 255, 0, 204], "b": [255, 0, 0, 100], "c": [255, 0, 100, 100], "d": [0] * 4}
 OTHER = {"a": [255, 255, 0, 204], "b": [255, 0, 0, 200], "c": [255, 0, 100, 200], "d": [0] * 4}
 U = 65535  # uncertain
+NAMES = [*(f"train/{i}" for i in range(4)), "val/a", *(f"test/{name}" for name in "dcba")]
 
 
 def named(maps):
@@ -41,9 +42,8 @@ def write_teacher(data, member, fold, maps, *, oof, spreads=None):
 
 def write_groups(data, **others):
     """Every image is a group of its own but for those given, by the letter of a test image."""
-    names = pd.read_csv(data / "prepared/images.csv")["name"]
     joined = {f"test/{letter}": group for letter, group in others.items()}
-    groups = pd.DataFrame({"name": names, "group": [joined.get(name, name) for name in names]})
+    groups = pd.DataFrame({"name": NAMES, "group": [joined.get(name, name) for name in NAMES]})
     (data / "groups").mkdir(exist_ok=True)
     groups.to_csv(data / "groups/groups.csv", index=False)
 
@@ -51,11 +51,14 @@ def write_groups(data, **others):
 @pytest.fixture
 def data(tmp_path):
     """Two members of fold 1, four training images, one of val and four of test."""
-    names = [*(f"train/{i}" for i in range(4)), "val/a", *(f"test/{name}" for name in "dcba")]
-    images = pd.DataFrame({"name": names, "split": [name.split("/")[0] for name in names]})
-    (tmp_path / "prepared").mkdir()
-    images = images.assign(height=1, width=4, group=names)
-    images.to_csv(tmp_path / "prepared/images.csv", index=False)
+    for split in ("train", "val", "test"):
+        names = [name for name in NAMES if name.startswith(split)]
+        images = pd.DataFrame({"name": names, "split": split, "image_id": range(1, len(names) + 1)})
+        images = images.assign(file_name=names, height=1, width=4, group=names)
+        images = images.assign(objects="", ignored="", coverage="")
+        (tmp_path / "prepared" / split).mkdir(parents=True)
+        images.to_csv(tmp_path / f"prepared/{split}/images.csv", index=False)
+    names = NAMES
     folds = pd.DataFrame({"name": names[:4], "fold": [0, 0, 1, 1], "repeat": 0, "group": names[:4]})
     folds = folds.assign(copies=1, copy=0, test_likeness=0.5)
     folds.to_csv(tmp_path / "folds.csv", index=False)
@@ -70,6 +73,7 @@ def run(data, fold=1, members=("main", "other"), **changes):
         "pseudo_label": DEFAULTS | changes,
         "weight_maps": {"max_distance": 20},
         "members": {name: {} for name in members},
+        "workers": {"scheduler": "none"},
     }
     YAML().dump(params, data / "params.yaml")
     paths = ["prepared", "groups", "folds.csv", "teachers", "out"]
@@ -147,6 +151,19 @@ def test_images_in_a_group_with_val_or_the_left_out_fold_are_not_taken(data):
     assert run(data) == "ab"
 
 
+def test_groups_may_join_what_those_of_the_folds_part(data):
+    # Alone, train/0 (fold 0) and train/2 (fold 1) are no group: they are one through test/a, and
+    # train/1 (fold 0) and train/3 (fold 1) through val/a, which has test/b in its group too.
+    joined = {"train/0": "g", "train/2": "g", "test/a": "g"}
+    joined |= dict.fromkeys(["train/1", "train/3", "val/a", "test/b"], "h")
+    groups = pd.DataFrame({"name": NAMES, "group": [joined.get(name, name) for name in NAMES]})
+    groups.to_csv(data / "groups/groups.csv", index=False)
+    for member in ("main", "other"):
+        maps = {"main": MAIN, "other": OTHER}[member]
+        write_teacher(data, member, 0, maps, oof=["train/0", "train/1"])
+    assert run(data, fold=0) == run(data, fold=1) == "d"
+
+
 def test_the_fold_an_image_is_in_may_be_one_of_several(data):
     folds = pd.read_csv(data / "folds.csv")
     again = folds.assign(repeat=1, fold=[3, 2, 3, 2])
@@ -210,7 +227,7 @@ def test_what_it_writes_is_the_same_each_time(data):
         ({"high": 0.4}, "pseudo_label.high: .*greater than or equal to 0.5"),
         ({"targets": "firm"}, "pseudo_label.targets.*'firm'"),
         ({"fold": 2}, "fold 2 is not one of several"),
-        ({"members": ["third"]}, "third/fold1/oof.zip: no such archive"),
+        ({"members": ["third"]}, "third/fold1/maps.json: no such file"),
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_nothing_behind(data, changes, message):
@@ -223,10 +240,13 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(data, changes, messa
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("prepared/images.csv", "images.csv: no such file; run the prepare_masks"),
+        ("prepared/train/images.csv", "train/images.csv: no such file; run prepare_masks"),
+        ("prepared/val/images.csv", "val/images.csv: no such file; run prepare_masks"),
+        ("prepared/test/images.csv", "test/images.csv: no such file; run prepare_masks"),
         ("groups/groups.csv", "groups.csv: no such file; run find_duplicates"),
-        ("folds.csv", "folds.csv: no such file; run the split_folds"),
+        ("folds.csv", "folds.csv: no such file; run split_folds"),
         ("teachers/main/fold1/maps.json", "fold1/maps.json: no such file"),
+        ("teachers/other/fold1/oof.zip", "other/fold1/oof.zip: no such archive"),
         ("teachers/other/fold1/test.zip", "other/fold1/test.zip: no such archive"),
     ],
 )

@@ -64,6 +64,7 @@ def run(tmp_path):
             "postprocess": POSTPROCESS | postprocess,
             "search": SEARCH | search,
             "split_folds": SPLIT_FOLDS | {"folds": list(folds)},
+            "workers": {"scheduler": "none"},
         }
         YAML().dump(sections, tmp_path / "params.yaml")
         names = ["prepared", "folds.csv", "ensemble", "search"]
@@ -77,7 +78,7 @@ def run(tmp_path):
 
 
 def _write_inputs(root, pictures, folds, heads):
-    (root / "prepared").mkdir(exist_ok=True)
+    (root / "prepared/train").mkdir(parents=True, exist_ok=True)
     coco = {"images": [], "annotations": [], "categories": [{"id": 100, "name": "building"}]}
     for number, (name, (_, _, truth)) in enumerate(pictures.items(), start=1):
         image = {"id": number, "name": name, "file_name": "x", "height": 1, "width": 8}
@@ -86,11 +87,11 @@ def _write_inputs(root, pictures, folds, heads):
         keys = {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0}
         keys["segmentation"] = rle | {"counts": rle["counts"].decode()}
         coco["annotations"] += [keys] if truth.any() else []
-    (root / "prepared/truth_train.json").write_text(json.dumps(coco))
+    (root / "prepared/train/truth.json").write_text(json.dumps(coco))
     _write_folds(root, [(name, fold, 0) for name, (fold, _, _) in pictures.items()])
     oof = [(name, mask) for name, (fold, mask, _) in pictures.items() if fold in folds]
     write_archive(root / "ensemble/oof.zip", oof)
-    (root / "ensemble/maps.json").write_text(json.dumps({"heads": list(heads)}))
+    (root / "ensemble/maps.json").write_text(json.dumps({"heads": list(heads), "spreads": []}))
 
 
 def _write_folds(root, rows):
@@ -278,7 +279,7 @@ def test_the_order_of_the_files_does_not_matter(run, tmp_path):
     _, table = run({"threshold": "auto"}, pictures=alike, metric="ap50")
     assert table["ap50"][0] == pytest.approx(51 / 101, abs=1e-6)  # the right ones come first
     before = (tmp_path / "search/search.csv").read_bytes()
-    for name in ("prepared/truth_train.json", "folds.csv"):
+    for name in ("prepared/train/truth.json", "folds.csv"):
         text = (tmp_path / name).read_text()
         if name.endswith("json"):
             coco = json.loads(text)

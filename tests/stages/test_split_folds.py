@@ -7,8 +7,8 @@ import pytest
 from src.base.errors import InputError
 from src.dividing.assignment import assign_folds
 from stages.split_folds import main
+from tests.image_tables import write_image_tables as write_images
 
-COLUMNS = ["name", "split", "height", "width", "objects", "coverage", "group", "zone"]
 SECTION = {
     "method": "stratified",
     "balance": "coverage",
@@ -16,6 +16,7 @@ SECTION = {
     "k": 2,
     "repeats": 1,
     "folds": [0],
+    "likeness": "false",
     "seed": 0,
 }
 
@@ -25,7 +26,6 @@ def train_rows(count, per_group=1):
     return [
         {
             "name": f"train/{i:03}",
-            "split": "train",
             "height": 10,
             "width": 10,
             "objects": i % 10,
@@ -49,11 +49,12 @@ def run(tmp_path, rows, **params):
 
     A row's `cluster` and `test_likeness` go into the tables of the stages before.
     """
-    write_table(tmp_path / "prepared/images.csv", COLUMNS, rows)
-    groups = [{"cluster": ""} | row for row in rows]
-    write_table(tmp_path / "groups/groups.csv", ["name", "group", "cluster"], groups)
-    train = [{"test_likeness": ""} | row for row in rows if row["split"] == "train"]
-    write_table(tmp_path / "split/likeness.csv", ["name", "test_likeness"], train)
+    elsewhere = ("cluster", "test_likeness")
+    images = [{key: row[key] for key in row if key not in elsewhere} for row in rows]
+    write_images(tmp_path / "prepared", images)
+    rows = [{"cluster": "", "test_likeness": ""} | row for row in rows]
+    write_table(tmp_path / "groups/train.csv", ["name", "group", "cluster"], rows)
+    write_table(tmp_path / "split/likeness.csv", ["name", "test_likeness"], rows)
     lines = [f"  {key}: {value}\n" for key, value in (SECTION | params).items()]
     (tmp_path / "params.yaml").write_text("split_folds:\n" + "".join(lines))
     written = [tmp_path / "out/folds.csv", tmp_path / "out/fold_summary.csv"]
@@ -71,10 +72,7 @@ def fold_of(written):
 
 
 def test_every_train_image_has_a_fold_and_no_other_image(tmp_path):
-    rows = train_rows(4)
-    rows += [{"name": f"val/{i}", "split": "val", "coverage": 0.5, "group": i} for i in range(3)]
-    rows += [{"name": "test/0", "split": "test", "coverage": "", "group": "test/0"}]
-    header, *lines = split(tmp_path, rows).splitlines()
+    header, *lines = split(tmp_path, train_rows(4)).splitlines()
     assert header == "name,fold,repeat,group,copies,copy,test_likeness"
     assert [line.split(",")[0] for line in lines] == [f"train/00{i}" for i in range(4)]
     assert sorted(line.split(",")[1] for line in lines) == ["0", "0", "1", "1"]
@@ -119,14 +117,13 @@ def test_more_folds_than_groups_are_refused_with_both_numbers(tmp_path):
 
 
 def test_a_table_without_train_images_is_refused(tmp_path):
-    rows = [{"name": "test/0", "split": "test", "coverage": "", "group": "test/0"}]
-    with pytest.raises(InputError, match=r"images\.csv: no image of split train"):
-        split(tmp_path, rows)
+    with pytest.raises(InputError, match=r"prepared: no image of train"):
+        split(tmp_path, [])
 
 
 def test_an_absent_table_is_refused(tmp_path):
     split(tmp_path, train_rows(4))
-    stages = {"prepared/images": "prepare_masks", "groups/groups": "find_duplicates"}
+    stages = {"prepared/train/images": "prepare_masks", "groups/train": "find_duplicates"}
     stages["split/likeness"] = "validate_split"
     arguments = ["prepared", "groups", "split", "out/folds.csv", "out/fold_summary.csv"]
     arguments = [str(tmp_path / argument) for argument in arguments]
@@ -178,10 +175,6 @@ def test_copies_are_counted_among_train_images(tmp_path):
     rows = [row | {"cluster": c} for row, c in zip(rows, clusters, strict=True)]
     for row, group in zip(rows, "xyxyzy", strict=True):  # groups that the clusters joined
         row["group"] = group
-    rows += [
-        {"name": "val/0", "split": "val", "coverage": 0.5, "group": "z", "cluster": "1"},
-        {"name": "val/1", "split": "val", "coverage": 0.5, "group": "y", "cluster": "0"},
-    ]
     written = list(csv.DictReader(split(tmp_path, rows).splitlines()))
     assert [row["group"] for row in written] == list("xyxyzy")
     assert [row["copies"] for row in written] == ["1", "3", "1", "3", "1", "3"]
@@ -227,6 +220,14 @@ def test_fold_0_is_what_resembles_test_most(tmp_path):
         *("0.7", "0.3", "0.2")
     ]
     assert written.splitlines()[3] == "train/002,0,0,1,1,0,0.9"
+
+
+def test_likeness_is_told_only_where_asked_since_it_changes_with_the_images_of_test(tmp_path):
+    rows = train_rows(4)
+    one, other = ([row | {"test_likeness": p} for row in rows] for p in (0.25, 0.75))
+    assert split(tmp_path, one) == split(tmp_path, other) == split(tmp_path, rows)
+    told = list(csv.DictReader(split(tmp_path, one, likeness="true").splitlines()))
+    assert {row["test_likeness"] for row in told} == {"0.25"}
 
 
 def test_folds_by_likeness_need_test_images(tmp_path):
@@ -277,8 +278,8 @@ def test_the_summary_is_what_the_folds_hold(tmp_path):
 def test_an_image_that_an_earlier_stage_does_not_know_is_named(tmp_path):
     split(tmp_path, train_rows(4))
     rows = train_rows(5)
-    write_table(tmp_path / "prepared/images.csv", COLUMNS, rows)
+    write_images(tmp_path / "prepared", rows)
     arguments = ["prepared", "groups", "split", "out/folds.csv", "out/fold_summary.csv"]
     arguments = [str(tmp_path / argument) for argument in arguments]
-    with pytest.raises(InputError, match=r"groups\.csv: no row for 'train/004'; run find_dup"):
+    with pytest.raises(InputError, match=r"train\.csv: no row for 'train/004'; run find_dup"):
         main([*arguments, "--params", str(tmp_path / "params.yaml")])

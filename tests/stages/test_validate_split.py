@@ -8,6 +8,7 @@ from src.base.errors import InputError
 from src.formats.archive import write_archive
 from src.likeness.image_statistics import FEATURES
 from stages.validate_split import main
+from tests.image_tables import write_image_tables as write_images
 
 SECTION = {
     "k": 3,
@@ -42,19 +43,15 @@ def prepare(tmp_path, photos, own_groups=None, groups=None):
     """Write what the stage reads."""
     own = {name: name for name in photos} | (own_groups or {})
     groups = own | (groups or {})
-    write_archive(tmp_path / "prepared/images.zip", sorted(photos.items()))
+    for split in ("train", "val", "test"):
+        of_split = sorted(item for item in photos.items() if item[0].startswith(f"{split}/"))
+        write_archive(tmp_path / "prepared" / split / "images.zip", of_split)
+    write_images(tmp_path / "prepared", [{"name": name} for name in sorted(photos)])
     (tmp_path / "groups").mkdir(exist_ok=True)
-    tables = {
-        "prepared/images.csv": [["name", "split", "height"]],
-        "groups/groups.csv": [["name", "split", "own_group", "group", "cluster"]],
-    }
-    for name in sorted(photos):
-        tables["prepared/images.csv"].append([name, name.split("/")[0], 16])
-        row = [name, name.split("/")[0], own[name], groups[name], ""]
-        tables["groups/groups.csv"].append(row)
-    for path, rows in tables.items():
-        with (tmp_path / path).open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
+    rows = [[n, n.split("/")[0], own[n], groups[n], ""] for n in sorted(photos)]
+    header = ["name", "split", "own_group", "group", "cluster"]
+    with (tmp_path / "groups/groups.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
 
 
 def validate(tmp_path, scheduler="none", **params):
@@ -216,7 +213,7 @@ def test_an_absent_table_or_image_is_named(tmp_path):
     with pytest.raises(InputError, match=r"groups\.csv: no such file; run find_duplicates"):
         validate(tmp_path)
     prepare(tmp_path, images("test", 4))
-    with pytest.raises(InputError, match=r"images\.csv: no image of split train"):
+    with pytest.raises(InputError, match=r"prepared: no image of split train"):
         validate(tmp_path)
 
 

@@ -11,23 +11,20 @@ from src.candidates.candidates import (
     overlap_partners,
 )
 from src.formats.rle import decode
-from tests import plain_postprocess
+from tests.plain_postprocess import plain
 
-PLAIN = plain_postprocess.PLAIN | {
-    "layers": [0.2, 0.4, 0.6, 0.8],
-    "hull_low": 0.1,
-    "hull_min_area": 1.0,
-}
+PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 1.0}
 
 
 def layers_of(mask, empty=0.0, **changes):
     maps = mask if isinstance(mask, dict) else {"mask": np.asarray(mask, np.uint8)}
-    return image_layers(maps, empty, **PLAIN | changes)
+    return image_layers(maps, empty, plain(**PARAMS | changes))
 
 
 def candidates_of(mask, spreads=None, **changes):
     maps = {"mask": np.asarray(mask, np.uint8)}
-    return image_candidates(maps, 0.0, spreads or {}, **PLAIN | {"method": "layers"} | changes)
+    params = plain(**PARAMS | {"method": "layers"} | changes)
+    return image_candidates(maps, 0.0, spreads or {}, params)
 
 
 def masks_of(columns, shape):
@@ -143,7 +140,7 @@ def test_every_object_of_every_layer_is_there_once(seed):
     picture = hills(seed)
     found = {mask.tobytes() for mask in masks_of(candidates_of(picture), picture.shape)}
     expected = set()
-    for threshold in PLAIN["layers"]:
+    for threshold in PARAMS["layers"]:
         above = (picture >= threshold * 255).astype(np.uint8)
         count, labels = cv2.connectedComponents(above, connectivity=4)
         expected |= {(labels == label).tobytes() for label in range(1, count)}

@@ -4,7 +4,8 @@ import pytest
 
 from src.base.errors import InputError
 from src.folds.fold_images import fed_depths, fold_images
-from src.reading.params import LATER_COLUMNS
+from src.formats.image_columns import IMAGE_TYPES, LATER_COLUMNS
+from tests.image_tables import write_image_tables as write_images
 
 DEEP = {"extra_channels": ["depth"], "depth_column": "z", "depth_range": [10.0, 30.0]}
 FOLDS = pd.DataFrame(  # two folds, then two more of the same images
@@ -22,15 +23,16 @@ FOLDS = pd.DataFrame(  # two folds, then two more of the same images
 
 @pytest.fixture
 def tables(tmp_path):
-    names = ["val/a", "train/c", "train/a", "train/b"]
-    table = pd.DataFrame({"name": names, "group": ["007", "own", "NA", "1"], "z": [0, 10, 20, 40]})
-    table.to_csv(tmp_path / "images.csv", index=False)
+    names = ["train/c", "train/a", "train/b", "val/a"]
+    groups, depths = ["own", "NA", "1", "007"], [10, 20, 40, 0]
+    columns = zip(names, groups, depths, strict=True)
+    write_images(tmp_path, [{"name": n, "group": g, "z": z} for n, g, z in columns])
     FOLDS.to_csv(tmp_path / "folds.csv", index=False)
     return tmp_path
 
 
 def read(tables, fold):
-    return fold_images(tables / "images.csv", tables / "folds.csv", fold)
+    return fold_images(tables, tables / "folds.csv", fold, ("train", "val"))
 
 
 def test_images_come_by_name_once_with_what_folds_csv_knows_of_them(tables):
@@ -41,9 +43,17 @@ def test_images_come_by_name_once_with_what_folds_csv_knows_of_them(tables):
     np.testing.assert_array_equal(table["copies"], [2, 1, 2, np.nan])
     np.testing.assert_array_equal(table["copy"], [0, 0, 1, np.nan])
     np.testing.assert_array_equal(table["test_likeness"], [0.25, 0.5, np.nan, np.nan])
-    assert table["z"].tolist() == [20, 40, 10, 0]
+    assert table["z"].tolist() == ["20", "40", "10", "0"]
     # or a column of the same name in the metadata would be lost
-    assert set(table) - {"name", "group", "z"} <= set(LATER_COLUMNS)
+    assert set(table) - {"z", *IMAGE_TYPES} <= set(LATER_COLUMNS)
+
+
+def test_only_the_splits_asked_for_are_read(tables):
+    (tables / "val/images.csv").unlink()
+    table = fold_images(tables, tables / "folds.csv", 1)
+    assert table["name"].tolist() == ["train/a", "train/b", "train/c"]
+    with pytest.raises(InputError, match="val/images.csv: no such file; run prepare_masks"):
+        read(tables, 1)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +107,9 @@ def test_a_table_that_lacks_a_column_is_refused(tables, column):
 
 
 @pytest.mark.parametrize(
-    ("file", "stage"), [("images.csv", "prepare_masks"), ("folds.csv", "split_folds")]
+    ("file", "stage"), [("train/images.csv", "prepare_masks"), ("folds.csv", "split_folds")]
 )
 def test_a_missing_table_says_which_stage_writes_it(tables, file, stage):
     (tables / file).unlink()
-    with pytest.raises(InputError, match=f"{file}: no such file; run the {stage} stage"):
+    with pytest.raises(InputError, match=f"{file}: no such file; run {stage}"):
         read(tables, 0)

@@ -75,14 +75,14 @@ def test_a_missing_file_is_asked_for(path):
     [
         ("fold,repeat", "fold,round", "folds.csv: has no column repeat; run split_folds again"),
         ("name,", "image,", "folds.csv: has no column name"),
-        ("train/a,1,0", "train/a,x,0", "folds.csv: .*'x'.*; run split_folds again"),
-        ("train/a,1,0", "train/a,,0", "folds.csv: .*; run split_folds again"),
-        ("train/a,1,0", "train/a,1.5,0", "folds.csv: .*'1.5'"),
-        ("0.25", "much", "folds.csv: .*'much'"),
+        ("train/a,1,0", "train/a,x,0", "fold must be a whole number, got 'x'; run split_folds"),
+        ("train/a,1,0", "train/a,,0", "folds.csv: row 4: fold must be a whole number, got ''"),
+        ("train/a,1,0", "train/a,1.5,0", "folds.csv: row 4: fold must be .*, got '1.5'"),
+        ("0.25", "much", "folds.csv: row 2: test_likeness must be a number, got 'much'"),
         ("train/a,1,0", "train/1,0,0", "folds.csv: 'train/1' is in two folds of one repeat"),
-        ("train/a,1,0", "train/a,1,0,0,0,0,0,0", "folds.csv: not a table"),
-        (TABLE, "", "folds.csv: not a table"),
-        ("train/a", "train/\xe4", "folds.csv: not a table"),
+        ("train/a,1,0", "train/a,1,0,0,0,0,0,0", "line 4 has 12 cells and the first line 7"),
+        (TABLE, "", "folds.csv: is empty; run split_folds again"),
+        ("train/a", "train/\xe4", "folds.csv: not UTF-8 text; run split_folds"),
     ],
 )
 def test_another_table_is_refused(path, old, new, words):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.formats.merge_rules import MERGES
 from src.formats.probability_maps import (
     decode_probability,
     encode_probability,
@@ -9,8 +10,6 @@ from src.formats.probability_maps import (
     merge_probabilities,
     spread_of_maps,
 )
-
-MERGES = ["mean", "gmean", "hmean", "logit_mean", "tsharpen", "max"]
 
 
 def test_every_stored_value_survives_a_round_trip():

@@ -7,7 +7,6 @@ from src.base.errors import InputError
 from src.base.params import load_params
 from src.objects.params import (
     PostprocessParams,
-    object_settings,
     searched_keys,
     with_chosen,
 )
@@ -63,13 +62,6 @@ def test_what_is_off_is_no_mistake(load):
     load(method="watershed", threshold="auto")
 
 
-def test_the_arguments_of_finding_objects_are_all_keys_but_layers(load):
-    settings = object_settings(load(min_area="auto"))
-    assert settings == {key: value for key, value in DEFAULTS.items() if key != "layers"} | {
-        "min_area": "auto"
-    }
-
-
 def test_chosen_values_take_the_place_of_auto_and_nothing_else(load):
     params = load(threshold="auto", min_area="auto")
     chosen = with_chosen(params, {"threshold": 0.7, "min_area": 3}, "chosen.json")
@@ -81,3 +73,15 @@ def test_chosen_values_take_the_place_of_auto_and_nothing_else(load):
 def test_values_of_other_keys_than_are_auto_are_stale(load, values):
     with pytest.raises(InputError, match=r"chosen.json: .* \['threshold'\] are auto .* run search"):
         with_chosen(load(threshold="auto"), values, "chosen.json")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"threshold": 1.5}, "threshold: .*less than 1, got 1.5; run search_postprocess"),
+        ({"threshold": "high"}, "threshold: .*valid number, got 'high'; run search_postprocess"),
+    ],
+)
+def test_values_that_are_none_of_their_key_are_refused(load, chosen, message):
+    with pytest.raises(InputError, match=f"chosen.json: {message}"):
+        with_chosen(load(threshold="auto"), chosen, "chosen.json")

@@ -3,9 +3,19 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from src.preparing.instances import IGNORE, draw_instances
+from src.preparing.params import PrepareMasksParams
 from src.reading.regions import Region
 
-KEEP = {"edge_objects": "keep", "edge_width": 0}
+KEEP = PrepareMasksParams(
+    edge_objects="keep",
+    edge_width=0,
+    erode=0,
+    dilate=0,
+    small_area=0,
+    duplicate_objects="drop",
+    reject=[],
+    max_rejected=0,
+)
 
 
 def region(mask):
@@ -31,7 +41,7 @@ def draw(masks, crowd=None, **options):
     masks = [np.asarray(mask, bool) for mask in masks]
     crowd = crowd or [False] * len(masks)
     regions = [region(mask) for mask in masks]
-    return draw_instances(regions, crowd, *masks[0].shape, **{**KEEP, **options})
+    return draw_instances(regions, crowd, *masks[0].shape, KEEP.model_copy(update=options))
 
 
 def test_labels_follow_the_order_of_the_regions_whatever_their_area():
@@ -73,7 +83,7 @@ def test_a_region_without_pixels_leaves_no_trace():
 
 
 def test_an_image_without_regions_is_background():
-    drawn = draw_instances([], [], 2, 3, **KEEP)
+    drawn = draw_instances([], [], 2, 3, KEEP)
     np.testing.assert_array_equal(drawn.instances, np.zeros((2, 3)))
     assert drawn[1:] == (0, 0, 0)
 
@@ -225,20 +235,17 @@ def test_equals_the_same_rules_written_out_on_whole_images(seed):
 def test_as_many_objects_as_labels_exist_can_be_drawn():
     pixels = np.arange(65534)
     regions = [Region(np.array([[i, i + 1]]), 1, (i // 256, i % 256, 1, 1)) for i in pixels]
-    drawn = draw_instances(regions, [False] * len(regions), 256, 256, **KEEP)
+    drawn = draw_instances(regions, [False] * len(regions), 256, 256, KEEP)
     expected = np.append(pixels + 1, [0, 0]).reshape(256, 256).T
     np.testing.assert_array_equal(drawn.instances, expected)
     assert drawn.objects == 65534
     with pytest.raises(ValueError, match="at most 65534"):
-        draw_instances([*regions, regions[0]], [False] * 65535, 256, 256, **KEEP)
+        draw_instances([*regions, regions[0]], [False] * 65535, 256, 256, KEEP)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"edge_objects": "mask"}, "one of ignore, drop, keep: mask"),
-        ({"edge_width": -1}, "not negative"),
-        ({"erode": -1}, "not negative"),
         ({"crowd": [False, True]}, "1 regions, 2 flags"),
     ],
 )

@@ -17,6 +17,7 @@ from src.base.errors import InputError
 from src.formats.archive import PHOTO, decode_image
 from src.preparing.image_bands import MAX_PIXELS
 from src.preparing.photos import MAX_BYTES, read_photo
+from src.reading.params import ImagesParams
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 PLAIN = {
@@ -24,7 +25,7 @@ PLAIN = {
     "stretch": "none",
     "low": 0.0,
     "high": 0.0,
-    "no_data": None,
+    "no_data": "none",
     "orientation": "ignore",
 }
 RNG = np.random.default_rng(0)
@@ -80,10 +81,16 @@ def png(height, width, bits=8, colours=0, rows=b"", parts=()):
     )
 
 
+def images(**changes):
+    """The section `images`; whole numbers stand for real ones."""
+    numbers = {k: float(v) for k, v in changes.items() if isinstance(v, int | np.number)}
+    return ImagesParams.model_validate(PLAIN | changes | numbers)
+
+
 def read(tmp_path, content, size=None, **changes):
     path = tmp_path / "photo.jpg"  # whatever it is
     path.write_bytes(content)
-    return read_photo(path, size, **PLAIN | changes)
+    return read_photo(path, images(**changes), size)
 
 
 def pixels(photo):
@@ -466,11 +473,11 @@ def test_what_lies_on_the_map_is_not_turned(tmp_path):
 
 def test_a_file_that_is_absent_or_empty_says_so(tmp_path):
     with pytest.raises(InputError, match="^no such file$"):
-        read_photo(tmp_path / "absent.png", **PLAIN)
+        read_photo(tmp_path / "absent.png", images())
     with pytest.raises(InputError, match="^no such file$"):
-        read_photo(tmp_path, **PLAIN)
+        read_photo(tmp_path, images())
     with pytest.raises(InputError, match="^cannot be opened: File name too long$"):
-        read_photo(tmp_path / ("x" * 300), **PLAIN)
+        read_photo(tmp_path / ("x" * 300), images())
     with pytest.raises(InputError, match="^the file is empty .0 bytes.$"):
         read(tmp_path, b"")
 
@@ -479,7 +486,7 @@ def test_a_file_too_large_to_read_is_refused_unread(tmp_path):
     with open(tmp_path / "large.png", "wb") as file:
         file.truncate(MAX_BYTES + 1)  # without taking room on the disk
     with pytest.raises(InputError, match="^a file of more than 2 GiB; cut the image into tiles$"):
-        read_photo(tmp_path / "large.png", **PLAIN)
+        read_photo(tmp_path / "large.png", images())
 
 
 def tiff_with(content, tag, value):
@@ -734,11 +741,11 @@ def test_threads_read_the_same(tmp_path):
     def work(path):
         if path in paths[:8]:
             start.wait()
-        return read_photo(path, **PLAIN)
+        return read_photo(path, images())
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(work, paths))
-    assert found == [read_photo(path, **PLAIN) for path in paths]
+    assert found == [read_photo(path, images()) for path in paths]
     assert warnings.filters == filters
 
 
@@ -753,7 +760,7 @@ def real(*parts):
 def test_real_photos_are_kept_whatever_their_name_says(dataset):
     paths = [path for path in real(dataset) if path.suffix in (".png", ".jpg")]
     for path in paths[:: max(1, len(paths) // 40)]:
-        photo = read_photo(path, **PLAIN)
+        photo = read_photo(path, images())
         assert photo.content == path.read_bytes()
         pixels(photo)
 
@@ -762,10 +769,10 @@ def test_real_files_hold_what_is_known_of_them():
     starts = {path.read_bytes()[:3] for path in real("oam_buildings", "train", "images")[:60]}
     assert b"\xff\xd8\xff" in starts  # JPEG inside files named .png
     nuclei = [path for path in real("nuclei") if path.parent.name == "images"]
-    photo = read_photo(nuclei[0], **PLAIN | {"bands": [4]})
+    photo = read_photo(nuclei[0], images(bands=[4]))
     assert photo.blank  # its alpha is the same everywhere
     defects = [path for path in real("tile_defects") if path.suffix == ".jpg"]
-    grey = pixels(read_photo(defects[0], **PLAIN))
+    grey = pixels(read_photo(defects[0], images()))
     assert np.array_equal(grey[..., 0], grey[..., 2])
     with pytest.raises(InputError, match="has 1 band"):
-        read_photo(defects[0], **PLAIN | {"bands": [3, 2, 1]})
+        read_photo(defects[0], images(bands=[3, 2, 1]))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from src.formats.archive import ImageArchive, encode_png
+from src.formats.prepared import LABELLED, SPLITS
 from src.preparing.prepared_folder import FILES, write_prepared
 from src.preparing.prepared_image import PreparedImage
 from src.reading.records import Dataset, ImageRecord
@@ -66,21 +67,32 @@ def test_each_image_goes_where_it_belongs(tmp_path):
     ]
     folder = tmp_path / "out"
     written = write(folder, records, iter(results))
-    assert {path.name for path in folder.iterdir()} == FILES
-    images, maps = (ImageArchive(folder / f"{kind}.zip") for kind in ("images", "instances"))
-    assert images.names == ["test/x", "train/a", "train/c", "val/v"]
-    assert maps.names == images.names[1:]
-    assert images.read("train/c", cv2.IMREAD_UNCHANGED).tolist() == [[3] * 5] * 4
-    assert [maps.read(name)[0, 0] for name in maps.names] == [1, 3, 9]
-    assert table(folder / "images.csv") == [
-        ["test/x", "test", "7", "x.png", "2", "3", "", "", "", "g"],
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == FILES
+    images = {split: ImageArchive(folder / split / "images.zip") for split in SPLITS}
+    maps = {split: ImageArchive(folder / split / "instances.zip") for split in LABELLED}
+    names = {"train": ["train/a", "train/c"], "val": ["val/v"], "test": ["test/x"]}
+    assert {split: archive.names for split, archive in images.items()} == names
+    assert {split: archive.names for split, archive in maps.items()} == {
+        split: names[split] for split in LABELLED
+    }
+    assert images["train"].read("train/c", cv2.IMREAD_UNCHANGED).tolist() == [[3] * 5] * 4
+    assert [maps["train"].read(name)[0, 0] for name in names["train"]] == [1, 3]
+    assert maps["val"].read("val/v")[0, 0] == 9
+    assert table(folder / "test/images.csv") == [
+        ["test/x", "test", "7", "x.png", "2", "3", "", "", "", "g"]
+    ]
+    assert table(folder / "train/images.csv") == [
         ["train/a", "train", "6", "a.png", "2", "3", "1", "2", "0.5", "g"],
         ["train/c", "train", "4", "c.png", "4", "5", "1", "0", "0.5", "g"],
-        ["val/v", "val", "3", "v.png", "2", "3", "0", "0", "0.5", "g"],
     ]
-    assert table(folder / "geotransforms.csv") == [
+    assert table(folder / "val/images.csv") == [
+        ["val/v", "val", "3", "v.png", "2", "3", "0", "0", "0.5", "g"]
+    ]
+    assert table(folder / "train/geotransforms.csv") == [
         ["train/a", "1.0", "0", "0", "2", "0", "-1.5", ""]
     ]
+    assert table(folder / "val/geotransforms.csv") == []
     assert table(folder / "warnings.csv") == [
         ["train/c", "train/c.png", "hidden", "2"],
         ["train/c", "train/c.png", "blank", "x, y"],
@@ -98,7 +110,7 @@ def test_the_truth_is_json_with_one_annotation_a_line(tmp_path):
     records = [record_of("train/a", 4), record_of("train/b", 2)]
     results = [prepared_of(1, truth=[{"id": 1}, {"id": 2}]), prepared_of(1, truth=[{"id": 3}])]
     write(tmp_path / "out", records, results)
-    text = (tmp_path / "out/truth_train.json").read_text()
+    text = (tmp_path / "out/train/truth.json").read_text()
     assert json.loads(text) == {
         "categories": [CATEGORY],
         "images": [
@@ -108,15 +120,36 @@ def test_the_truth_is_json_with_one_annotation_a_line(tmp_path):
         "annotations": [{"id": 1}, {"id": 2}, {"id": 3}],
     }
     assert text.splitlines()[3:6] == ['{"id": 1},', '{"id": 2},', '{"id": 3}']
-    empty = json.loads((tmp_path / "out/truth_val.json").read_text())
+    empty = json.loads((tmp_path / "out/val/truth.json").read_text())
     assert empty == {"categories": [CATEGORY], "images": [], "annotations": []}
+
+
+def test_a_split_without_images_is_there_and_empty(tmp_path):
+    write(
+        tmp_path / "out", [record_of("train/a", 1), record_of("val/b", 2)], [prepared_of(1), "no"]
+    )
+    for split in ("val", "test"):
+        assert ImageArchive(tmp_path / "out" / split / "images.zip").names == []
+        assert table(tmp_path / "out" / split / "images.csv") == []
+    assert ImageArchive(tmp_path / "out/val/instances.zip").names == []
+
+
+def test_what_changes_in_one_split_changes_no_file_of_another(tmp_path):
+    records = [record_of("test/x", 1), record_of("train/a", 1), record_of("val/b", 1)]
+    results = [prepared_of(5, **UNLABELLED), prepared_of(1), prepared_of(2)]
+    for folder, change in (("one", 5), ("other", 6)):
+        results[0] = prepared_of(change, **UNLABELLED)
+        write(tmp_path / folder, records, results)
+    for file in sorted(FILES):
+        same = (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+        assert same == (file != "test/images.zip"), file
 
 
 def test_metadata_become_columns(tmp_path):
     records = [record_of("train/a", 1), record_of("train/b", 2)]
     metadata = {"train/a": {"depth": 1.5, "path": 2.0}, "train/b": {"depth": -1.0, "path": 3.0}}
     write(tmp_path / "out", records, [prepared_of(1), prepared_of(2)], metadata)
-    lines = (tmp_path / "out/images.csv").read_text().splitlines()
+    lines = (tmp_path / "out/train/images.csv").read_text().splitlines()
     assert lines[0].endswith(",coverage,group,depth,path")
     assert [line.split(",")[-3:] for line in lines[1:]] == [
         ["g", "1.5", "2.0"],
@@ -130,7 +163,7 @@ def test_only_one_image_is_asked_for_at_a_time(tmp_path):
 
     def results():
         for number in range(5):
-            archive = tmp_path / "out/images.zip.partial"
+            archive = tmp_path / "out/train/images.zip.partial"
             asked.append(archive.stat().st_size if archive.exists() else 0)
             yield prepared_of(number, (90, 90), content=b"\x89PNG" + bytes(20_000))
 
@@ -145,4 +178,4 @@ def test_an_error_is_passed_on(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", [record_of("train/a", 1), record_of("train/b", 2)], results())
-    assert not (tmp_path / "out/images.zip").exists()
+    assert not (tmp_path / "out/train/images.zip").exists()

@@ -1,41 +1,42 @@
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from src.base.errors import InputError
+from src.base.params import load_params
 from src.formats.archive import decode_image
 from src.formats.labels import IGNORE
-from src.preparing.prepared_image import KINDS, prepare_image
+from src.preparing.params import KINDS, PrepareMasksParams
+from src.preparing.prepared_image import prepare_image
 from src.reading.coco_dataset import find_records
+from src.reading.params import DatasetParams, ImagesParams
 
 IMAGE = np.random.default_rng(0).integers(1, 255, (4, 6, 3), np.uint8)
 SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}  # rows and columns 1 and 2
+ROOT = Path(__file__).parents[3]
+PARAMS = ROOT / "params.yaml"
 OPTIONS = {
-    "format": "coco",
-    "category_id": 100,
-    "photo": {"bands": [], "stretch": "none", "low": 0.0, "high": 0.0, "no_data": None}
-    | {"orientation": "ignore"},
-    "duplicate_objects": "drop",
-    "reject": [],
-    "edge_objects": "keep",
-    "edge_width": 0,
-    "erode": 0,
-    "dilate": 0,
-    "small_area": 196,
+    "dataset": load_params(PARAMS, "dataset", DatasetParams),
+    "images": load_params(PARAMS, "images", ImagesParams),
+    "params": load_params(PARAMS, "prepare_masks", PrepareMasksParams).model_copy(
+        update={"edge_objects": "keep", "edge_width": 0}
+    ),
 }
 
 
 @pytest.fixture
 def prepare(tmp_path, write_crowdai):
-    """Function (objects, image, extra, **options) that prepares a dataset's first image."""
+    """Function (objects, image, extra, **changes) that prepares a dataset's first image."""
 
-    def run(objects, image=IMAGE, extra=None, **options):
+    def run(objects, image=IMAGE, extra=None, images=OPTIONS["images"], **changes):
         root = tmp_path / "set"
         write_crowdai(root, [("a.png", image, objects, extra or {}), ("b.png", IMAGE, [SQUARE])])
         record = find_records(root, category_id=100).records[0]
-        return prepare_image(record, **{**OPTIONS, **options})
+        params = OPTIONS["params"].model_copy(update=changes)
+        return prepare_image(record, **OPTIONS | {"images": images, "params": params})
 
     return run
 
@@ -133,8 +134,8 @@ def test_more_than_half_of_the_pixels_must_be_saturated(prepare, black, saturate
 
 def test_a_value_without_data_is_warned_of(prepare):
     image = np.where(np.arange(6)[None, :, None] < 5, 7, IMAGE).astype(np.uint8)
-    photo = OPTIONS["photo"] | {"no_data": 7.0}
-    found = dict(prepare([SQUARE], image, photo=photo).warnings)
+    images = OPTIONS["images"].model_copy(update={"no_data": 7.0})
+    found = dict(prepare([SQUARE], image, images=images).warnings)
     assert found["no_data"] == "83.3 % of the pixels are without data"
 
 

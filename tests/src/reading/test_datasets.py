@@ -1,15 +1,17 @@
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from src.base.errors import InputError
 from src.reading.datasets import find_records, read_objects
+from src.reading.params import DatasetParams
 
 IMAGE = np.full((4, 6, 3), 120, np.uint8)
 SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}  # rows and columns 1 and 2
 MASK = np.zeros((4, 6), np.uint8)
 MASK[1:3, 1:3] = 255
-OPTIONS = {
+SECTION = {
+    "root": "data/raw/mine",
     "category_id": 100,
     "masks": "whole",
     "mask_folder": "masks",
@@ -17,7 +19,13 @@ OPTIONS = {
     "id_column": "id",
     "rle_column": "rle_mask",
     "group_pattern": "",
+    "metadata_file": "metadata.csv",
+    "metadata": [],
 }
+
+
+def params(format, **changes):
+    return DatasetParams.model_validate(SECTION | {"format": format} | changes)
 
 
 def write_images(root, names):
@@ -44,7 +52,7 @@ def roots(tmp_path, write_crowdai):
 
 @pytest.mark.parametrize("format", ["coco", "mask_folder", "rle_csv"])
 def test_every_format_gives_the_same_records_and_objects(roots, format):
-    dataset = find_records(roots / format, format=format, **OPTIONS)
+    dataset = find_records(roots / format, params(format))
     assert [r.name for r in dataset.records] == ["test/1_a", "test/1_b", "train/1_a", "train/1_b"]
     assert (dataset.category["id"], dataset.unlisted) == (100, 0)
     found = [read_objects(format, record, 4, 6) for record in dataset.records]
@@ -67,13 +75,11 @@ def test_every_format_gives_the_same_records_and_objects(roots, format):
 )
 @pytest.mark.parametrize("format", ["coco", "mask_folder", "rle_csv"])
 def test_a_pattern_finds_the_group_in_the_file_name(roots, format, pattern, groups):
-    options = OPTIONS | {"group_pattern": pattern}
-    dataset = find_records(roots / format, format=format, **options)
+    dataset = find_records(roots / format, params(format, group_pattern=pattern))
     assert [record.group for record in dataset.records] == groups
 
 
 @pytest.mark.parametrize("pattern", ["a(", "*", r"\1", "(?P<x>a)(?P<x>b)"])
-def test_what_is_no_pattern_is_refused_before_anything_is_read(tmp_path, pattern):
-    words = r"dataset.group_pattern is '.*', no regular expression \(.*\); correct it"
-    with pytest.raises(InputError, match=words):
-        find_records(tmp_path, format="coco", **OPTIONS | {"group_pattern": pattern})
+def test_what_is_no_pattern_is_refused_where_it_is_read(pattern):
+    with pytest.raises(ValidationError, match=r"is no regular expression \(.*\); correct it"):
+        params("coco", group_pattern=pattern)

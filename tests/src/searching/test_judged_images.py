@@ -5,23 +5,19 @@ from pycocotools import mask as coco_mask
 from src.base.errors import InputError
 from src.formats.rle import encode_instances
 from src.judging.coco_evaluation import evaluate_detections
-from src.judging.object_metrics import score_images, score_together
+from src.judging.object_metrics import by_image, score_image, score_together
 from src.objects.map_objects import find_objects
-from src.searching.search import (
-    METRICS,
-    best_of,
-    combinations_of,
-    draw_images,
-    judge_image,
-    metric_values,
-    sets_to_choose_on,
-)
-from tests import plain_postprocess
+from src.searching.combinations import combinations_of, metric_values
+from src.searching.judged_images import judge_image
+from src.searching.params import METRICS
+from tests.plain_postprocess import plain
 
-SETTINGS = plain_postprocess.PLAIN | {"seeds": "border", "seed_area": 2, "empty_threshold": 0.5}
-SETTINGS = {key: value for key, value in SETTINGS.items() if key != "layers"}
-SETTINGS["threshold"] = "auto"
+SETTINGS = plain(seeds="border", seed_area=2, empty_threshold=0.5)
 GRID = {"threshold": [0.4, 0.6], "min_area": [0, 9], "max_hole": [0, 8], "dilate": [0, 1]}
+
+
+def combined(params=SETTINGS, grid=GRID):
+    return [params.model_copy(update=one) for one in combinations_of(grid)]
 
 
 def record(mask, crowd=0):
@@ -52,7 +48,7 @@ def blank_or_not(seed):
     return 0.9 if seed == 5 else 0.1
 
 
-def reference(scenes, settings):
+def reference(scenes, params):
     """Judge with the evaluation itself; detections scored by mean probability."""
     images, annotations, predictions = [], [], []
     for seed, (mask, truth) in scenes.items():
@@ -62,13 +58,14 @@ def reference(scenes, settings):
             area = int(coco_mask.area(one["segmentation"]))
             keys = {"image_id": seed, "id": len(annotations) + 1, "category_id": 1, "area": area}
             annotations.append(one | keys)
-        instances = find_objects({"mask": mask}, blank_or_not(seed), **settings)
+        instances = find_objects({"mask": mask}, blank_or_not(seed), params)
         for label, rle in enumerate(encode_instances(instances).rles, start=1):
             score = mask[instances == label].sum(dtype=float) / (instances == label).sum() / 255
             keys = {"image_id": seed, "category_id": 1, "score": score}
             predictions.append({"segmentation": rle} | keys)
     result = evaluate_detections(images, annotations, [{"id": 1}], predictions, 100)
-    rows = score_images(images, annotations, predictions, result.matches)
+    parts = by_image(images, annotations, predictions, result.matches)
+    rows = [score_image(*part) for part in parts]
     return result.metrics | score_together(rows)
 
 
@@ -81,18 +78,15 @@ def scenes():
 def references(scenes):
     """All metrics of all images and of the even ones, for every combination."""
     even = {seed: one for seed, one in scenes.items() if seed % 2 == 0}
-    settings = [SETTINGS | combination for combination in combinations_of(GRID)]
     return {
-        key: [reference(s, one) for one in settings] for key, s in [("all", scenes), ("0", even)]
+        key: [reference(s, one) for one in combined()] for key, s in [("all", scenes), ("0", even)]
     }
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_is_that_of_the_evaluation(scenes, references, metric):
     judged = [
-        judge_image(
-            {"mask": mask}, blank_or_not(seed), truth, SETTINGS, combinations_of(GRID), metric
-        )
+        judge_image({"mask": mask}, blank_or_not(seed), truth, combined(), metric)
         for seed, (mask, truth) in scenes.items()
     ]
     subsets = {"all": np.ones(12, bool), "0": np.arange(12) % 2 == 0}
@@ -104,22 +98,9 @@ def test_every_metric_is_that_of_the_evaluation(scenes, references, metric):
         np.testing.assert_allclose(values[key], expected, rtol=0, atol=1e-12)
 
 
-def test_combinations_count_like_a_clock():
-    assert combinations_of({"threshold": [0.5, 0.4], "dilate": [0, 1]}) == [
-        {"threshold": 0.5, "dilate": 0},
-        {"threshold": 0.5, "dilate": 1},
-        {"threshold": 0.4, "dilate": 0},
-        {"threshold": 0.4, "dilate": 1},
-    ]
-    assert combinations_of({}) == [{}]
-
-
-PLAIN = SETTINGS | {"threshold": 0.5}
-
-
 def value(mask, truth, metric, **maps):
     maps = {key: np.array(one, np.uint8) for key, one in ({"mask": mask} | maps).items()}
-    judged = judge_image(maps, 0.0, truth, PLAIN, [{}], metric)
+    judged = judge_image(maps, 0.0, truth, [SETTINGS], metric)
     return metric_values([judged], {"all": np.ones(1, bool)}, metric)["all"][0]
 
 
@@ -179,25 +160,24 @@ def test_watershed_and_embedding_are_searched_too():
     maps = {"mask": mask, "border": border, "embedding": affinity}
     halves = [record([[1, 1, 1, 0, 0, 0]]), record([[0, 0, 0, 1, 1, 1]])]
     for method, expected in (("threshold", 0.05), ("watershed", 1), ("embedding", 1)):
-        grid = combinations_of({"threshold": [0.4, 0.6]})
-        settings = SETTINGS | {"method": method}
-        judged = judge_image(maps, 0.0, halves, settings, grid, "detection_accuracy")
+        params = SETTINGS.model_copy(update={"method": method})
+        both = combined(params, {"threshold": [0.4, 0.6]})
+        judged = judge_image(maps, 0.0, halves, both, "detection_accuracy")
         assert judged.values.tolist() == [expected, expected]
 
 
 def test_combinations_keep_their_places_in_whatever_order_they_are_given():
     mask, truth = scene(3)
-    grid = combinations_of(GRID)
-    forth = judge_image({"mask": mask}, 0.0, truth, SETTINGS, grid, "dice_mean").values
-    back = judge_image({"mask": mask}, 0.0, truth, SETTINGS, grid[::-1], "dice_mean").values
+    forth = judge_image({"mask": mask}, 0.0, truth, combined(), "dice_mean").values
+    back = judge_image({"mask": mask}, 0.0, truth, combined()[::-1], "dice_mean").values
     assert len(set(forth)) > 3
     np.testing.assert_array_equal(forth, back[::-1])
 
 
 def test_of_equal_scores_the_first_images_come_first():
     maps, both = {"mask": np.full((2, 2), 255, np.uint8)}, {"all": np.ones(2, bool)}
-    found = judge_image(maps, 0.0, [record(np.ones((2, 2)))], PLAIN, [{}], "ap50")
-    wrong = judge_image(maps, 0.0, [], PLAIN, [{}], "ap50")
+    found = judge_image(maps, 0.0, [record(np.ones((2, 2)))], [SETTINGS], "ap50")
+    wrong = judge_image(maps, 0.0, [], [SETTINGS], "ap50")
     assert metric_values([found, wrong], both, "ap50")["all"] == pytest.approx([1])
     assert metric_values([wrong, found], both, "ap50")["all"] == pytest.approx([0.5])
 
@@ -205,40 +185,9 @@ def test_of_equal_scores_the_first_images_come_first():
 def test_a_map_of_too_many_objects_is_refused():
     checkers = np.tile(255 * np.eye(2, dtype=np.uint8), (256, 256))  # 2 objects in 4 px
     with pytest.raises(InputError, match="leaves 131072 objects"):
-        judge_image({"mask": checkers}, 0.0, [], PLAIN, [{}], "dice_mean")
+        judge_image({"mask": checkers}, 0.0, [], [SETTINGS], "dice_mean")
 
 
 def test_another_metric_is_refused():
     with pytest.raises(ValueError, match="metric 'ap' is unknown; known: ap50, f1_50"):
         value([[0]], [], "ap")
-
-
-def test_images_are_drawn_by_seed_in_their_order():
-    folds = [0, 1] * 10
-    drawn = draw_images(folds, 8, 3)
-    assert len(drawn) == len(set(drawn)) == 8
-    assert sorted(drawn) == drawn.tolist() == draw_images(folds, 8, 3).tolist()
-    assert drawn.tolist() != draw_images(folds, 8, 4).tolist()
-    for most in (0, 20, 99):
-        assert draw_images(folds, most, 0).tolist() == list(range(20))
-
-
-def test_a_fold_without_a_drawn_image_is_named():
-    with pytest.raises(InputError, match="search.max_images 2 leaves no image of fold 7; raise"):
-        draw_images([3] * 99 + [7], 2, 0)
-
-
-def test_a_choice_for_a_fold_is_made_on_the_others():
-    sets = sets_to_choose_on([0, 2, 2])
-    assert {name: one.tolist() for name, one in sets.items()} == {
-        "all": [True, True, True],
-        "0": [False, True, True],
-        "2": [True, False, False],
-    }
-    assert list(sets_to_choose_on([4, 4])) == ["all"]
-
-
-def test_the_first_of_the_best_is_chosen_unless_nothing_is_defined():
-    assert best_of("all", np.array([0.1, 0.7, 0.7]), "ap50") == 1
-    with pytest.raises(InputError, match="ap50 is undefined: the images of the folds other than 2"):
-        best_of("2", np.array([np.nan, np.nan]), "ap50")

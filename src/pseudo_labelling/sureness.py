@@ -1,9 +1,8 @@
-"""Which predictions on unlabelled images are sure enough to learn from, and what they teach."""
+"""How sure networks are of an unlabelled image, and what it then teaches."""
 
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from src.base.errors import InputError
 from src.formats.labels import IGNORE
@@ -11,7 +10,6 @@ from src.formats.probability_maps import merge_maps
 from src.objects.objects import MAX_OBJECTS, connected_labels
 
 CONNECTIVITY = 4  # of the pixels of an object
-SUREST_FIRST = {"certain": False, "spread": True, "name": True}  # column, whether it ascends
 
 
 class Sureness(NamedTuple):
@@ -79,78 +77,6 @@ def is_uncertain(merged: np.ndarray, *, low: float, high: float) -> np.ndarray:
     """
     probability = merged / 255
     return (probability > low) & (probability < high)
-
-
-def unlabelled_images(images: pd.DataFrame, group_of: pd.Series) -> pd.DataFrame:
-    """List the images of test and tell which of them a student may learn from.
-
-    Parameters
-    ----------
-    images : DataFrame
-        Columns name, split, height, width, and left_out (bool): that the student leaves it out.
-    group_of : Series of str
-        The group of every image, by name.
-
-    Returns
-    -------
-    table : DataFrame
-        Columns name, height, width, and allowed (bool): that its group has no image of val and none
-        that is left out. Sorted by name, with a new index.
-
-    Raises
-    ------
-    InputError
-        If there is no image of test, or an image has no group.
-    """
-    missing = sorted(set(images["name"]) - set(group_of.index))
-    if missing:
-        raise InputError(f"groups.csv: lacks '{missing[0]}' of images.csv; run find_duplicates")
-    if not (images["split"] == "test").any():
-        raise InputError(
-            "images.csv: has no images of test to label; add test_images/ to the data set or empty "
-            "student.folds"
-        )
-    groups = images["name"].map(group_of)
-    kept_apart = groups[(images["split"] == "val") | images["left_out"]]
-    table = images.assign(allowed=~groups.isin(set(kept_apart)))[images["split"] == "test"]
-    return table[["name", "height", "width", "allowed"]].sort_values("name", ignore_index=True)
-
-
-def choose_images(
-    table: pd.DataFrame,
-    *,
-    min_certain: float,
-    max_spread: float,
-    min_expected_iou: float,
-    max_share: float,
-    training_images: int,
-) -> np.ndarray:
-    """Choose the images to learn from, the surest if there are too many.
-
-    An image has more certain pixels than another, or as many and less spread, or the earlier name
-    if it is surer.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns name, certain, spread and expected_iou as of `sureness`, and allowed (bool).
-    min_certain, max_spread, min_expected_iou : float
-        An image is only taken within these bounds, and if it is allowed.
-    max_share : float
-        The most that are taken, as a share of `training_images`, rounded down; 0 takes all.
-    training_images : int
-        Positive.
-
-    Returns
-    -------
-    taken : ndarray of bool, shape (rows,)
-    """
-    sure = (table["certain"] >= min_certain) & (table["spread"] <= max_spread)
-    sure &= (table["expected_iou"] >= min_expected_iou) & table["allowed"]
-    order = table[sure].sort_values(list(SUREST_FIRST), ascending=list(SUREST_FIRST.values()))
-    shares = np.arange(1, len(order) + 1) / training_images
-    chosen = order.index[shares <= max_share] if max_share else order.index
-    return table.index.isin(chosen)
 
 
 def pseudo_instances(merged: np.ndarray, *, low: float, high: float) -> np.ndarray:

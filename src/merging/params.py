@@ -1,0 +1,20 @@
+"""The sections `ensemble` and `student` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from src.base.params import Params
+from src.formats.merge_rules import Merge
+
+
+class EnsembleParams(Params):
+    merge: Merge
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+
+class StudentParams(Params):
+    folds: list[int]
+    teachers: str
+    weight: float = Field(ge=0, allow_inf_nan=False)
+    predictions: Literal["both", "teacher", "student"]

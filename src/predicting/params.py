@@ -1,0 +1,30 @@
+"""The section `predict` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from src.base.params import Params
+from src.formats.allowed_views import Views
+from src.formats.merge_rules import Merge
+from src.networks.precision import Precision
+
+
+class PredictParams(Params):
+    views: Views
+    scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(min_length=1)
+    merge: Merge
+    padding: Literal["replicate", "reflect"]
+    max_size: int = Field(ge=32)
+    overlap: int = Field(ge=0)
+    precision: Precision
+
+    @field_validator("overlap")
+    @classmethod
+    def _less_than_a_window(cls, overlap: int, info: ValidationInfo) -> int:
+        max_size = info.data.get("max_size")  # absent if it was refused itself
+        if max_size is not None and overlap >= max_size:
+            raise ValueError(
+                f"predict.overlap {overlap} must be less than predict.max_size {max_size}"
+            )
+        return overlap
