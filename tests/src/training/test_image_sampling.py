@@ -5,6 +5,7 @@ import pytest
 
 from src.training.epoch_draws import epoch_draws
 from src.training.image_sampling import sampling_weights
+from tests.sections import phase, section
 
 # mean object areas 100, 400, none, 25 px
 IMAGES = {
@@ -53,13 +54,12 @@ def test_epochs_show_images_as_often_as_the_closed_form_says(sampling):
     images["coverage"][:4] = 0.9  # rare
     images["objects"][:4] = 9
     weights = sampling_weights(sampling, **images)
+    train = section("train", batch_size=1, seed=3)
     draws = 20 * 2000
     counts = Counter(
         index
         for epoch in range(2000)
-        for index, _ in epoch_draws(
-            20, fraction=1.0, batch_size=1, seed=3, epoch=epoch, weights=weights
-        )
+        for index, _ in epoch_draws(20, phase(), train, epoch=epoch, weights=weights)
     )
     expected = draws * weights / weights.sum()
     seen = np.array([counts[index] for index in range(20)])

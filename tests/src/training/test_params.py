@@ -1,10 +1,20 @@
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from src.base.errors import InputError
-from tests.sections import PARAMS, training
+from src.losses.head_losses import BOUNDARY_DISTANCE_LOSSES
+from src.losses.lovasz import ERRORS
+from src.losses.mask_loss import PER
+from src.networks.heads import EMBEDDING_KINDS
+from src.networks.network_input import EXTRA_CHANNELS, IMAGE_CHANNELS
+from src.training.crops import BORDERS
+from src.training.freezing import FREEZES
+from src.training.image_sampling import SAMPLINGS
+from src.training.params import Phase
+from tests.sections import MODELS, PARAMS, training
 
 PHASE = PARAMS["train"]["phases"][0]
 
@@ -89,3 +99,21 @@ def test_what_the_sections_may_be_is_known_without_the_libraries_that_train():
     code = "import sys, src.training.params; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert {"torch", "cv2", "albumentations", "scipy"}.isdisjoint(found.stdout.split())
+
+
+def test_every_name_that_the_sections_know_is_made_and_no_other():
+    known = {
+        "model.image_channels": IMAGE_CHANNELS,
+        "loss.embedding_loss": EMBEDDING_KINDS,
+        "loss.boundary_distance_loss": BOUNDARY_DISTANCE_LOSSES,
+        "loss.lovasz_error": ERRORS,
+        "loss.overlap_per": PER,
+        "train.sampling": SAMPLINGS,
+        "train.padding": BORDERS,
+    }
+    for key, names in known.items():
+        section, field = key.split(".")
+        assert set(get_args(MODELS[section].model_fields[field].annotation)) == set(names), key
+    assert set(get_args(Phase.model_fields["freeze"].annotation)) == set(FREEZES)
+    (channels,) = get_args(MODELS["model"].model_fields["extra_channels"].annotation)
+    assert set(get_args(channels)) == set(EXTRA_CHANNELS)
