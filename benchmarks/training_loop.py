@@ -31,14 +31,17 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from src.base.params import load_params
-from src.formats.archive import ImageArchive
+from src.formats.allowed_views import ViewsParams
 from src.losses.batch_loss import batch_loss
+from src.losses.params import LossParams
 from src.networks.device import choose_device
-from src.networks.model import build_model
-from src.training.augmentation import training_transform
-from src.training.crops import TrainingCrops, plane_names
+from src.networks.params import ModelParams
+from src.training.crops import crops_by_use
+from src.training.labelled_images import open_sources
 from src.training.loop import fit, loader_of
-from stages.train import AugmentParams, LossParams, ModelParams, TrainParams, ViewsParams
+from src.training.network import training_network
+from src.training.params import AugmentParams, Training, TrainParams
+from src.training.targets import plane_names
 
 PARAMS = Path("params.yaml")
 RESULT = Path(__file__).parent / "results" / "training_loop.json"
@@ -51,18 +54,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=100, help="the first fifth is not counted")
     parser.add_argument("--crop-size", type=int, help="px; that of params.yaml if not given")
     args = parser.parse_args(argv)
-    model_params = load_params(PARAMS, "model", ModelParams)
-    loss = load_params(PARAMS, "loss", LossParams).model_dump()
-    regime = load_params(PARAMS, "train", TrainParams).model_dump()
-    regime["crop_size"] = args.crop_size or regime["crop_size"]
-    regime |= {"evaluate_every": 0, "holdout": 0.0}
-    regime["phases"] = [regime["phases"][0] | {"epochs": args.epochs}]
-    device, bf16 = choose_device(regime["precision"])
-    crops = _crops(regime["crop_size"], regime["cache_mb"] / max(1, regime["workers"]))
-    names = pd.read_csv("data/folds.csv")["name"].unique()
-    learnt = crops(names[: STEPS * regime["batch_size"]].tolist())
-    step = _bare_step(_network(model_params, device), device, bf16)
-    loader = loader_of(learnt, [(index, index) for index in range(len(learnt))], regime)
+    training = _training(args.epochs, args.crop_size)
+    params, train = training.model, training.train
+    device, bf16 = choose_device(train.precision)
+    names = pd.read_csv("data/folds.csv")["name"].unique()[: STEPS * train.batch_size]
+    table = pd.DataFrame({"name": names, "use": "learn", "relative_depth": 0, "image_weight": 1})
+    sources = open_sources(Path("data/prepared"), Path("data/weight_maps.zip"), None)
+    learnt, watched = crops_by_use(table, sources, training, plane_names(HEADS))
+    step = _bare_step(_network(training, device), device, bf16)
+    loader = loader_of(learnt, [(index, index) for index in range(len(learnt))], train)
     steps = len(loader)
     fixed = [next(iter(loader))] * steps
     ways = ("ours", "bare, our batches", "bare, one batch")
@@ -79,21 +79,12 @@ def main(argv: list[str] | None = None) -> None:
             started = time.perf_counter()
 
     fit(
-        _network(model_params, device),
-        partial(
-            batch_loss,
-            heads=HEADS,
-            plane_names=plane_names(HEADS),
-            embedding_size=model_params.embedding_size,
-            inputs=model_params.model_dump(
-                include={"image_channels", "extra_channels", "mean", "std"}
-            ),
-            bf16=bf16,
-        ),
+        _network(training, device),
+        partial(batch_loss, params=params, heads=HEADS, plane_names=plane_names(HEADS), bf16=bf16),
         learnt,
-        {"fold": crops([]), "holdout": crops([])},
-        regime=regime,
-        losses=[loss],
+        watched,
+        train=train,
+        losses=training.losses,
         sampling=None,
         device=device,
         title="ours",
@@ -110,11 +101,11 @@ def main(argv: list[str] | None = None) -> None:
         for way in ways
     ]
     result = {
-        "network": model_params.model_dump(include={"architecture", "encoder", "encoder_depth"}),
-        "batch": [regime["batch_size"], 3, regime["crop_size"], regime["crop_size"]],
+        "network": params.model_dump(include={"architecture", "encoder", "encoder_depth"}),
+        "batch": [train.batch_size, 3, train.crop_size, train.crop_size],
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "cpu_threads": torch.get_num_threads(),
-        "workers": regime["workers"],
+        "workers": train.workers,
         "precision": "bf16" if bf16 else "float32",
         "steps_per_row": steps * len(taken["ours"]),
         "python": platform.python_version(),
@@ -136,50 +127,28 @@ def _median(ratios: np.ndarray) -> dict[str, float]:
     return {key: round(float(number), 3) for key, number in numbers.items()}
 
 
-def _network(params: ModelParams, device: torch.device) -> torch.nn.Module:
-    torch.manual_seed(0)
-    model = build_model(
-        architecture=params.architecture,
-        encoder=params.encoder,
-        encoder_depth=params.encoder_depth,
-        encoder_weights=None,
-        encoder_attention=params.encoder_attention,
-        stem_stride=params.stem_stride,
-        decoder_width=params.decoder_width,
-        decoder_attention=params.decoder_attention,
-        hypercolumn=params.hypercolumn,
-        embedding_size=params.embedding_size,
-        in_channels=3,
+def _training(epochs: int, crop_size: int | None) -> Training:
+    """Return what params.yaml says, of a mask alone fed with plain colours in one phase."""
+    train = load_params(PARAMS, "train", TrainParams)
+    changes = {"crop_size": crop_size or train.crop_size, "evaluate_every": 0, "holdout": 0.0}
+    changes["phases"] = [train.phases[0].model_copy(update={"epochs": epochs})]
+    plain = {"image_channels": "rgb", "extra_channels": [], "clahe": 0.0, "resize": 1.0}
+    plain["encoder_weights"] = "none"
+    return Training(
+        model=load_params(PARAMS, "model", ModelParams).model_copy(update=plain),
+        losses=[load_params(PARAMS, "loss", LossParams)],
         heads=HEADS,
+        image_weight="none",
+        augment=load_params(PARAMS, "augment", AugmentParams),
+        train=train.model_copy(update=changes),
+        allowed=load_params(PARAMS, "views", ViewsParams).allowed,
+        max_distance=63,
     )
-    return model.to(device, memory_format=torch.channels_last).train()
 
 
-def _crops(crop_size: int, cache_mb: float):
-    """Return the function that makes the augmented crops of images by name."""
-    changes = load_params(PARAMS, "augment", AugmentParams).model_dump()
-    mixing = {key: changes.pop(key) for key in ("mosaic", "copy_paste")}
-    allowed = load_params(PARAMS, "views", ViewsParams).allowed
-    paths = ("data/prepared/images.zip", "data/prepared/instances.zip", "data/weight_maps.zip")
-    archives = [ImageArchive(path) for path in paths]
-
-    def crops(names: list[str]) -> TrainingCrops:
-        return TrainingCrops(
-            *archives,
-            names,
-            numbers=np.tile(np.float32([0, 1]), (len(names), 1)),
-            heads=HEADS,
-            resize=1.0,
-            crop_size=crop_size,
-            padding="replicate",
-            clahe=0.0,
-            max_distance=63,
-            cache_mb=cache_mb,
-            transform=training_transform(**changes, allowed=allowed, crop_size=crop_size),
-            **mixing,
-        )
-
-    return crops
+def _network(training: Training, device: torch.device) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return training_network(training).to(device, memory_format=torch.channels_last).train()
 
 
 def _bare_step(model: torch.nn.Module, device: torch.device, bf16: bool):

@@ -8,7 +8,9 @@ other folds, which the networks were trained on; never on the fold they left out
 crops of their centre. Where all networks have the same statistics (one network, or batch norms
 frozen in training) these are kept.
 
-Reads  prepared/images.zip, prepared/images.csv, folds.csv, models/<member>/fold<k>/
+Reads  prepared/train/images.csv, folds.csv   the images and their folds
+       prepared/train/images.zip              uint8 RGB (H, W, 3)
+       models/<member>/fold<k>/               as train writes it
 Writes model.safetensors, model.json   as train does; model.json is that of the members
 """
 
@@ -24,13 +26,13 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
 from src.folds.fold_images import fed_depths, fold_images
-from src.formats.archive import PHOTO, ImageArchive
-from src.formats.soups import SoupsParams
+from src.formats.prepared import open_photos, read_photo
+from src.formats.soups import SoupsParams, soup_members
 from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
 from src.networks.network_input import network_input
-from src.predicting.prediction import resized
+from src.networks.resizing import resized
 from src.training.weight_average import average_states, refresh_batch_norm
 
 CROP = 128  # px, raised to a multiple of the network's stride
@@ -47,19 +49,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
-    soups = load_params(args.params, "soups", SoupsParams).model_extra
-    members = _members(args, soups, load_keys(args.params, "members"))
+    soups = load_params(args.params, "soups", SoupsParams)
+    members = soup_members(args.params, soups, args.soup, load_keys(args.params, "members"))
 
     networks = [load_model(args.models / member / f"fold{args.fold}") for member in members]
     network, description = networks[0]
     for member, (_, other) in zip(members[1:], networks[1:], strict=True):
-        for key in sorted(description.keys() | other.keys()):
-            if description.get(key) != other.get(key):
-                raise InputError(
-                    f"{args.params}: soups.{args.soup}: {members[0]} and {member} differ in {key} "
-                    f"({description.get(key)} and {other.get(key)}); average networks that are "
-                    "built and fed alike"
-                )
+        pair = f"{args.params}: soups.{args.soup}: {members[0]} and {member}"
+        _refuse_difference(pair, description, other)
     states = [one.state_dict() for one, _ in networks]
     average = average_states(states, [1 / len(states)] * len(states))
     refresh = _statistics_differ(states)
@@ -73,19 +70,14 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{', '.join(members)} -> {args.soup_model}")
 
 
-def _members(args, soups: dict[str, list[str]], known: list[str]) -> list[str]:
-    """Return the members of the soup, each of them known."""
-    if args.soup not in soups:
-        raise InputError(f"{args.params}: no soup '{args.soup}'; known: {', '.join(soups)}")
-    members, key = soups[args.soup], f"{args.params}: soups.{args.soup}"
-    if args.soup in known:
-        raise InputError(f"{key}: there is a member '{args.soup}'; rename the soup")
-    if not members:
-        raise InputError(f"{key}: is empty; list members: {', '.join(known)}")
-    for member in members:
-        if member not in known:
-            raise InputError(f"{key}: no member '{member}'; known: {', '.join(known)}")
-    return members
+def _refuse_difference(pair: str, description: dict, other: dict) -> None:
+    """Refuse networks that are not built and fed alike."""
+    for key in sorted(description.keys() | other.keys()):
+        if description.get(key) != other.get(key):
+            raise InputError(
+                f"{pair} differ in {key} ({description.get(key)} and {other.get(key)}); average "
+                "networks that are built and fed alike"
+            )
 
 
 def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
@@ -95,14 +87,14 @@ def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
 
 def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
     """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
-    table = fold_images(args.prepared / "images.csv", args.folds, args.fold)
+    table = fold_images(args.prepared, args.folds, args.fold)
     table = table[table["in_train"] & ~table["left_out"]]
     names, depths = table["name"].tolist(), fed_depths(table, description)
-    images = ImageArchive(args.prepared / "images.zip")
+    photos = open_photos(args.prepared, "train")
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     for start in tqdm(range(0, len(names), BATCH), "refresh batch norms", unit="batch"):
         batch = names[start : start + BATCH]
-        crops = [_crop(images.read(name, PHOTO), description, multiple) for name in batch]
+        crops = [_crop(read_photo(photos, name), description, multiple) for name in batch]
         depth = torch.from_numpy(depths[start : start + len(batch)])
         yield network_input(torch.stack(crops).to(device), depth.to(device), **inputs)
 
@@ -111,13 +103,13 @@ def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
     """Return the centre of an image as the network is fed with it, its edge repeated if small."""
     if description["clahe"]:
         image = equalise(image, description["clahe"])
-    image = resized(torch.from_numpy(image.transpose(2, 0, 1).copy()), description["resize"])
+    image = resized(image, description["resize"])
     side = -(-CROP // multiple) * multiple
     rows, columns = (
-        (torch.arange(side) - (side - length) // 2).clamp(0, length - 1)
-        for length in image.shape[-2:]
+        (np.arange(side) - (side - length) // 2).clip(0, length - 1) for length in image.shape[:2]
     )
-    return image[:, rows[:, None], columns]
+    crop = image[rows[:, None], columns]
+    return torch.from_numpy(crop.transpose(2, 0, 1).copy())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ NESTED = get_args(Views)  # each has all views of those before it
 
 
 class ViewsParams(Params):
+    """The section `views` of params.yaml."""
+
     allowed: Views
 
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from src.formats.labels import IGNORE, IGNORED
-from src.losses.embedding_losses import embedding_loss as loss_of_embedding
+from src.losses.embedding_losses import embedding_loss
+from src.losses.params import LossParams
 from src.losses.pixel_weights import STEPS_PER_PIXEL
 
 BOUNDARY_DISTANCE_LOSSES = ("smooth_l1", "wing", "mse")
@@ -18,18 +19,7 @@ WING_WIDTH, WING_CURVATURE = 5.0, 0.5
 
 
 def head_loss(
-    outputs: dict[str, torch.Tensor],
-    planes: dict[str, torch.Tensor],
-    *,
-    border_weight: float,
-    border_width: float,
-    contact_weight: float,
-    contact_width: float,
-    boundary_distance_weight: float,
-    boundary_distance_loss: str,
-    empty_weight: float,
-    embedding_weight: float,
-    embedding_loss: str,
+    outputs: dict[str, torch.Tensor], planes: dict[str, torch.Tensor], loss: LossParams
 ) -> torch.Tensor:
     """Sum `weight * loss` over the heads that are in `outputs` and whose weight is not 0.
 
@@ -40,13 +30,11 @@ def head_loss(
         embedding (B, E, H, W); empty (B,), the logit of "no object in the crop".
     planes : dict of Tensor of uint8, shape (B, H, W)
         target; d1, d2, inside in quarter pixels; inside_relative; id_low, id_high: as far as used.
-    border_width : float
-        In pixels: border is what an object has within this distance of its boundary.
-    contact_width : float
-        In pixels: contact is where the distances to the two nearest objects add up to at most this.
-    boundary_distance_loss, embedding_loss : str
-        The kinds, as in `boundary_distance_errors` and
-        `src.losses.embedding_losses.embedding_loss`.
+    loss : LossParams
+        `border_width`, in pixels: border is what an object has within this distance of its
+        boundary. `contact_width`, in pixels: contact is where the distances to the two nearest
+        objects add up to at most this. `boundary_distance_loss`, `embedding_loss`: the kinds, as in
+        `boundary_distance_errors` and `src.losses.embedding_losses.embedding_loss`.
 
     Returns
     -------
@@ -55,28 +43,28 @@ def head_loss(
         is ignored. A crop that is ignored as a whole has no say in the empty head.
     """
     valid = planes["target"] != IGNORED
-    loss = torch.zeros((), device=valid.device)
-    if "border" in outputs and border_weight:
-        truth = (planes["target"] == 1) & (planes["inside"] <= border_width * STEPS_PER_PIXEL)
-        loss = loss + border_weight * _cross_entropy(outputs["border"], truth, valid)
-    if "contact" in outputs and contact_weight:
+    total = torch.zeros((), device=valid.device)
+    if "border" in outputs and loss.border_weight:
+        truth = (planes["target"] == 1) & (planes["inside"] <= loss.border_width * STEPS_PER_PIXEL)
+        total = total + loss.border_weight * _cross_entropy(outputs["border"], truth, valid)
+    if "contact" in outputs and loss.contact_weight:
         both = planes["d1"].int() + planes["d2"]  # two bytes may add up to more than a byte
-        truth = both <= contact_width * STEPS_PER_PIXEL
-        loss = loss + contact_weight * _cross_entropy(outputs["contact"], truth, valid)
-    if "boundary_distance" in outputs and boundary_distance_weight:
+        truth = both <= loss.contact_width * STEPS_PER_PIXEL
+        total = total + loss.contact_weight * _cross_entropy(outputs["contact"], truth, valid)
+    if "boundary_distance" in outputs and loss.boundary_distance_weight:
         error = outputs["boundary_distance"].float() - planes["inside_relative"] / 255
-        errors = boundary_distance_errors(error, kind=boundary_distance_loss)
-        loss = loss + boundary_distance_weight * _mean(errors, valid)
-    if "empty" in outputs and empty_weight:
+        errors = boundary_distance_errors(error, kind=loss.boundary_distance_loss)
+        total = total + loss.boundary_distance_weight * _mean(errors, valid)
+    if "empty" in outputs and loss.empty_weight:
         empty = ~(planes["target"] == 1).flatten(1).any(1)
         known = valid.flatten(1).any(1)
-        loss = loss + empty_weight * _cross_entropy(outputs["empty"], empty, known)
-    if "embedding" in outputs and embedding_weight:
+        total = total + loss.empty_weight * _cross_entropy(outputs["empty"], empty, known)
+    if "embedding" in outputs and loss.embedding_weight:
         instances = planes["id_high"].long() * 256 + planes["id_low"]
         instances = instances.masked_fill(~valid, IGNORE)
-        term = loss_of_embedding(outputs["embedding"], instances, kind=embedding_loss)
-        loss = loss + embedding_weight * term
-    return loss
+        term = embedding_loss(outputs["embedding"], instances, kind=loss.embedding_loss)
+        total = total + loss.embedding_weight * term
+    return total
 
 
 def boundary_distance_errors(error: torch.Tensor, *, kind: str) -> torch.Tensor:

@@ -7,6 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from src.formats.labels import IGNORED
 from src.losses.lovasz import lovasz_hinge
+from src.losses.params import LossParams
 
 PER = ("batch", "image")
 
@@ -15,26 +16,8 @@ def mask_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
-    soft: torch.Tensor | None = None,
-    *,
-    bce_weight: float,
-    focal_weight: float,
-    focal_gamma: float,
-    focal_threshold: float,
-    ohem: float,
-    label_smoothing: float,
-    dice_weight: float,
-    jaccard_weight: float,
-    tversky_weight: float,
-    tversky_alpha: float,
-    tversky_beta: float,
-    overlap_log: bool,
-    overlap_per: str,
-    overlap_weighted: bool,
-    lovasz_weight: float,
-    lovasz_error: str,
-    lovasz_symmetric: bool,
-    lovasz_per: str,
+    soft: torch.Tensor | None,
+    loss: LossParams,
 ) -> torch.Tensor:
     """Sum `weight * term` over the terms whose weight is not 0, ignored pixels left out.
 
@@ -46,9 +29,10 @@ def mask_loss(
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
     weights : Tensor of float32, shape (B, H, W), not negative
-    soft : Tensor of float32, shape (B, H, W), optional
+    soft : Tensor of float32, shape (B, H, W), or None
         The truth as a probability in [0, 1], in all terms but the Lovasz hinge, which orders pixels
         by whether they are right. Of 0 and 1 alone it gives the very loss that `target` gives.
+    loss : LossParams
 
     Returns
     -------
@@ -56,38 +40,31 @@ def mask_loss(
         A float32 scalar, not negative; 0 with a zero gradient if every pixel is ignored.
     """
     logits = logits.float()
-    loss = logits[:0].sum()  # 0, and keeps the graph where every term is off
-    if bce_weight or focal_weight:
-        focal = {"focal_weight": focal_weight, "gamma": focal_gamma, "threshold": focal_threshold}
-        options = {"bce_weight": bce_weight, "ohem": ohem, "smoothing": label_smoothing}
-        loss = loss + pixel_loss(logits, target, weights, soft, **focal, **options)
+    total = logits[:0].sum()  # 0, and keeps the graph where every term is off
+    if loss.bce_weight or loss.focal_weight:
+        total = total + pixel_loss(logits, target, weights, soft, loss)
     indices = (  # weight, cost of false positives, of false negatives, smoothing of the index
-        (dice_weight, 0.5, 0.5, 0.5),
-        (jaccard_weight, 1.0, 1.0, 1.0),
-        (tversky_weight, tversky_alpha, tversky_beta, 1.0),
+        (loss.dice_weight, 0.5, 0.5, 0.5),
+        (loss.jaccard_weight, 1.0, 1.0, 1.0),
+        (loss.tversky_weight, loss.tversky_alpha, loss.tversky_beta, 1.0),
     )
     if indices := [index for index in indices if index[0]]:
-        importance = weights**2 if overlap_weighted else torch.ones_like(weights)
-        options = {"indices": indices, "log": overlap_log, "per": overlap_per}
-        loss = loss + overlap_loss(logits, target, importance, soft, **options)
-    if lovasz_weight:
-        options = {"error": lovasz_error, "symmetric": lovasz_symmetric, "per": lovasz_per}
-        loss = loss + lovasz_weight * lovasz_hinge(logits, target, **options)
-    return loss
+        importance = weights**2 if loss.overlap_weighted else torch.ones_like(weights)
+        options = {"indices": indices, "log": loss.overlap_log, "per": loss.overlap_per}
+        total = total + overlap_loss(logits, target, importance, soft, **options)
+    if loss.lovasz_weight:
+        options = {"symmetric": loss.lovasz_symmetric, "per": loss.lovasz_per}
+        hinge = lovasz_hinge(logits, target, error=loss.lovasz_error, **options)
+        total = total + loss.lovasz_weight * hinge
+    return total
 
 
 def pixel_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
-    soft: torch.Tensor | None = None,
-    *,
-    bce_weight: float,
-    focal_weight: float,
-    gamma: float,
-    threshold: float,
-    ohem: float,
-    smoothing: float,
+    soft: torch.Tensor | None,
+    loss: LossParams,
 ) -> torch.Tensor:
     """Average weighted cross entropy and focal loss over the hardest pixels of the batch.
 
@@ -102,17 +79,12 @@ def pixel_loss(
     logits, weights, soft : Tensor of float32, shape (B, H, W), as in `mask_loss`
     target : Tensor of uint8, shape (B, H, W)
         0 background, 1 object, 255 ignored.
-    bce_weight, focal_weight : float
-        Not negative; 0 leaves the term out.
-    gamma : float, not negative
-        0 makes the focal loss the cross entropy.
-    threshold : float
-        Of the reduced focal loss, in [0, 1); 0 is the plain focal loss.
-    ohem : float
-        Share of the valid pixels, those that cost most, that the sum is averaged over, in (0, 1];
-        rounded to whole pixels, at least one.
-    smoothing : float
-        e in [0, 0.5): the truth counts for 1 - e and its contrary for e, in both terms.
+    loss : LossParams
+        `bce_weight`, `focal_weight`: 0 leaves the term out; one of the two is not. `focal_gamma`: 0
+        makes the focal loss the cross entropy. `focal_threshold`: of the reduced focal loss; 0 is
+        the plain focal loss. `ohem`: share of the valid pixels, those that cost most, that the sum
+        is averaged over; rounded to whole pixels, at least one. `label_smoothing`: e; the truth
+        counts for 1 - e and its contrary for e, in both terms.
 
     Returns
     -------
@@ -120,22 +92,21 @@ def pixel_loss(
         A float32 scalar; 0 with a zero gradient if every pixel is ignored.
     """
     valid, truth = target != IGNORED, (target == 1).float() if soft is None else soft
-    costs = 0
-    if bce_weight:
+    costs, smoothing = 0, loss.label_smoothing
+    if loss.bce_weight:
         smoothed = truth * (1 - 2 * smoothing) + smoothing if smoothing else truth
         entropy = binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-        costs = bce_weight * entropy
-    if focal_weight:
-        options = {"gamma": gamma, "threshold": threshold, "smoothing": smoothing}
+        costs = loss.bce_weight * entropy
+    if loss.focal_weight:
         if soft is None:
-            focal = _focal(torch.where(truth > 0, logits, -logits), **options)
+            focal = _focal(torch.where(truth > 0, logits, -logits), loss)
         else:
-            both = _focal(torch.stack([logits, -logits]), **options)
+            both = _focal(torch.stack([logits, -logits]), loss)
             focal = (torch.stack([soft, 1 - soft]) * both).sum(0)
-        costs = costs + focal_weight * focal
+        costs = costs + loss.focal_weight * focal
     costs, pixels = (costs * (weights * valid)).flatten(), valid.sum()
-    if ohem < 1:
-        pixels = (ohem * pixels).round().clamp(min=1)
+    if loss.ohem < 1:
+        pixels = (loss.ohem * pixels).round().clamp(min=1)
         costs = costs.sort(descending=True).values  # ignored pixels cost 0: last
         costs = costs * (torch.arange(costs.numel(), device=costs.device) < pixels)
     return costs.sum() / pixels.clamp(min=1)
@@ -202,10 +173,9 @@ def overlap_loss(
     return (loss * has_object).sum() / has_object.sum().clamp(min=1)
 
 
-def _focal(
-    margin: torch.Tensor, *, gamma: float, threshold: float, smoothing: float
-) -> torch.Tensor:
+def _focal(margin: torch.Tensor, loss: LossParams) -> torch.Tensor:
     """Return the focal loss of pixels whose truth has the logit `margin`, smoothed."""
+    gamma, threshold, smoothing = loss.focal_gamma, loss.focal_threshold, loss.label_smoothing
     focal = _sharp_focal(margin, gamma, threshold)
     if not smoothing:
         return focal

@@ -3,26 +3,15 @@
 import torch
 from torch.nn.functional import avg_pool2d
 
-from src.base.errors import InputError
 from src.formats.labels import IGNORED
+from src.losses.params import LossParams
 
 STEPS_PER_PIXEL = 4  # weight maps hold distances in quarter pixels
 MOST_STEPS = 2 * 255  # two of their bytes
-DISTANCES = ("none", "d1", "d1_d2")
 
 
 def pixel_weights(
-    planes: dict[str, torch.Tensor],
-    image_weights: torch.Tensor,
-    *,
-    distance: str,
-    w0: float,
-    sigma: float,
-    size_weight: float,
-    boundary_weight: float,
-    boundary_kernel: int,
-    max_weight: float,
-    normalise_weights: bool,
+    planes: dict[str, torch.Tensor], image_weights: torch.Tensor, loss: LossParams
 ) -> torch.Tensor:
     """Weigh pixels by closeness to objects and boundaries and by smallness of their object.
 
@@ -36,50 +25,40 @@ def pixel_weights(
     planes : dict of Tensor of uint8, shape (B, H, W)
         target (1 object, 255 ignored); d1, d2 in quarter pixels; sqrt_area in pixels, or 0.
     image_weights : Tensor of float32, shape (B,), not negative
-    distance : {"none", "d1", "d1_d2"}
-        What d is: no distance weight, the nearest object, or the sum of the two nearest. With a
-        single object d2 is at its clip (`weight_maps.max_distance`): d1_d2 draws no halo around it.
-    w0, sigma : float
-        Weight added at distance 0, not negative, and its reach in pixels, positive.
-    size_weight : float
-        Exponent of the size factor; 0 switches it off.
-    boundary_weight, boundary_kernel : float, int
-        Weight added where 1 % to 99 % of the valid pixels of a square around are object, 0 switches
-        it off; side of that square in pixels, odd, cut at the edge of the crop.
-    max_weight, normalise_weights : float, bool
-        Cap on the weights, 0 is none; whether valid pixels are then brought to mean 1 over the
-        batch, unless all weigh 0.
+    loss : LossParams
+        `distance`: what d is: no distance weight, the nearest object (d1), or the sum of the two
+        nearest (d1_d2). With a single object d2 is at its clip (`weight_maps.max_distance`): d1_d2
+        draws no halo around it. `w0`, `sigma`: weight added at distance 0, and its reach in pixels.
+        `size_weight`: exponent of the size factor; 0 switches it off. `boundary_weight`: added
+        where 1 % to 99 % of the valid pixels of a square around are object, 0 switches it off;
+        `boundary_kernel`: side of that square in pixels, cut at the edge of the crop.
+        `max_weight`: cap on the weights, 0 is none. `normalise_weights`: whether valid pixels are
+        then brought to mean 1 over the batch, unless all weigh 0.
 
     Returns
     -------
     weights : Tensor of float32, shape (B, H, W)
         Not negative; the image weights if everything else is off.
-
-    Raises
-    ------
-    ValueError
-        If `distance` is unknown; an InputError if a `boundary_kernel` in use is even.
     """
-    weights = 1 + _halo(planes["d1"], planes["d2"], distance, w0, sigma)
-    if boundary_weight:
-        weights = weights + boundary_weight * _boundary_band(planes["target"], boundary_kernel)
-    if size_weight:
-        weights = weights * _size_factor(planes["sqrt_area"].float(), size_weight)
+    weights = 1 + _halo(planes["d1"], planes["d2"], loss)
+    if loss.boundary_weight:
+        band = _boundary_band(planes["target"], loss.boundary_kernel)
+        weights = weights + loss.boundary_weight * band
+    if loss.size_weight:
+        weights = weights * _size_factor(planes["sqrt_area"].float(), loss.size_weight)
     weights = weights * image_weights[:, None, None]
-    if max_weight:
-        weights = weights.clamp(max=max_weight)
-    return _of_mean_one(weights, planes["target"]) if normalise_weights else weights
+    if loss.max_weight:
+        weights = weights.clamp(max=loss.max_weight)
+    return _of_mean_one(weights, planes["target"]) if loss.normalise_weights else weights
 
 
-def _halo(d1: torch.Tensor, d2: torch.Tensor, distance: str, w0: float, sigma: float):
+def _halo(d1: torch.Tensor, d2: torch.Tensor, loss: LossParams) -> torch.Tensor:
     """Return what closeness to objects adds to the weight, (B, H, W)."""
-    if distance not in DISTANCES:
-        raise ValueError(f"distance '{distance}' is unknown; known: {', '.join(DISTANCES)}")
-    if distance == "none":
+    if loss.distance == "none":
         return torch.zeros(d1.shape, device=d1.device)
-    steps = d1.int() if distance == "d1" else d1.int() + d2
+    steps = d1.int() if loss.distance == "d1" else d1.int() + d2
     pixels = torch.arange(MOST_STEPS + 1, device=d1.device) / STEPS_PER_PIXEL
-    halo = w0 * torch.exp(-(pixels**2) / sigma**2)  # of few values a table is faster
+    halo = loss.w0 * torch.exp(-(pixels**2) / loss.sigma**2)  # of few values a table is faster
     return halo.index_select(0, steps.flatten()).view(d1.shape)
 
 
@@ -92,11 +71,6 @@ def _size_factor(sqrt_area: torch.Tensor, exponent: float) -> torch.Tensor:
 
 def _boundary_band(target: torch.Tensor, kernel: int) -> torch.Tensor:
     """Return where 1 % to 99 % of the valid pixels of the square around are object, (B, H, W)."""
-    if kernel % 2 == 0:
-        raise InputError(
-            f"params.yaml: loss.boundary_kernel {kernel}: must be odd to have a middle pixel, "
-            f"set {kernel + 1}"
-        )
     counted = torch.stack([target == 1, target != IGNORED], dim=1).float()
     half = kernel // 2  # a sum over rows, then over columns: exact, and not kernel^2 work
     counted = avg_pool2d(counted, (kernel, 1), 1, (half, 0), divisor_override=1)

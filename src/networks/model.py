@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -16,38 +17,15 @@ from src.networks.encoders import (
 )
 from src.networks.heads import map_channels
 from src.networks.hypercolumn import add_hypercolumn
+from src.networks.params import NetworkParams
 
 DECODERS_OF_DEPTH = ("unet", "unetplusplus", "manet")  # want one width for each level
 DOUBLING = ("linknet", "unetplusplus", "manet")  # their last block always doubles the size
-ARGUMENTS = (
-    "architecture",
-    "encoder",
-    "encoder_depth",
-    "encoder_attention",
-    "stem_stride",
-    "decoder_width",
-    "decoder_attention",
-    "hypercolumn",
-    "embedding_size",
-    "in_channels",
-    "heads",
-)  # of build_model, without encoder_weights: what a saved network is rebuilt from
+REBUILT_FROM = (*NetworkParams.model_fields, "in_channels", "heads")  # keys of model.json
 
 
 def build_model(
-    *,
-    architecture: str,
-    encoder: str,
-    encoder_depth: int,
-    encoder_weights: str | None,
-    encoder_attention: str,
-    stem_stride: int,
-    decoder_width: int,
-    decoder_attention: str,
-    hypercolumn: bool,
-    embedding_size: int,
-    in_channels: int,
-    heads: list[str],
+    params: NetworkParams, *, in_channels: int, heads: list[str], encoder_weights: str | None
 ) -> nn.Module:
     """Build a network that maps (B, in_channels, H, W) to what `heads.head_outputs` takes.
 
@@ -55,62 +33,53 @@ def build_model(
 
     Parameters
     ----------
-    architecture : str
-        A decoder of segmentation-models-pytorch: Unet, Linknet, FPN, ...
-    encoder : str
-        An encoder of that library, or `tu-NAME` for any timm model.
-    encoder_depth : int
-        How often the encoder halves height and width, 3 to 5 (what lies deeper is left out).
+    params : NetworkParams
+        `architecture`: a decoder of segmentation-models-pytorch: Unet, Linknet, FPN, ...
+        `encoder`: an encoder of that library, or `tu-NAME` for any timm model. `encoder_depth`: how
+        often it halves height and width (what lies deeper is left out). `encoder_attention`,
+        `decoder_attention`: squeeze and excitation after every stage of the encoder, around every
+        decoder block. `stem_stride`: of the encoder's first convolution; 1 makes all its maps twice
+        as large. `decoder_width`: channels of the last decoder block of Unet, UnetPlusPlus and
+        MAnet, each one before it twice as many; the other decoders have widths of their own.
+        `hypercolumn`: whether the heads see the maps of all decoder blocks, enlarged (Unet).
+        `embedding_size`: channels of the head "embedding".
+    in_channels : int
+        Channels of the input; positive.
+    heads : list of str
+        As for `src.networks.heads.map_channels`.
     encoder_weights : str or None
         Name of a pretrained set ("imagenet" is downloaded by the library), a file NAME.safetensors
         in data/encoder_weights, None for random. For a timm encoder any name but a file's stands
         for the set in the encoder's own name (`tu-NAME.SET`). With other than 3 channels the first
         convolution is adapted; see `src.networks.encoders.load_encoder_weights`.
-    encoder_attention, decoder_attention : {"none", "scse"}
-        Squeeze and excitation after every stage of the encoder, around every decoder block.
-    stem_stride : {1, 2}
-        Stride of the encoder's first convolution; 1 makes all its maps twice as large.
-    decoder_width : int
-        Channels of the last decoder block of Unet, UnetPlusPlus and MAnet, each one before it twice
-        as many; the other decoders have widths of their own.
-    hypercolumn : bool
-        Whether the heads see the maps of all decoder blocks, enlarged (Unet).
-    embedding_size : int
-        Channels of the head "embedding".
-    in_channels : int
-        Channels of the input; positive.
-    heads : list of str
-        As for `src.networks.heads.map_channels`.
 
     Raises
     ------
     InputError
         If a name is unknown, a combination is impossible or pretrained weights cannot be had.
     """
-    _refuse_impossible(
-        architecture, stem_stride, decoder_width, decoder_attention, hypercolumn, encoder_depth
-    )
+    _refuse_impossible(params)
     file = encoder_weights is not None and encoder_weights.endswith(".safetensors")
-    channels = sum(map_channels(heads, embedding_size).values())
-    widths = [decoder_width * 2**level for level in reversed(range(encoder_depth))]
+    channels = sum(map_channels(heads, params.embedding_size).values())
+    widths = [params.decoder_width * 2**level for level in reversed(range(params.encoder_depth))]
     model = _create(
-        architecture,
-        encoder,
+        params.architecture,
+        params.encoder,
         None if file else encoder_weights,
-        encoder_depth=encoder_depth,
+        encoder_depth=params.encoder_depth,
         in_channels=in_channels,
         classes=channels,
-        **_decoder_options(architecture, encoder_depth, stem_stride, widths, decoder_attention),
+        **_decoder_options(params, widths),
         **({"aux_params": {"classes": 1, "dropout": 0.0}} if "empty" in heads else {}),
     )
-    leave_out_stages(model.encoder, encoder_depth)
-    if encoder_attention == "scse":
-        add_attention(model.encoder, encoder)
-    if stem_stride == 1:
-        keep_stem_size(model.encoder, encoder)
+    leave_out_stages(model.encoder, params.encoder_depth)
+    if params.encoder_attention == "scse":
+        add_attention(model.encoder, params.encoder)
+    if params.stem_stride == 1:
+        keep_stem_size(model.encoder, params.encoder)
     if file:
         load_encoder_weights(model.encoder, encoder_weights, in_channels)
-    if hypercolumn:
+    if params.hypercolumn:
         add_hypercolumn(model, widths, channels)
     return model
 
@@ -131,8 +100,8 @@ def save_model(folder: Path, model: nn.Module, description: dict) -> None:
     model : nn.Module
         Its state is written from the CPU.
     description : dict
-        The keyword arguments of `build_model` without `encoder_weights`, plus whatever prediction
-        needs to know.
+        The keys of `NetworkParams`, `in_channels` and `heads`, plus whatever prediction needs to
+        know.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
@@ -152,11 +121,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
         if not part.is_file():
             raise InputError(f"{part}: no such file; run the train stage")
     description = json.loads((folder / "model.json").read_text())
-    missing = [key for key in ARGUMENTS if key not in description]
-    if missing:
-        raise InputError(f"{folder / 'model.json'}: has no {', '.join(missing)}; train again")
-    arguments = {key: description[key] for key in ARGUMENTS}
-    model = build_model(**arguments, encoder_weights=None)  # the saved weights replace them
+    model = rebuild(description, folder / "model.json")
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
@@ -167,41 +132,70 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
     return model.eval(), description
 
 
-def _refuse_impossible(
-    architecture: str, stem_stride: int, width: int, attention: str, hypercolumn: bool, depth: int
-) -> None:
+def rebuild(description: dict, source: Path | str = "model.json") -> nn.Module:
+    """Build the network that a description tells of, with random weights.
+
+    Parameters
+    ----------
+    description : dict
+        As for `save_model`.
+    source : Path or str
+        Where it is from, for the message.
+
+    Raises
+    ------
+    InputError
+        If a key is missing or has a value that no network is built from.
+    """
+    missing = [key for key in REBUILT_FROM if key not in description]
+    if missing:
+        raise InputError(f"{source}: has no {', '.join(missing)}; train again")
+    try:
+        params = NetworkParams(**{key: description[key] for key in NetworkParams.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{source}: {first['loc'][0]}: {first['msg']}; train again") from None
+    return build_model(
+        params,
+        in_channels=description["in_channels"],
+        heads=description["heads"],
+        encoder_weights=None,
+    )
+
+
+def _refuse_impossible(params: NetworkParams) -> None:
     """Answer options that the decoder does not have with one sentence."""
-    decoder = architecture.lower()
-    if attention == "scse" and decoder not in ("unet", "unetplusplus"):
+    architecture, decoder = params.architecture, params.architecture.lower()
+    if params.decoder_attention == "scse" and decoder not in ("unet", "unetplusplus"):
         raise InputError(
             f"params.yaml: model.decoder_attention scse: the decoder {architecture} has none, take "
             "Unet or UnetPlusPlus or set it to none"
         )
-    if attention == "scse" and width < 16:
+    if params.decoder_attention == "scse" and params.decoder_width < 16:
         raise InputError(
-            f"params.yaml: model.decoder_width {width}: too narrow for model.decoder_attention "
-            "scse, which divides widths by 16, take 16 or more"
+            f"params.yaml: model.decoder_width {params.decoder_width}: too narrow for "
+            "model.decoder_attention scse, which divides widths by 16, take 16 or more"
         )
-    if hypercolumn and decoder != "unet":
+    if params.hypercolumn and decoder != "unet":
         raise InputError(
             f"params.yaml: model.hypercolumn true: the decoder {architecture} has none, take Unet "
             "or set it to false"
         )
-    if stem_stride == 1 and (decoder in DOUBLING or (decoder, depth) == ("fpn", 3)):
+    doubles = decoder in DOUBLING or (decoder, params.encoder_depth) == ("fpn", 3)
+    if params.stem_stride == 1 and doubles:
         raise InputError(
-            f"params.yaml: model.stem_stride 1: {architecture} of model.encoder_depth {depth} "
-            "would not answer at the size of the input, take Unet or set it to 2"
+            f"params.yaml: model.stem_stride 1: {architecture} of model.encoder_depth "
+            f"{params.encoder_depth} would not answer at the size of the input, take Unet or set "
+            "it to 2"
         )
 
 
-def _decoder_options(
-    architecture: str, depth: int, stem_stride: int, widths: list[int], attention: str
-) -> dict:
+def _decoder_options(params: NetworkParams, widths: list[int]) -> dict:
     """Arguments of the library that only some decoders take."""
-    decoder, options = architecture.lower(), {}
+    decoder, depth, options = params.architecture.lower(), params.encoder_depth, {}
     if decoder in DECODERS_OF_DEPTH:
         options["decoder_channels"] = widths
-    if attention == "scse":
+    if params.decoder_attention == "scse":
         options["decoder_attention_type"] = "scse"
     # What the last maps are enlarged by: the library's own number is right for one depth only.
     reduced = {
@@ -213,7 +207,7 @@ def _decoder_options(
         "upernet": 4,
     }
     if decoder in reduced:
-        options["upsampling"] = reduced[decoder] * stem_stride // 2
+        options["upsampling"] = reduced[decoder] * params.stem_stride // 2
     return options
 
 

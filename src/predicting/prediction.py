@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from src.formats.merge_rules import VALUES, merge_of
+from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.merges import merge_scales, merge_views
 from src.predicting.params import PredictParams
@@ -101,15 +102,6 @@ def has_spread(params: PredictParams) -> bool:
     return len(VIEWS[params.views]) * len(params.scales) > 1
 
 
-def resized(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Resize uint8 (3, H, W) by a factor on both sides, to 1 pixel at least; 1 changes nothing."""
-    if factor == 1:
-        return image
-    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-    image = interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
-    return image.round().to(torch.uint8)
-
-
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
     """Return evenly spread starts of windows that cover `length`, overlapping at least `overlap`.
 
@@ -126,7 +118,7 @@ def _predict_scaled(
 ) -> dict[str, torch.Tensor]:
     """Predict at one size, window by window; the maps come back at the size of the image."""
     size = image.shape[-2:]
-    image = resized(image, factor)
+    image = resized_tensor(image, factor)
     rows, columns = image.shape[-2:]
     totals, numbers = {}, {head: [] for head in NUMBERS}
     weight = torch.zeros(rows, columns, device=image.device)

@@ -6,13 +6,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.params import Params
 
-Rule = Literal["constant", "mean", "mean_sqrt_area"]
-Model = Literal["lightgbm", "random_forest"]
-RULES, MODELS = get_args(Rule), get_args(Model)  # what scores: a fixed rule, or a model that learns
+RuleName = Literal["constant", "mean", "mean_sqrt_area"]
+ModelName = Literal["lightgbm", "random_forest"]
+RULES, MODELS = get_args(RuleName), get_args(ModelName)  # fixed, and those that learn
 
 
 class RescoreParams(Params):
-    score: Literal[Rule, Model]
+    score: Literal[RuleName, ModelName]
     target: Literal["iou", "hit"]  # of models
     trees: int = Field(gt=0)
     learning_rate: float = Field(gt=0, le=1)  # of lightgbm

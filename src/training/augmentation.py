@@ -10,8 +10,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks
 import albumentations as A  # noqa: E402
 
 from src.base.errors import InputError
-from src.formats.allowed_views import NESTED, limited_views
+from src.formats.allowed_views import NESTED, Views, limited_views
 from src.formats.labels import IGNORED
+from src.training.params import AugmentParams, refuse_far_turn
 from src.training.random_views import RandomView
 
 OFF = {
@@ -59,7 +60,6 @@ HEAVY = LIGHT | {
     "elastic": 0.2,
 }
 SETS = {"none": OFF, "light": LIGHT, "heavy": HEAVY}
-MAX_TURN = 45.0  # degrees; beyond it a turn is nearer to a quarter turn
 
 # What may move pixels among augment.transforms, with the least views.allowed that permits it
 GEOMETRIC = {
@@ -102,28 +102,7 @@ UNSUITABLE = (  # of the colour transforms: other types than uint8, more inputs 
 )
 
 
-def training_transform(
-    *,
-    allowed: str,
-    crop_size: int,
-    set: str,
-    views: str,
-    shift: float,
-    scale: float,
-    rotate: float,
-    brightness: float,
-    contrast: float,
-    gamma: float,
-    hue: int,
-    saturation: int,
-    grey: float,
-    blur: float,
-    noise: float,
-    clahe: float,
-    grid: float,
-    elastic: float,
-    transforms: list[dict],
-) -> A.Compose:
+def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int) -> A.Compose:
     """Compose the random views of one data set, with a crop of fixed size among them.
 
     In this order: views, affine and crop at once, colours, grid and elastic distortion, grey, blur,
@@ -133,27 +112,20 @@ def training_transform(
 
     Parameters
     ----------
+    augment : AugmentParams
+        `set`: "custom" takes the values of the section, the others are values in their place.
+        `views`: which of the allowed views to draw from. `shift`, `scale`: largest shift as a
+        fraction of the size; largest relative change of size. `rotate`: largest turn in degrees,
+        either way; up to 45 unless d4 is allowed. `brightness`, `contrast`, `gamma`: largest
+        relative change, of gamma that of the exponent. `hue`, `saturation`: largest change on
+        OpenCV's scales. `grey`, `blur`, `noise`, `clahe`, `grid`, `elastic`: probabilities. 0
+        switches each of these off. `transforms`: others of albumentations: `name`, `p` (0.5 if left
+        out) and arguments. What a geometric one uncovers is ignored in the maps unless it says
+        otherwise by `fill_mask`. `mosaic` and `copy_paste` come before, in `src.training.crops`.
     allowed : {"none", "hflip", "d2", "d4"}
         Which mirrored and turned views are physically possible.
     crop_size : int
         Height and width of the result in pixels; images are at least that large.
-    set : {"custom", "none", "light", "heavy"}
-        "custom" takes the values below, the others are sets of values in their place.
-    views : {"none", "hflip", "d2", "d4"}
-        Which of the allowed views to draw from.
-    shift, scale : float in [0, 1)
-        Largest shift as a fraction of the size; largest relative change of size.
-    rotate : float in [0, 180]
-        Largest turn in degrees, either way; up to 45 unless d4 is allowed.
-    brightness, contrast, gamma : float in [0, 1]
-        Largest relative change, of gamma that of the exponent; 0 is off.
-    hue, saturation : int in [0, 180], [0, 255]
-        Largest change on OpenCV's scales; 0 is off.
-    grey, blur, noise, clahe, grid, elastic : float in [0, 1]
-        Probabilities; 0 is off.
-    transforms : list of dict
-        Others of albumentations: `name`, `p` (0.5 if left out) and arguments. What a geometric one
-        uncovers is ignored in the maps unless it says otherwise by `fill_mask`.
 
     Returns
     -------
@@ -163,29 +135,28 @@ def training_transform(
 
     Raises
     ------
-    ValueError
-        If `set`, `views` or `allowed` is unknown.
     InputError
         If `rotate` or a free transform shows what is not allowed, or a free transform is unknown,
         has unknown or wrong arguments, or does more than to transform an image and its maps.
     """
-    values = {key: value for key, value in locals().items() if key in OFF}
-    if set != "custom":
-        if set not in SETS:
-            raise ValueError(f"set '{set}' is unknown; known: custom, {', '.join(SETS)}")
-        values = SETS[set]
-    views = limited_views(values["views"], allowed)
-    if values["rotate"] > MAX_TURN and allowed != "d4":
-        raise InputError(_too_far("augment.rotate", values["rotate"], allowed))
-    free = [_free(number, entry, allowed) for number, entry in enumerate(values["transforms"])]
-    moves = {key: values[key] for key in ("shift", "scale", "rotate")}
-    steps = [RandomView(views=views, **moves, crop_size=0 if free else crop_size)]
-    steps += _colours(values)
+    augment = augment.model_copy(update=SETS.get(augment.set, {}))
+    refuse_far_turn("augment.rotate", augment.rotate, allowed)
+    free = [_free(number, entry, allowed) for number, entry in enumerate(augment.transforms)]
+    steps = [
+        RandomView(
+            views=limited_views(augment.views, allowed),
+            shift=augment.shift,
+            scale=augment.scale,
+            rotate=augment.rotate,
+            crop_size=0 if free else crop_size,
+        )
+    ]
+    steps += _colours(augment)
     if free:  # what they do may depend on the whole image
         border = cv2.BORDER_REPLICATE
         crop = A.RandomCrop(crop_size, crop_size, pad_if_needed=True, border_mode=border)
         steps += [*free, crop]
-    steps += _distortions(values)
+    steps += _distortions(augment)
     return A.Compose(steps, mask_interpolation=cv2.INTER_NEAREST)
 
 
@@ -194,19 +165,19 @@ def centre_crop(crop_size: int) -> A.Compose:
     return A.Compose([A.CenterCrop(crop_size, crop_size)])
 
 
-def _colours(values: dict) -> list:
+def _colours(augment: AugmentParams) -> list:
     steps = []
-    if values["brightness"] or values["contrast"]:
-        steps.append(A.RandomBrightnessContrast(values["brightness"], values["contrast"], p=1))
-    if values["gamma"]:
-        lowest = max(1.0, 100 * (1 - values["gamma"]))
-        steps.append(A.RandomGamma((lowest, 100 * (1 + values["gamma"])), p=1))
-    if values["hue"] or values["saturation"]:
-        steps.append(A.HueSaturationValue(values["hue"], values["saturation"], 0, p=1))
+    if augment.brightness or augment.contrast:
+        steps.append(A.RandomBrightnessContrast(augment.brightness, augment.contrast, p=1))
+    if augment.gamma:
+        lowest = max(1.0, 100 * (1 - augment.gamma))
+        steps.append(A.RandomGamma((lowest, 100 * (1 + augment.gamma)), p=1))
+    if augment.hue or augment.saturation:
+        steps.append(A.HueSaturationValue(augment.hue, augment.saturation, 0, p=1))
     return steps
 
 
-def _distortions(values: dict) -> list:
+def _distortions(augment: AugmentParams) -> list:
     """Return what costs much a pixel, and so comes after the crop."""
     edge = {"border_mode": cv2.BORDER_REPLICATE}
     steps = {  # elastic: displacements of about 2 px, smooth over 6 px
@@ -217,13 +188,13 @@ def _distortions(values: dict) -> list:
         "noise": lambda p: A.GaussNoise(std_range=(0.01, 0.05), p=p),
         "clahe": lambda p: A.CLAHE(clip_limit=(1.0, 4.0), p=p),
     }
-    return [step(values[key]) for key, step in steps.items() if values[key]]
+    return [step(getattr(augment, key)) for key, step in steps.items() if getattr(augment, key)]
 
 
 def _free(number: int, entry: dict, allowed: str):
     """Make one of augment.transforms, refusing what would not do as meant."""
     place = f"params.yaml: augment.transforms.{number}"
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+    if not isinstance(entry.get("name"), str):
         raise InputError(f"{place} {entry!r}: needs a name, such as {{name: RandomFog, p: 0.1}}")
     name, arguments = entry["name"], {k: v for k, v in entry.items() if k != "name"}
     kind = _kind(place, name, allowed)
@@ -249,8 +220,8 @@ def _free(number: int, entry: dict, allowed: str):
 def _check_turns(number: int, name: str, step, allowed: str) -> None:
     """Refuse arguments by which a transform that need not mirror or turn far does."""
     turns = [abs(angle) for key in ("rotate", "limit") for angle in getattr(step, key, ())]
-    if turns and max(turns) > MAX_TURN and allowed != "d4":
-        raise InputError(_too_far(f"augment.transforms.{number} {name}", max(turns), allowed))
+    if turns:
+        refuse_far_turn(f"augment.transforms.{number} {name}", max(turns), allowed)
     if name == "Affine" and min(min(limits) for limits in step.scale.values()) <= 0:
         raise InputError(
             f"params.yaml: augment.transforms.{number} Affine: scale {step.scale} mirrors or "
@@ -274,13 +245,6 @@ def _kind(place: str, name: str, allowed: str) -> type:
             f"views.allowed to {needed}"
         )
     return kind
-
-
-def _too_far(key: str, angle: float, allowed: str) -> str:
-    return (
-        f"params.yaml: {key} {angle:g}: a turn of more than {MAX_TURN:g} degrees nears a quarter "
-        f"turn, which views.allowed {allowed} forbids, lower it or set views.allowed to d4"
-    )
 
 
 def _reason(error: Exception) -> str:

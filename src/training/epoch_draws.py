@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from src.training.params import Phase, TrainParams
+
 
 def epoch_draws(
     images: int,
+    phase: Phase,
+    train: TrainParams,
     *,
-    fraction: float,
-    batch_size: int,
-    seed: int,
     epoch: int,
     weights: np.ndarray | None = None,
 ) -> list[tuple[int, int]]:
@@ -18,13 +19,14 @@ def epoch_draws(
     ----------
     images : int
         How many there are; at least 1.
-    fraction : float
-        Share of them to use, in (0, 1]: always the same ones for one seed, at least one.
-    batch_size : int
-        The last, partial batch is left out (another one in each epoch), unless it is the only one:
-        batch normalisation is poor on few images.
-    seed, epoch : int
-        Not negative; they determine the result.
+    phase : Phase
+        `fraction`: share of them to use, always the same ones for one seed, at least one.
+    train : TrainParams
+        `batch_size`: the last, partial batch is left out (another one in each epoch), unless it is
+        the only one: batch normalisation is poor on few images. `seed` and the epoch determine the
+        result.
+    epoch : int
+        Not negative.
     weights : ndarray of float, shape (images,), optional
         Positive. The epoch is then as long, but its images are drawn with replacement, in
         proportion to them, from those that `fraction` leaves.
@@ -41,12 +43,14 @@ def epoch_draws(
     """
     if weights is not None and not (weights.shape == (images,) and (weights > 0).all()):
         raise ValueError(f"weights must be {images} positive numbers, got {weights}")
-    chosen = np.random.default_rng(seed).permutation(images)[: max(1, round(fraction * images))]
-    rng = np.random.default_rng([seed, epoch])
+    shuffled = np.random.default_rng(train.seed).permutation(images)
+    chosen = shuffled[: max(1, round(phase.fraction * images))]
+    rng = np.random.default_rng([train.seed, epoch])
     if weights is None:
         order = rng.permutation(chosen)
     else:
         order = rng.choice(chosen, len(chosen), p=weights[chosen] / weights[chosen].sum())
     seeds = rng.integers(2**31, size=len(order))
-    full = len(order) - len(order) % batch_size if len(order) > batch_size else len(order)
+    size = train.batch_size
+    full = len(order) - len(order) % size if len(order) > size else len(order)
     return list(zip(order[:full].tolist(), seeds[:full].tolist(), strict=True))

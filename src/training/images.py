@@ -9,22 +9,23 @@ from src.base.errors import InputError
 from src.folds.image_numbers import image_numbers
 from src.formats.archive import ImageArchive
 from src.formats.labels import IGNORE
+from src.formats.tables import read_table
+from src.networks.params import ModelParams
 from src.training.holdout import hold_out_groups
+from src.training.params import TrainParams
 
 
-def training_images(table: pd.DataFrame, *, holdout: float, seed: int, dedupe: str) -> pd.DataFrame:
+def training_images(table: pd.DataFrame, train: TrainParams) -> pd.DataFrame:
     """Tell what each image of the training set is used for.
 
     Parameters
     ----------
     table : DataFrame
         As `src.folds.fold_images.fold_images` returns it.
-    holdout : float
-        Fraction of the images outside the left-out fold to choose an epoch by, in [0, 1).
-    seed : int
-        Which groups they are.
-    dedupe : {"keep", "drop", "weight"}
-        "drop" learns of near-duplicates only from the first; the others change nothing here.
+    train : TrainParams
+        `holdout`: fraction of the images outside the left-out fold to choose an epoch by; `seed`:
+        which groups they are. `dedupe`: "drop" learns of near-duplicates only from the first; the
+        others change nothing here.
 
     Returns
     -------
@@ -41,28 +42,33 @@ def training_images(table: pd.DataFrame, *, holdout: float, seed: int, dedupe: s
     table = table[table["in_train"]]
     left_out = table["left_out"].to_numpy()
     rest = table["group"][~left_out].tolist()
-    held = hold_out_groups(rest, fraction=holdout, seed=seed)
+    held = hold_out_groups(rest, fraction=train.holdout, seed=train.seed)
     if held.all():
-        raise InputError(f"params.yaml: train.holdout {holdout} leaves nothing to learn from")
+        raise InputError(f"params.yaml: train.holdout {train.holdout} leaves nothing to learn from")
     use = np.full(len(table), "fold", object)
     use[~left_out] = np.where(held, "holdout", "learn")
-    if dedupe == "drop":
+    if train.dedupe == "drop":
         use[(use == "learn") & (table["copy"] > 0).to_numpy()] = "drop"
     return table.assign(use=use)
 
 
-def image_weights(table: pd.DataFrame, *, column: str, dedupe: str) -> np.ndarray:
+def image_weights(
+    table: pd.DataFrame, *, column: str, dedupe: str, pseudo_weight: float
+) -> np.ndarray:
     """Return what the pixels of each image weigh in the loss.
 
     Parameters
     ----------
     table : DataFrame
-        As `training_images` returns it.
+        As `training_images` returns it, those of `pseudo_images` added.
     column : str
-        Of weights: "test_likeness" or one of the metadata; "none" weighs all images 1.
+        Of the weights of labelled images: "test_likeness" or one of the metadata; "none" weighs all
+        of them 1.
     dedupe : {"keep", "drop", "weight"}
         "weight" divides the weight of an image learnt from by the number of its near-duplicates,
         itself among them.
+    pseudo_weight : float
+        Of an image with pseudo labels.
 
     Returns
     -------
@@ -71,22 +77,47 @@ def image_weights(table: pd.DataFrame, *, column: str, dedupe: str) -> np.ndarra
     Raises
     ------
     InputError
-        If an image has no number in the column.
+        If a labelled image has no number in the column.
     """
-    weights = np.ones(len(table))
-    if column == "test_likeness" and table[column].isna().all():
+    weights, is_labelled = np.full(len(table), float(pseudo_weight)), table["in_train"].to_numpy()
+    labelled = table[is_labelled]
+    if column == "test_likeness" and labelled[column].isna().all():
         raise InputError(
-            "params.yaml: loss.image_weight test_likeness: folds.csv has none, as there is no test "
-            "set to be like; set it to none"
+            "params.yaml: loss.image_weight test_likeness: folds.csv has none; set "
+            "split_folds.likeness to true, or loss.image_weight to none if there is no test set to "
+            "be like"
         )
+    weights[is_labelled] = 1
     if column != "none":
-        weights = image_numbers(table, column, "loss.image_weight")
+        weights[is_labelled] = image_numbers(labelled, column, "loss.image_weight")
     if dedupe == "weight":
-        weights = weights / np.where(table["use"] == "learn", table["copies"], 1)
+        weights[is_labelled] /= np.where(labelled["use"] == "learn", labelled["copies"], 1)
     return weights
 
 
-def pseudo_images(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def depth_range(table: pd.DataFrame, model: ModelParams) -> list[float] | None:
+    """Return the range of depths learnt from, that depths are relative to; None without depths.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the column `use` of `training_images`.
+    model : ModelParams
+        `extra_channels`, and the `depth_column` that "depth" among them is read from.
+
+    Raises
+    ------
+    InputError
+        If an image has no number in the column.
+    """
+    if "depth" not in model.extra_channels:
+        return None
+    depths = image_numbers(table, model.depth_column, "model.depth_column")
+    learnt = depths[table["use"] == "learn"]
+    return [float(learnt.min()), float(learnt.max())]
+
+
+def pseudo_images(table: pd.DataFrame, path: Path, instances: ImageArchive) -> pd.DataFrame:
     """Return the rows of the images taken to be learnt from with pseudo labels.
 
     Parameters
@@ -95,21 +126,23 @@ def pseudo_images(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         As `src.folds.fold_images.fold_images` returns it.
     path : Path
         images.csv of pseudo_label.
+    instances : ImageArchive
+        uint16 (H, W), what pseudo_label says of these images.
 
     Returns
     -------
     rows : DataFrame
-        Those of `table`, by name; at least one.
+        Those of `table`, by name; at least one. `use` is "learn"; `objects` and `coverage` are
+        counted in the instances.
 
     Raises
     ------
     InputError
-        If the file is absent, no image is taken, or one that is not there or is in a fold.
+        If the file is absent or not as pseudo_label writes it, no image is taken, or one that is
+        not there or is in a fold.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the pseudo_label stage")
-    rows = pd.read_csv(path)
-    taken = set(rows["name"][rows["taken"].astype(bool)])
+    rows = read_table(path, "pseudo_label", {"name": str, "taken": bool})
+    taken = set(rows["name"][rows["taken"]])
     if not taken:
         raise InputError(
             f"{path}: no image is taken; lower pseudo_label.min_certain, raise its max_spread, or "
@@ -119,10 +152,10 @@ def pseudo_images(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     wrong = sorted(taken - set(found["name"]))
     if wrong:
         raise InputError(
-            f"{path}: takes {wrong[0]}, which is not in images.csv or is a training image; run the "
-            "pseudo_label stage again"
+            f"{path}: takes {wrong[0]}, which is not in images.csv or is a training image; run "
+            "pseudo_label again"
         )
-    return found
+    return with_counts(found, instances).assign(use="learn")
 
 
 def with_counts(table: pd.DataFrame, instances: ImageArchive) -> pd.DataFrame:

@@ -15,14 +15,19 @@ from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.formats.labels import IGNORED
+from src.losses.batch_loss import batch_input
+from src.losses.params import LossParams
+from src.networks.params import ModelParams
 from src.training.crops import TrainingCrops
 from src.training.epoch_draws import epoch_draws
 from src.training.freezing import parameter_groups, set_training_mode, thaw
 from src.training.hard_examples import with_replays
+from src.training.params import Phase, TrainParams
 from src.training.schedules import phase_optimiser
 from src.training.weight_average import (
     average_states,
     averaged_tensors,
+    refresh_batch_norm,
     snapshot_weights,
     update_average,
 )
@@ -51,8 +56,8 @@ def fit(
     learnt: TrainingCrops,
     watched: dict[str, TrainingCrops],
     *,
-    regime: dict,
-    losses: list[dict],
+    train: TrainParams,
+    losses: list[LossParams],
     sampling: np.ndarray | None,
     device: torch.device,
     title: str,
@@ -70,9 +75,8 @@ def fit(
         What is learnt from.
     watched : dict of TrainingCrops
         "fold" is looked at only; by "holdout" the epoch is chosen. Either may have no image.
-    regime : dict
-        The section `train` of the params.
-    losses : list of dict
+    train : TrainParams
+    losses : list of LossParams
         The section `loss` as each phase has it.
     sampling : ndarray of float, shape (images,), optional
         Images are drawn in proportion to it; None draws each once an epoch.
@@ -91,50 +95,73 @@ def fit(
     Raises
     ------
     InputError
-        If the loss becomes no finite number, or `early_stopping` has nothing to look at.
+        If the loss becomes no finite number.
     """
-    chooses = bool(watched["holdout"].names and regime["evaluate_every"])
-    if regime["early_stopping"] and not chooses:
-        raise InputError(
-            f"params.yaml: train.early_stopping {regime['early_stopping']} has nothing to look at; "
-            "set train.holdout and train.evaluate_every above 0"
-        )
-    phases = list(zip(regime["phases"], losses, strict=True)) * regime["repeat"]
-    epochs = sum(phase["epochs"] for phase, _ in phases)
-    images = sum(p["epochs"] * len(_draw(learnt, p, regime, sampling, 0)) for p, _ in phases)
-    average = copy.deepcopy(model).eval() if regime["ema_decay"] else model
+    chooses = bool(len(watched["holdout"]) and train.evaluate_every)
+    phases = list(zip(train.phases, losses, strict=True)) * train.repeat
+    epochs = sum(phase.epochs for phase, _ in phases)
+    draws = partial(epoch_draws, len(learnt), train=train, weights=sampling)
+    images = sum(phase.epochs * len(draws(phase, epoch=0)) for phase, _ in phases)
+    average = copy.deepcopy(model).eval() if train.ema_decay else model
     look = partial(batch_loss, average, loss=losses[0])
     curve, kept, steps = [], [], itertools.count()
     with tqdm(total=images, desc=f"train {title}", unit="image", smoothing=0.05) as bar:
         for number, (phase, loss) in enumerate(phases):
             best, looks = -1.0, 0  # of this phase, at the hold-out
             learn = partial(batch_loss, model, loss=loss)
-            shared = {"regime": regime, "sampling": sampling, "device": device, "bar": bar}
+            shared = {"train": train, "draws": draws, "device": device, "bar": bar}
             for row in _epochs(model, average, learn, learnt, phase, len(curve), steps, **shared):
                 row |= {"phase": number}
                 if not math.isfinite(row["train_loss"]):
                     raise InputError(
                         f"params.yaml: train.phases.{number % len(losses)}: the loss became "
-                        f"{row['train_loss']} in epoch {row['epoch']}; lower lr {phase['lr']}, set "
+                        f"{row['train_loss']} in epoch {row['epoch']}; lower lr {phase.lr}, set "
                         "train.gradient_clip, or compute in train.precision float32"
                     )
-                every = regime["evaluate_every"]
+                every = train.evaluate_every
                 due = every and (row["epoch"] % every == 0 or row["epoch"] == epochs)
                 for kind, crops in watched.items():
-                    row |= _watch(average, crops if due else None, look, regime, device, kind)
+                    row |= _watch(average, crops if due else None, look, train, device, kind)
                 curve.append(row)
                 on_epoch(row)
                 rank = row["holdout_dice"] if chooses else float(row["epoch"])
-                late = row["epoch"] > epochs - max(regime["snapshots"], 1)
+                late = row["epoch"] > epochs - max(train.snapshots, 1)
                 if late if not chooses else not math.isnan(rank):
-                    kept = _keep(kept, rank, average, max(regime["snapshots"], 1))
-                if regime["early_stopping"] and not math.isnan(rank):
+                    kept = _keep(kept, rank, average, max(train.snapshots, 1))
+                if train.early_stopping and not math.isnan(rank):
                     best, looks = (rank, 0) if rank > best else (best, looks + 1)
-                    if looks == regime["early_stopping"]:
+                    if looks == train.early_stopping:
                         break
-    weights = snapshot_weights(len(kept), regime["snapshot_decay"])
+    weights = snapshot_weights(len(kept), train.snapshot_decay)
     state = average_states([state for _, state in kept], weights)
     return Trained(state, curve, len(kept))
+
+
+def refresh_statistics(
+    model: nn.Module,
+    learnt: TrainingCrops,
+    *,
+    params: ModelParams,
+    train: TrainParams,
+    device: torch.device,
+) -> None:
+    """Measure the statistics of a network's batch norms on every image learnt from, in place.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On `device`.
+    learnt : TrainingCrops
+        At least one image.
+    params : ModelParams
+        What the network is fed with.
+    train : TrainParams
+        The size of batches, and the processes that load them.
+    device : torch.device
+    """
+    batches = loader_of(learnt, [(index, 0) for index in range(len(learnt))], train)
+    moved = ((images.to(device), numbers.to(device)) for images, _, numbers in batches)
+    refresh_batch_norm(model, (batch_input(*pair, params) for pair in moved))
 
 
 def _epochs(
@@ -142,42 +169,44 @@ def _epochs(
     average: nn.Module,
     learn: Callable,
     learnt: TrainingCrops,
-    phase: dict,
+    phase: Phase,
     epochs_before: int,
     steps: Iterator[int],
     *,
-    regime: dict,
-    sampling: np.ndarray | None,
+    train: TrainParams,
+    draws: Callable[..., list[tuple[int, int]]],
     device: torch.device,
     bar: tqdm,
 ) -> Iterator[dict]:
     """Train epoch by epoch through one phase; yield what is known after each."""
-    draws = _draw(learnt, phase, regime, sampling, 0)
-    loader = loader_of(learnt, draws, regime)
-    optimiser, schedule = _fresh_optimiser(model, phase, regime, len(loader))
+    drawn = draws(phase, epoch=0)
+    loader = loader_of(learnt, drawn, train)
+    optimiser, schedule = _fresh_optimiser(model, phase, train, len(loader))
     averaged = averaged_tensors(average, model)
-    for done in range(phase["epochs"]):
+    for done in range(phase.epochs):
         row = {"epoch": epochs_before + done + 1, "lr": optimiser.param_groups[0]["lr"]}
-        draws[:] = _draw(learnt, phase, regime, sampling, row["epoch"])  # the loader's sampler
-        thaw(model, freeze=phase["freeze"], progress=done / phase["epochs"])
-        set_training_mode(model, freeze_batch_norm=regime["freeze_batch_norm"])
+        drawn[:] = draws(phase, epoch=row["epoch"])  # the loader's sampler
+        thaw(model, freeze=phase.freeze, progress=done / phase.epochs)
+        set_training_mode(model, freeze_batch_norm=train.freeze_batch_norm)
         losses = []  # of every batch, in order
-        batches = with_replays(_moved(loader, device, bar), losses, regime["replay"])
-        for _ in _steps(model, batches, learn, losses, optimiser, regime):
+        batches = with_replays(_moved(loader, device, bar), losses, train.replay)
+        for _ in _steps(batches, learn, losses, optimiser, train):
             schedule.step()
-            if regime["ema_decay"]:
-                update_average(averaged, decay=regime["ema_decay"], step=next(steps))
+            if train.ema_decay:
+                update_average(averaged, decay=train.ema_decay, step=next(steps))
             bar.set_postfix(epoch=row["epoch"], loss=f"{losses[-1]:.3f}", refresh=False)
         yield row | {"train_loss": float(np.mean(losses))}
 
 
-def _steps(model, batches: Iterable[Batch], learn, losses: list[float], optimiser, regime):
+def _steps(
+    batches: Iterable[Batch], learn, losses: list[float], optimiser, train: TrainParams
+) -> Iterator[None]:
     """Step the optimiser once for every `accumulate` batches; yield after each step.
 
     A step follows the mean over all its images, so accumulation equals the large batch for every
     loss that is a mean over images. Ends early at a loss that is not finite.
     """
-    batches, accumulate = iter(batches), regime["accumulate"]
+    batches, accumulate = iter(batches), train.accumulate
     learning = [weight for group in optimiser.param_groups for weight in group["params"]]
     while True:
         optimiser.zero_grad(set_to_none=True)
@@ -193,22 +222,22 @@ def _steps(model, batches: Iterable[Batch], learn, losses: list[float], optimise
             return
         if accumulate > 1:
             torch._foreach_div_([w.grad for w in learning if w.grad is not None], images)
-        if regime["gradient_clip"]:
-            torch.nn.utils.clip_grad_norm_(learning, regime["gradient_clip"])
+        if train.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(learning, train.gradient_clip)
         optimiser.step()
         yield
 
 
 @torch.inference_mode()
 def _watch(
-    model: nn.Module, crops: TrainingCrops | None, look, regime: dict, device, kind: str
+    model: nn.Module, crops: TrainingCrops | None, look, train: TrainParams, device, kind: str
 ) -> dict[str, float]:
     """Return loss and mean Dice on images that are not learnt from, NaN where there are none."""
-    if crops is None or not crops.names:
+    if crops is None or not len(crops):
         return {f"{kind}_loss": math.nan, f"{kind}_dice": math.nan}
     model.eval()
     total, dices = 0.0, []
-    loader = loader_of(crops, [(i, 0) for i in range(len(crops))], regime)
+    loader = loader_of(crops, [(i, 0) for i in range(len(crops))], train)
     for batch in _moved(loader, device):
         loss, logits, target = look(batch)
         total += loss.item() * len(logits)
@@ -226,25 +255,14 @@ def _keep(kept: list[Kept], rank: float, model: nn.Module, count: int) -> list[K
     return sorted([*kept, Kept(rank, state)], key=lambda one: -one.rank)[:count]
 
 
-def _draw(crops: TrainingCrops, phase: dict, regime: dict, sampling, epoch: int) -> list:
-    return epoch_draws(
-        len(crops),
-        fraction=phase["fraction"],
-        batch_size=regime["batch_size"],
-        seed=regime["seed"],
-        epoch=epoch,
-        weights=sampling,
-    )
-
-
-def loader_of(crops: TrainingCrops, draws: list[tuple[int, int]], regime: dict) -> DataLoader:
+def loader_of(crops: TrainingCrops, draws: list[tuple[int, int]], train: TrainParams) -> DataLoader:
     """Make the loader of the batches of these draws, (index, augmentation seed), in their order."""
     return DataLoader(
         crops,
-        regime["batch_size"],
+        train.batch_size,
         sampler=draws,
-        num_workers=regime["workers"],
-        persistent_workers=regime["workers"] > 0,
+        num_workers=train.workers,
+        persistent_workers=train.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -257,17 +275,9 @@ def _moved(loader: DataLoader, device: torch.device, bar: tqdm | None = None) ->
             bar.update(len(batch[0]))
 
 
-def _fresh_optimiser(model: nn.Module, phase: dict, regime: dict, batches: int):
+def _fresh_optimiser(model: nn.Module, phase: Phase, train: TrainParams, batches: int):
     """Make the optimiser and the schedule of a phase from its batches per epoch."""
-    batches += batches // regime["replay"] if regime["replay"] else 0
-    steps = -(-batches // regime["accumulate"])
-    return phase_optimiser(
-        parameter_groups(model, lr=phase["lr"], encoder_lr=phase["encoder_lr"]),
-        optimiser=phase["optimiser"],
-        schedule=phase["schedule"],
-        weight_decay=regime["weight_decay"],
-        min_lr=phase["min_lr"],
-        cycle_steps=phase["cycle_epochs"] * steps,
-        step_factor=phase["step_factor"],
-        steps=phase["epochs"] * steps,
-    )
+    batches += batches // train.replay if train.replay else 0
+    groups = parameter_groups(model, lr=phase.lr, encoder_lr=phase.encoder_lr)
+    steps = -(-batches // train.accumulate)
+    return phase_optimiser(groups, phase, weight_decay=train.weight_decay, epoch_steps=steps)

@@ -8,6 +8,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from src.base.errors import InputError
+from src.training.params import Phase
 
 OPTIMISERS = {
     "adam": partial(torch.optim.Adam, fused=True),
@@ -15,19 +16,10 @@ OPTIMISERS = {
     "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
     "rmsprop": torch.optim.RMSprop,
 }
-SCHEDULES = ("constant", "step", "cosine", "one_cycle", "triangular2", "warm_restarts")
 
 
 def phase_optimiser(
-    groups: list[dict],
-    *,
-    optimiser: str,
-    schedule: str,
-    weight_decay: float,
-    min_lr: float,
-    cycle_steps: int,
-    step_factor: float,
-    steps: int,
+    groups: list[dict], phase: Phase, *, weight_decay: float, epoch_steps: int
 ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler]:
     """Make the fresh optimiser of a phase and its schedule.
 
@@ -38,59 +30,48 @@ def phase_optimiser(
     ----------
     groups : list of dict
         Parameter groups of torch with "params" and "lr", the highest learning rate; not changed.
-    optimiser : {"adam", "adamw", "sgd", "rmsprop"}
-        SGD has Nesterov momentum 0.9; the others have the library's constants.
-    schedule : {"constant", "step", "cosine", "one_cycle", "triangular2", "warm_restarts"}
-        "step" multiplies by `step_factor` every `cycle_steps`. "cosine" falls to the lowest rate
-        over the phase, "warm_restarts" over each `cycle_steps` (SGDR, Loshchilov and Hutter 2017,
-        eq. 5). "one_cycle" (Smith 2018) starts at 1 / 25, rises over the first 30 % of the steps
-        and falls to the lowest rate, 4e-6 if `min_lr` is below that. "triangular2" (Smith 2017)
-        starts at the lowest rate, goes up and down in `cycle_steps`, each time half as high.
+    phase : Phase
+        `optimiser`: SGD has Nesterov momentum 0.9; the others have the library's constants.
+        `min_lr`: the lowest rate as a fraction of the highest; a constant rate has none.
+        `schedule`: "step" multiplies by `step_factor` every `cycle_epochs`. "cosine" falls to the
+        lowest rate over the phase, "warm_restarts" over each `cycle_epochs` (SGDR, Loshchilov and
+        Hutter 2017, eq. 5). "one_cycle" (Smith 2018) starts at 1 / 25, rises over the first 30 % of
+        the steps and falls to the lowest rate, 4e-6 if `min_lr` is below that. "triangular2" (Smith
+        2017) starts at the lowest rate, goes up and down in `cycle_epochs`, each time half as high.
     weight_decay : float
         An L2 penalty, but for AdamW, whose decay is decoupled from the gradient.
-    min_lr : float
-        The lowest rate as a fraction of the highest, in [0, 1]; a constant rate has none.
-    cycle_steps : int
-        Steps of a cycle; at least 1, and 2 for triangular2.
-    step_factor : float
-        In (0, 1].
-    steps : int
-        Steps of the phase; at least 1.
+    epoch_steps : int
+        Steps of an epoch; at least 1.
 
     Raises
     ------
-    ValueError
-        If a name is unknown.
     InputError
         If triangular2 has cycles of a single step: its rate would never rise.
     """
-    for name, known in ((optimiser, OPTIMISERS), (schedule, SCHEDULES)):
-        if name not in known:
-            raise ValueError(f"'{name}' is unknown; known: {', '.join(known)}")
-    made = OPTIMISERS[optimiser]([dict(group) for group in groups], weight_decay=weight_decay)
-    if schedule == "one_cycle":
-        return made, _one_cycle(made, min_lr, steps)
-    if schedule == "triangular2":
-        return made, _triangular2(made, min_lr, cycle_steps)
-    curve = _curve(schedule, min_lr, cycle_steps, step_factor, steps)
-    return made, lr_scheduler.LambdaLR(made, curve)
+    groups = [dict(group) for group in groups]
+    made = OPTIMISERS[phase.optimiser](groups, weight_decay=weight_decay)
+    steps, cycle_steps = phase.epochs * epoch_steps, phase.cycle_epochs * epoch_steps
+    if phase.schedule == "one_cycle":
+        return made, _one_cycle(made, phase.min_lr, steps)
+    if phase.schedule == "triangular2":
+        return made, _triangular2(made, phase.min_lr, cycle_steps)
+    return made, lr_scheduler.LambdaLR(made, _curve(phase, cycle_steps, steps))
 
 
-def _curve(
-    schedule: str, min_lr: float, cycle_steps: int, step_factor: float, steps: int
-) -> Callable[[int], float]:
+def _curve(phase: Phase, cycle_steps: int, steps: int) -> Callable[[int], float]:
     """Return the fraction of the highest rate at a step; torch's own know one minimum for all."""
+    min_lr = phase.min_lr
 
     def cosine(part: float) -> float:
         return min_lr + (1 - min_lr) * (1 + math.cos(math.pi * part)) / 2
 
     curves = {
         "constant": lambda step: 1.0,
-        "step": lambda step: max(min_lr, step_factor ** (step // cycle_steps)),
+        "step": lambda step: max(min_lr, phase.step_factor ** (step // cycle_steps)),
         "cosine": lambda step: cosine(step / steps),
         "warm_restarts": lambda step: cosine(step % cycle_steps / cycle_steps),
     }
-    return curves[schedule]
+    return curves[phase.schedule]
 
 
 def _one_cycle(made: torch.optim.Optimizer, min_lr: float, steps: int) -> lr_scheduler.OneCycleLR:

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from src.base.errors import InputError
 from src.formats.archive import write_archive
-from src.networks.model import build_model, load_model, save_model
+from src.formats.prepared import open_photos, read_photo
+from src.networks.model import load_model, rebuild, save_model
 from src.networks.network_input import network_input
 from stages import average_models
 
@@ -40,6 +41,7 @@ FED = {
 }
 FOLDS = {"train/a": 0, "train/b": 1, "train/c": 1, "train/d": 2}
 SIZE = (128, 128)
+IMAGES = "prepared/train/images.zip"
 
 
 def write_model(folder, seed, moved=0.0, **changes):
@@ -50,7 +52,7 @@ def write_model(folder, seed, moved=0.0, **changes):
 @functools.cache
 def random_network(seed, moved):
     torch.manual_seed(seed)
-    network = build_model(**NETWORK, encoder_weights=None)
+    network = rebuild(NETWORK)
     for key, value in network.state_dict().items():
         if key.endswith("running_mean"):
             value += moved
@@ -62,9 +64,11 @@ def untouched(tmp_path_factory):
     """Folder of images, tables and two networks, and the weights of their soup."""
     root, rng = tmp_path_factory.mktemp("soup"), np.random.default_rng(0)
     images = {name: rng.integers(0, 256, (*SIZE, 3), np.uint8) for name in FOLDS}
-    write_archive(root / "prepared/images.zip", images.items())
-    table = pd.DataFrame({"name": list(FOLDS), "group": list(FOLDS), "z": [0.0, 1.0, 2.0, 0.5]})
-    table.to_csv(root / "prepared/images.csv", index=False)
+    write_archive(root / IMAGES, images.items())
+    table = pd.DataFrame({"name": list(FOLDS), "split": "train", "image_id": range(4)})
+    table = table.assign(file_name=table["name"], height=SIZE[0], width=SIZE[1], objects=0)
+    table = table.assign(ignored=0, coverage=0.0, group=table["name"], z=[0.0, 1.0, 2.0, 0.5])
+    table.to_csv(root / "prepared/train/images.csv", index=False)
     write_folds(root, FOLDS.items())
     for seed, member in enumerate(["one", "two"]):
         write_model(root / f"models/{member}/fold0", seed, moved=float(seed))
@@ -121,9 +125,10 @@ def test_the_description_is_that_of_the_members_and_the_network_loads(untouched)
 def first_statistics(data, names):
     """Mean and variance of what the first batch norm is given on whole images, and its name."""
     network, _ = load_model(data / "out")
-    images = average_models.ImageArchive(data / "prepared/images.zip")
-    depth = pd.read_csv(data / "prepared/images.csv").set_index("name")["z"] / 2
-    stack = torch.stack([torch.from_numpy(images.read(n).transpose(2, 0, 1).copy()) for n in names])
+    photos = open_photos(data / "prepared", "train")
+    depth = pd.read_csv(data / "prepared/train/images.csv").set_index("name")["z"] / 2
+    images = [read_photo(photos, name).transpose(2, 0, 1).copy() for name in names]
+    stack = torch.stack([torch.from_numpy(image) for image in images])
     depth = torch.tensor(depth[names].to_numpy(np.float32))
     inputs = {key: FED[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     seen = []
@@ -146,9 +151,9 @@ def test_statistics_are_measured_on_all_folds_but_the_one_left_out(untouched):
 
 def test_the_left_out_images_change_nothing(untouched, data):
     before = untouched[1]
-    images = average_models.ImageArchive(data / "prepared/images.zip")
-    changed = {n: images.read(n) for n in FOLDS} | {"train/a": np.zeros((9, 5, 3), np.uint8)}
-    write_archive(data / "prepared/images.zip", changed.items())
+    photos = open_photos(data / "prepared", "train")
+    changed = {n: read_photo(photos, n) for n in FOLDS} | {"train/a": np.zeros((9, 5, 3), np.uint8)}
+    write_archive(data / IMAGES, changed.items())
     after = run(data)
     assert all(torch.equal(before[key], after[key]) for key in before)
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
 from src.networks.heads import head_outputs
-from src.networks.model import build_model, load_model, save_model
+from src.networks.model import load_model, rebuild, save_model
 from src.networks.network_input import network_input
 from src.predicting.embedding_affinity import neighbour_affinity
 from stages import predict
@@ -64,7 +64,7 @@ def write_model(folder, **changes):
 def random_network(in_channels, heads):
     torch.manual_seed(0)
     arguments = NETWORK | {"in_channels": in_channels, "heads": list(heads)}
-    return build_model(**arguments, encoder_weights=None)
+    return rebuild(arguments)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
-from src.networks.model import build_model
+from src.networks.model import rebuild
 from stages import train
 
 PHASE = {
@@ -38,6 +38,7 @@ PARAMS["augment"] |= {"shift": 0.0, "scale": 0.0, "rotate": 0.0, "hue": 0, "satu
 PARAMS["augment"] |= {"brightness": 0.0, "contrast": 0.0}
 PARAMS["train"] |= {"crop_size": 32, "batch_size": 4, "precision": "float32", "ema_decay": 0.9}
 PARAMS["train"] |= {"evaluate_every": 1, "phases": [PHASE]}
+TRAIN = "prepared/train"
 READ = ("model", "loss", "augment", "train", "members", "views", "weight_maps")
 
 
@@ -83,16 +84,17 @@ def write_squares(root, noise_in_fold=None):
         content["images"].append(image.astype(np.uint8))
         content["instances"].append(instances)
     for kind, arrays in content.items():
-        write_archive(root / "prepared" / f"{kind}.zip", zip(names, arrays, strict=True))
+        write_archive(root / TRAIN / f"{kind}.zip", zip(names, arrays, strict=True))
     planes = [np.dstack([(i == 0) * 40, i * 0 + 120, i * 12]) for i in content["instances"]]
     planes = [p.astype(np.uint8) for p in planes]
     write_archive(root / "weights.zip", zip(names, planes, strict=True))
-    groups = pd.DataFrame({"name": names, "group": [f"g{i // 2}" for i in range(8)]})
-    groups["height"], groups["width"], groups["objects"] = 32, 32, 1
+    groups = pd.DataFrame({"name": names, "split": "train", "image_id": range(8)})
+    groups["file_name"], groups["group"] = names, [f"g{i // 2}" for i in range(8)]
+    groups["height"], groups["width"], groups["objects"], groups["ignored"] = 32, 32, 1, 0
     groups["coverage"] = [0.14, 0.3, 0.14, 0.1, 0.5, 0.05, 0.14, 0.14]
     groups["depth"], groups["trust"] = [10.0, 20, 40, 15, 5, 0, 30, 25], [1.0, 2, 3, 4, 1, 2, 3, 4]
     groups["half"] = [1, 0.5, 1, 0.5, 1, 1, 1, 1]
-    groups.to_csv(root / "prepared" / "images.csv", index=False)
+    groups.to_csv(root / TRAIN / "images.csv", index=False)
     folds = groups[["name", "group"]].assign(fold=[i % 2 for i in range(8)], repeat=0)
     folds["copies"], folds["copy"] = [1, 2, 1, 2, 1, 1, 1, 1], [0, 0, 0, 1, 0, 0, 0, 0]
     folds["test_likeness"] = groups["trust"]
@@ -139,7 +141,7 @@ def test_images_divided_again_are_left_out_by_their_second_fold_too(run, tmp_pat
     folds = pd.read_csv(tmp_path / "folds.csv")
     again = folds.assign(repeat=1, fold=[2, 2, 2, 3, 3, 3, 3, 3])
     pd.concat([folds, again]).to_csv(tmp_path / "folds.csv", index=False)
-    images = ImageArchive(tmp_path / "prepared" / "images.zip")
+    images = ImageArchive(tmp_path / TRAIN / "images.zip")
     content = {name: images.read(name) for name in images.names}
     learnt = []
     for blank in (["train/0", "train/1", "train/2"], ["train/3"]):
@@ -173,27 +175,34 @@ def test_test_likeness_is_a_weight_that_folds_csv_brings(plain, run):
 
 
 def as_pseudo(root, soft=None, taken=("train/5", "train/7")):
-    """Make the last images to be learnt from pseudo-labelled ones, with the labels they had."""
-    instances = ImageArchive(root / "prepared" / "instances.zip")
-    maps = ImageArchive(root / "weights.zip")
-    kinds = {"instances": instances, "weight_maps": maps}
-    for kind, archive in kinds.items():
-        labels = ((name, archive.read(name)) for name in taken)
-        write_archive(root / "pseudo" / f"{kind}.zip", labels)
-    if soft:
-        targets = ((name, soft(instances.read(name) > 0)) for name in taken)
-        write_archive(root / "pseudo" / "soft.zip", targets)
-    rows = pd.DataFrame({"name": ["train/5", "train/6", "train/7"], "certain": 1.0, "spread": 0.0})
-    rows.assign(taken=rows["name"].isin(taken)).to_csv(root / "pseudo/images.csv", index=False)
+    """Make the last images to be learnt from pseudo-labelled ones of test, with their labels.
+
+    Their names stay in order, so that they are drawn as before.
+    """
+    kinds = {"instances": root / TRAIN / "instances.zip", "weight_maps": root / "weights.zip"}
+    kinds["images"] = root / TRAIN / "images.zip"
+    renamed = {name: name.replace("train", "test") for name in taken}
+    for kind, path in kinds.items():  # labels from elsewhere would not be found
+        archive = ImageArchive(path)
+        arrays = {name: archive.read(name) for name in archive.names}
+        folder = root / ("prepared/test" if kind == "images" else "pseudo")
+        of_taken = [(renamed[name], arrays.pop(name)) for name in taken]
+        write_archive(folder / f"{kind}.zip", of_taken)
+        write_archive(path, arrays.items())
+        if kind == "instances" and soft:
+            targets = [(name, soft(instances > 0)) for name, instances in of_taken]
+            write_archive(root / "pseudo" / "soft.zip", targets)
+    rows = pd.DataFrame({"name": ["test/5", "test/6", "test/7"], "certain": 1.0, "spread": 0.0})
+    rows["taken"] = rows["name"].isin(renamed.values())
+    rows.to_csv(root / "pseudo/images.csv", index=False)
     folds = pd.read_csv(root / "folds.csv")
     folds[~folds["name"].isin(taken)].to_csv(root / "folds.csv", index=False)
-    others = {kind: [n for n in archive.names if n not in taken] for kind, archive in kinds.items()}
-    for kind, archive in kinds.items():  # labels from elsewhere would not be found
-        rest = [(name, archive.read(name)) for name in others[kind]]
-        write_archive(archive.path, rest)
-    table = pd.read_csv(root / "prepared" / "images.csv")
-    table.loc[table["name"].isin(taken), ["objects", "coverage"]] = np.nan
-    table.to_csv(root / "prepared" / "images.csv", index=False)
+    table = pd.read_csv(root / TRAIN / "images.csv")
+    is_taken = table["name"].isin(taken)
+    table[~is_taken].to_csv(root / TRAIN / "images.csv", index=False)
+    test = table[is_taken].replace({"name": renamed}).assign(split="test")
+    test[["objects", "ignored", "coverage"]] = np.nan
+    test.to_csv(root / "prepared/test/images.csv", index=False)
     return ["--pseudo", str(root / "pseudo")]
 
 
@@ -221,9 +230,9 @@ def test_a_soft_target_is_learnt_where_there_is_one(run, tmp_path, terms):
 
 
 def test_the_weight_of_pseudo_labels_acts_in_the_loss(run, tmp_path):
-    table = pd.read_csv(tmp_path / "prepared" / "images.csv")
+    table = pd.read_csv(tmp_path / TRAIN / "images.csv")
     table["rest"] = [1, 1, 1, 1, 1, 0.25, 1, 0.25]
-    table.to_csv(tmp_path / "prepared" / "images.csv", index=False)
+    table.to_csv(tmp_path / TRAIN / "images.csv", index=False)
     expected = weights(run(loss__image_weight="rest"))
     options = as_pseudo(tmp_path)
     quarter = weights(run(options=[*options, "--pseudo-weight", "0.25"]))
@@ -233,9 +242,9 @@ def test_the_weight_of_pseudo_labels_acts_in_the_loss(run, tmp_path):
 
 @pytest.mark.parametrize("sampling", ["size", "rarity"])
 def test_pseudo_labels_count_in_how_often_images_are_drawn_and_their_depth(run, tmp_path, sampling):
-    table = pd.read_csv(tmp_path / "prepared" / "images.csv").assign(coverage=144 / 1024)
+    table = pd.read_csv(tmp_path / TRAIN / "images.csv").assign(coverage=144 / 1024)
     table.loc[3, ["objects", "coverage"]] = [0, 0.0]
-    table.to_csv(tmp_path / "prepared" / "images.csv", index=False)
+    table.to_csv(tmp_path / TRAIN / "images.csv", index=False)
     params = {"train__sampling": sampling, "model__extra_channels": ["depth"]}
     params |= {"model__depth_column": "depth"}
     expected = run("labelled", **params)
@@ -257,7 +266,7 @@ def test_pseudo_labels_are_learnt_from_alone_and_never_looked_at(run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["images.csv"], "images.csv: no such file; run the pseudo_label stage"),
+        (["images.csv"], "pseudo.images.csv: no such file; run pseudo_label"),
         (["instances.zip"], "instances.zip: no such archive; run the stage that writes it"),
         (["--pseudo-weight", "-1"], "--pseudo-weight -1.0: must be a number from 0 up"),
         (["--pseudo-weight", "nan"], "--pseudo-weight nan: must be a number from 0 up"),
@@ -431,20 +440,7 @@ def test_frozen_batch_norm_stays_as_it_started(run):
 
 def start_of_training():
     torch.manual_seed(0)
-    return build_model(
-        architecture="Linknet",
-        encoder="tu-test_resnet",
-        encoder_depth=3,
-        encoder_weights=None,
-        encoder_attention="none",
-        stem_stride=2,
-        decoder_width=16,
-        decoder_attention="none",
-        hypercolumn=False,
-        embedding_size=8,
-        in_channels=3,
-        heads=["mask"],
-    ).state_dict()
+    return rebuild(PARAMS["model"] | {"in_channels": 3, "heads": ["mask"]}).state_dict()
 
 
 def test_snapshots_are_the_weighted_mean_of_the_last_epochs(run):
@@ -577,6 +573,7 @@ def test_events_for_tensorboard_are_written_anew(run, tmp_path):
             HEADS | {"loss__contact_width": 63.0},
             "contact_width 63.0 must be below weight_maps",
         ),
+        ({"loss__boundary_kernel": 10}, "loss.boundary_kernel: .*must be odd .* set 11"),
         ({"train__early_stopping": 2}, "train.early_stopping 2 has nothing to look at; set"),
         ({"model__extra_channels": ["depth"]}, "model.depth_column is none; name the column"),
         ({"loss__image_weight": "nowhere"}, "loss.image_weight .*'nowhere'.* dataset.metadata"),
@@ -600,6 +597,6 @@ def test_a_loss_that_is_no_number_stops_the_training(run, tmp_path):
 
 def test_a_missing_input_says_which_stage_writes_it(run, tmp_path):
     (tmp_path / "folds.csv").unlink()
-    with pytest.raises(InputError, match="folds.csv: no such file; run the split_folds stage"):
+    with pytest.raises(InputError, match="folds.csv: no such file; run split_folds"):
         run()
     assert ImageArchive(tmp_path / "weights.zip").names

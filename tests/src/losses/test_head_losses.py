@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from src.losses import head_losses
 from src.losses.embedding_losses import embedding_loss
-from src.losses.head_losses import boundary_distance_errors, head_loss
+from src.losses.head_losses import boundary_distance_errors
+from tests.sections import section
 
 OFF = {
     "border_weight": 0.0,
@@ -19,6 +21,10 @@ OFF = {
     "embedding_loss": "discriminative",
 }
 WEIGHTS = [name for name in OFF if name.endswith("_weight")]
+
+
+def head_loss(outputs, planes, **options):
+    return head_losses.head_loss(outputs, planes, section("loss", **options))
 
 
 def plane(*values):

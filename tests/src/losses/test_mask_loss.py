@@ -5,8 +5,9 @@ import pytest
 import torch
 from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, JaccardLoss, TverskyLoss
 
+from src.losses import mask_loss as losses
 from src.losses.lovasz import lovasz_hinge
-from src.losses.mask_loss import mask_loss
+from tests.sections import section
 
 OFF = {
     "bce_weight": 0.0,
@@ -39,6 +40,10 @@ EVERY_TERM = {
 LOGITS = torch.logit(torch.tensor([[[0.8, 0.4, 0.5]]]))
 TARGET = torch.tensor([[[1, 0, 255]]], dtype=torch.uint8)
 WEIGHTS = torch.tensor([[[1.0, 3.0, 100.0]]])
+
+
+def mask_loss(logits, target, weights, soft=None, **terms):
+    return losses.mask_loss(logits, target, weights, soft, section("loss", **terms))
 
 
 def loss(**terms):
@@ -390,5 +395,6 @@ def test_every_term_takes_half_precision_logits_as_their_values():
 
 
 def test_an_unknown_reach_of_the_overlap_is_answered_with_the_known_ones():
+    options = {"indices": [(1.0, 0.5, 0.5, 0.5)], "log": False, "per": "object"}
     with pytest.raises(ValueError, match="'object' is unknown; known: batch, image"):
-        loss(dice_weight=1.0, overlap_per="object")
+        losses.overlap_loss(LOGITS, TARGET, WEIGHTS, **options)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from src.base.errors import InputError
 from src.formats.distances import QUARTERS
-from src.losses.pixel_weights import STEPS_PER_PIXEL
-from src.losses.pixel_weights import pixel_weights as weights_of_images
+from src.losses import pixel_weights as weighing
+from tests.sections import section
 
 OFF = {
     "distance": "none",
@@ -43,9 +42,12 @@ def stored(target, d1=None, d2=None, sqrt_area=None):
     return {"target": target, "d1": d1, "d2": d2, "sqrt_area": sqrt_area}
 
 
+def weights_of_images(stored_planes, image_weights, **options):
+    return weighing.pixel_weights(stored_planes, image_weights, section("loss", **options))
+
+
 def pixel_weights(stored_planes, **options):
-    ones = torch.ones(len(stored_planes["target"]))
-    return weights_of_images(stored_planes, ones, **options)
+    return weights_of_images(stored_planes, torch.ones(len(stored_planes["target"])), **options)
 
 
 def drawn(seed=0):
@@ -199,16 +201,5 @@ def test_nothing_to_take_a_mean_of_leaves_the_weights_as_they_are(fill, image_we
     assert (weights == image_weight).all()
 
 
-def test_an_unknown_distance_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'d2' is unknown; known: none, d1, d1_d2"):
-        pixel_weights(planes(0, 0, 0), **OFF | {"distance": "d2"})
-
-
-def test_an_even_boundary_kernel_is_refused():
-    options = OFF | {"boundary_weight": 1.0, "boundary_kernel": 10}
-    with pytest.raises(InputError, match="loss.boundary_kernel 10: must be odd .* set 11"):
-        pixel_weights(planes(0, 0, 0), **options)
-
-
 def test_distances_are_read_in_the_steps_they_are_stored_in():
-    assert STEPS_PER_PIXEL == QUARTERS
+    assert weighing.STEPS_PER_PIXEL == QUARTERS

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from src.base.errors import InputError
 from src.networks.encoders import load_encoder_weights
 from src.networks.heads import head_outputs
-from src.networks.model import ARGUMENTS, build_model, load_model, save_model, stride
+from src.networks.model import REBUILT_FROM, build_model, load_model, save_model, stride
+from src.networks.params import NetworkParams
 
 SMALL = {
     "architecture": "Unet",
@@ -35,7 +36,10 @@ DEPTHS = [slow(3), 4, slow(5)]
 
 def network(encoder_weights=None, seed=0, **change):
     torch.manual_seed(seed)
-    return build_model(**SMALL | change, encoder_weights=encoder_weights).eval()
+    arguments = SMALL | change
+    params = NetworkParams(**{key: arguments[key] for key in NetworkParams.model_fields})
+    beside = {key: arguments[key] for key in ("in_channels", "heads")}
+    return build_model(params, **beside, encoder_weights=encoder_weights).eval()
 
 
 def parameters(module):
@@ -287,12 +291,9 @@ def test_a_saved_network_answers_as_before_to_the_bit(tmp_path, change):
 def test_the_description_holds_every_argument_but_the_weights_a_network_began_with(tmp_path):
     save_model(tmp_path, network(), SMALL | {"resize": 1.0})
     description = json.loads((tmp_path / "model.json").read_text())
-    assert set(ARGUMENTS) == set(build_model.__annotations__) - {
-        "encoder_weights",
-        "return",
-    }
+    assert set(REBUILT_FROM) == set(SMALL)
     assert description == SMALL | {"resize": 1.0}
-    for key in ARGUMENTS:
+    for key in REBUILT_FROM:
         (tmp_path / "model.json").write_text(json.dumps(without(SMALL, key)))
         with pytest.raises(InputError, match=f"model.json: has no {key}; train again"):
             load_model(tmp_path)
@@ -344,6 +345,13 @@ def test_unknown_names_and_impossible_combinations_are_one_sentence(change, mess
 
 def test_a_missing_model_says_what_to_run(tmp_path):
     with pytest.raises(InputError, match="model.json: no such file; run the train stage"):
+        load_model(tmp_path)
+
+
+def test_a_description_that_no_network_can_have_is_refused(tmp_path):
+    save_model(tmp_path, network(), SMALL)
+    (tmp_path / "model.json").write_text(json.dumps(SMALL | {"encoder_depth": 9}))
+    with pytest.raises(InputError, match="model.json: encoder_depth: .* equal to 5; train again"):
         load_model(tmp_path)
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.params import PredictParams
-from src.predicting.prediction import predict_image, resized, window_starts
+from src.predicting.prediction import predict_image, window_starts
 
 SETTINGS = {
     "views": "none",
@@ -116,9 +117,7 @@ def test_resize_is_undone_to_the_exact_size():
 
 def at_scale(image, scale):
     """The map of one scale made by hand, brought back to the size of the image."""
-    size = [round(side * scale) for side in image.shape[-2:]]
-    small = interpolate(image[None].float(), size, mode="bilinear", antialias=True).round()
-    probability = (small[:, :1] + 1) / 257
+    probability = (resized_tensor(image, scale)[None, :1] + 1) / 257
     return interpolate(probability, image.shape[-2:], mode="bilinear")[0, 0]
 
 
@@ -141,15 +140,6 @@ def test_one_scale_of_one_and_the_same_scale_twice_change_nothing():
     by_hand = torch.full((33, 70), 0.5)  # the ramps of mirrored views cancel out
     torch.testing.assert_close(once, by_hand)
     assert torch.equal(predict(column, image, views="d4", scales=[1.0, 1.0])["mask"], once)
-
-
-@pytest.mark.parametrize("factor", [0.01, 0.5, 1, 3])
-def test_resized_images_have_a_pixel_at_least_and_one_changes_nothing(factor):
-    image = picture(6, 10)
-    changed = resized(image, factor)
-    assert changed.shape == (3, max(1, round(6 * factor)), max(1, round(10 * factor)))
-    assert changed.dtype == torch.uint8
-    assert factor != 1 or torch.equal(changed, image)
 
 
 def ramps(images):
@@ -291,7 +281,7 @@ def test_affinities_of_resized_images_keep_their_place():
     image = picture(12, 20)
     at_sizes = [
         resampled_affinity(
-            neighbour_affinity(resized(image, factor).float() / 100, kind="discriminative"),
+            neighbour_affinity(resized_tensor(image, factor).float() / 100, kind="discriminative"),
             (12, 20),
         )
         for factor in (0.5, 2.0)

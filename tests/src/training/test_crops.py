@@ -1,101 +1,53 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from src.formats.archive import ImageArchive, write_archive
-from src.formats.distances import encode_distances, sqrt_area, two_nearest_distances, weight_planes
+from src.formats.distances import encode_distances, sqrt_area, two_nearest_distances
 from src.formats.labels import IGNORE
 from src.networks.contrast import equalise
+from src.predicting import prediction
 from src.training.augmentation import SETS, centre_crop, training_transform
-from src.training.crops import (
-    MIB,
-    PseudoLabels,
-    TrainingCrops,
-    padded,
-    plane_names,
-    resized,
-    training_target,
-)
+from src.training.crops import TrainingCrops, crops_by_use, padded, partners
 from src.training.inside_distances import inside_distances
+from src.training.labelled_images import MIB, LabelledImages, Sources
+from src.training.targets import plane_names, training_target
+from tests.sections import section, training
 
 ALL_HEADS = ["mask", "border", "contact", "boundary_distance", "embedding", "empty"]
-PLAIN = {
-    "heads": ["mask"],
-    "resize": 1.0,
-    "crop_size": 16,
-    "padding": "replicate",
-    "clahe": 0.0,
-    "mosaic": 0.0,
-    "copy_paste": 0.0,
-    "max_distance": 20,
-}
 
 
-@pytest.fixture
-def archives(tmp_path):
-    rng = np.random.default_rng(0)
-    names = [f"train/{i}" for i in range(6)]
-    content = {"images": [], "instances": [], "weights": []}
-    for _ in names:
-        instances = np.kron(rng.integers(0, 4, (8, 6)), np.ones((5, 5), int)).astype(np.uint16)
-        instances[:2] = IGNORE
-        content["images"].append(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8))
-        content["instances"].append(instances)
-        content["weights"].append(weight_planes(instances, 20))
-    for kind, arrays in content.items():
-        write_archive(tmp_path / kind, zip(names, arrays, strict=True))
-    return names, content, [ImageArchive(tmp_path / kind) for kind in content]
-
-
-def crops(archives, transform=None, **changes):
-    names, _, parts = archives
-    numbers = np.arange(2 * len(names), dtype=np.float32).reshape(-1, 2)
-    options = PLAIN | changes
-    transform = transform or centre_crop(options["crop_size"])
-    return TrainingCrops(*parts, names, numbers=numbers, transform=transform, **options)
-
-
-@pytest.fixture
-def pseudo(archives, tmp_path):
-    """Pseudo labels of images 1 and 4: other maps than their own, and a probability."""
-    rng, content = np.random.default_rng(1), {"instances": {}, "weights": {}, "soft": {}}
-    for name in (archives[0][1], archives[0][4]):
-        soft = rng.integers(0, 256, (40, 30), dtype=np.uint8)
-        instances = (soft >= 128).astype(np.uint16) * 9
-        instances[abs(soft - 127.5) < 20] = IGNORE
-        content["instances"][name] = instances
-        content["weights"][name] = weight_planes(instances, 20)
-        content["soft"][name] = soft
-    for kind, arrays in content.items():
-        write_archive(tmp_path / "pseudo" / kind, arrays.items())
-    return content, PseudoLabels(*(ImageArchive(tmp_path / "pseudo" / kind) for kind in content))
+def crops(archives, transform=None, *, heads=("mask",), soft=False, **changes):
+    names, _, (photos, instances, weights) = archives
+    options = {"crop_size": 16, "padding": "replicate", "resize": 1.0, "clahe": 0.0} | changes
+    mixing = {key: options.get(key, 0.0) for key in ("mosaic", "copy_paste")}
+    images = LabelledImages(
+        Sources({"train": photos}, instances, weights, options.get("pseudo")),
+        names,
+        planes=plane_names(heads, soft=soft),
+        clahe=options["clahe"],
+        mixed=any(mixing.values()),
+        cache_mb=options.get("cache_mb", 0.0),
+    )
+    return TrainingCrops(
+        images,
+        numbers=np.arange(2 * len(names), dtype=np.float32).reshape(-1, 2),
+        transform=transform or centre_crop(options["crop_size"]),
+        model=section("model", resize=options["resize"]),
+        train=section("train", crop_size=options["crop_size"], padding=options["padding"]),
+        max_distance=20,
+        **mixing,
+    )
 
 
 def heavy(size):
     values = SETS["heavy"] | {"grid": 0.5, "elastic": 0.5, "noise": 0.5}
-    return training_transform(**values, set="custom", allowed="d4", crop_size=size)
-
-
-def test_target_is_background_object_or_ignored():
-    instances = np.array([[0, 1, 700, 65535]], np.uint16)
-    assert training_target(instances).tolist() == [[0, 1, 1, 255]]
-
-
-@pytest.mark.parametrize(
-    ("heads", "more"),
-    [
-        (["mask", "contact", "empty"], ()),
-        (["mask", "border"], ("inside", "inside_relative")),
-        (["mask", "boundary_distance"], ("inside", "inside_relative")),
-        (["mask", "embedding"], ("id_low", "id_high")),
-        (ALL_HEADS, ("inside", "inside_relative", "id_low", "id_high")),
-    ],
-)
-def test_the_heads_decide_which_planes_there_are(heads, more):
-    assert plane_names(heads) == ("target", "d1", "d2", "sqrt_area", *more)
+    augment = section("augment", **values, set="custom")
+    return training_transform(augment, allowed="d4", crop_size=size)
 
 
 def test_a_crop_is_the_image_with_its_target_weight_planes_and_numbers(archives):
@@ -181,7 +133,7 @@ def test_the_planes_of_a_mixed_image_are_measured_on_it(archives, mix):
     changed = ignored = 0
     for seed in range(12):
         planes = data[0, seed][1].numpy()
-        low, high = data._whole(0, seed)[1][..., 6:].transpose(2, 0, 1)
+        low, high = data.whole(0, seed)[1][..., 6:].transpose(2, 0, 1)
         instances, rows = low + np.uint16(256) * high, slice(0, size)
         if "copy_paste" in mix:
             rows = slice(5, 35)  # the centre of 40 rows
@@ -204,14 +156,10 @@ def test_the_planes_of_a_mixed_image_are_measured_on_it(archives, mix):
     assert ignored or "copy_paste" in mix
 
 
-def test_mixing_brings_in_all_the_other_images_and_not_the_image_itself(archives):
-    names, content, _ = archives
-    data = crops(archives, crop_size=40, mosaic=1.0)
-    partners = {
-        partner for seed in range(30) for partner in data._partners(2, np.random.default_rng(seed))
-    }
-    assert partners == {0, 1, 3, 4, 5}
-    assert all(len(set(data._partners(2, np.random.default_rng(seed)))) == 4 for seed in range(30))
+def test_mixing_brings_in_all_the_other_images_and_not_the_image_itself():
+    drawn = [partners(6, 2, np.random.default_rng(seed)) for seed in range(30)]
+    assert set().union(*drawn) == {0, 1, 3, 4, 5}
+    assert all(len(set(four)) == 4 for four in drawn)
 
 
 @pytest.mark.parametrize("mix", ["mosaic", "copy_paste"])
@@ -223,11 +171,8 @@ def test_images_are_mixed_with_their_probability(archives, mix):
 
 
 def test_a_single_image_is_mixed_with_itself(archives):
-    names, _, parts = archives
-    options = PLAIN | {"mosaic": 1.0, "copy_paste": 1.0}
-    data = TrainingCrops(
-        *parts, names[:1], numbers=np.zeros((1, 2)), transform=centre_crop(16), **options
-    )
+    names, content, parts = archives
+    data = crops((names[:1], content, parts), mosaic=1.0, copy_paste=1.0)
     assert data[0, 3][0].shape == (3, 16, 16)
 
 
@@ -257,22 +202,6 @@ def test_small_images_are_mirrored_where_asked():
 def test_large_images_are_not_padded():
     image, planes = np.zeros((5, 9, 3), np.uint8), np.zeros((5, 9, 4), np.uint8)
     assert padded(image, planes, 5, "replicate")[0] is image
-
-
-def test_unknown_padding_is_answered_with_the_known_ones(archives):
-    with pytest.raises(ValueError, match="'wrap' is unknown; known: replicate, reflect"):
-        crops(archives, padding="wrap")
-
-
-@pytest.mark.parametrize("factor", [0.5, 2.0, 1.3])
-@pytest.mark.parametrize("count", [4, 6, 8])
-def test_resizing_invents_no_value_in_the_planes(factor, count):
-    rng = np.random.default_rng(0)
-    planes = rng.choice(np.array([0, 7, 200], np.uint8), (20, 10, count))
-    image, scaled = resized(planes[..., :3].copy(), planes, factor)
-    assert image.shape[:2] == scaled.shape[:2] == (round(20 * factor), round(10 * factor))
-    known = set(map(tuple, planes.reshape(-1, count).tolist()))
-    assert set(map(tuple, scaled.reshape(-1, count).tolist())) <= known
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -345,7 +274,8 @@ def wild(size):
     """Everything that may be switched on, and what paints into its image."""
     free = [{"name": name, "p": 0.5} for name in COLOURS]
     values = SETS["heavy"] | {"grid": 0.5, "elastic": 0.5, "noise": 0.5, "transforms": free}
-    return training_transform(**values, set="custom", allowed="d4", crop_size=size)
+    augment = section("augment", **values, set="custom")
+    return training_transform(augment, allowed="d4", crop_size=size)
 
 
 @pytest.mark.parametrize("cache_mb", [pytest.param(0.02, marks=pytest.mark.slow), 1.0])
@@ -359,10 +289,10 @@ def test_what_is_kept_in_memory_changes_nothing(archives, pseudo, changes, cache
         for kept, read in zip(data[draw], plain[draw], strict=True):
             assert torch.equal(kept, read)
         fresh[draw[0], 7]
-    assert plain.kept == {}
-    assert data.kept
-    for key, array in data.kept.items():  # as it was read, whatever has been done since
-        np.testing.assert_array_equal(array, fresh.kept[key])
+    assert plain.images.kept == {}
+    assert data.images.kept
+    for key, array in data.images.kept.items():  # as it was read, whatever has been done since
+        np.testing.assert_array_equal(array, fresh.images.kept[key])
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -372,25 +302,52 @@ def test_memory_stays_within_its_bound(archives, changes, threads):
     data.transforms = [copy.deepcopy(data.transforms[0]) for _ in range(threads)]
     for seed in range(4):
         data.__getitems__([(index, seed) for index in range(6)] * 2)
-    used = sum(array.nbytes for array in data.kept.values())
+    used = sum(array.nbytes for array in data.images.kept.values())
     smallest = 40 * 30 * 2
     assert 0.02 * MIB - 4 * smallest < used <= 0.02 * MIB
-    assert data.room == int(0.02 * MIB) - used
-    assert all(array.base is None for array in data.kept.values())  # no larger one behind it
+    assert data.images.room == int(0.02 * MIB) - used
+    assert all(array.base is None for array in data.images.kept.values())  # no larger one behind it
 
 
-def test_what_is_kept_is_not_read_again(archives):
-    names, content, parts = archives
-    data = crops(archives, cache_mb=1.0)
-    first = [data[index, 0] for index in range(6)]
-    assert sum(array.nbytes for array in data.kept.values()) == 6 * 40 * 30 * (3 + 4)
-    data.images = data.instances = data.weight_maps = None
-    for index in range(6):
-        assert all(map(torch.equal, first[index], data[index, 0]))
+@pytest.mark.parametrize("factor", [0.4, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("clahe", [0.0, 2.0])
+def test_a_network_predicts_from_the_very_pixels_that_it_learnt_from(archives, factor, clahe):
+    names, content, _ = archives
+    learnt, planes = crops(archives, resize=factor, clahe=clahe).whole(1, 0)
+    assert learnt.shape[:2] == planes.shape[:2] == (round(40 * factor), round(30 * factor))
+    seen = []
+
+    def look(window):
+        seen.append(window.permute(1, 2, 0).numpy())
+        return {"mask": torch.zeros(window.shape[1:])}
+
+    image = equalise(content["images"][1], clahe) if clahe else content["images"][1]
+    image = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    prediction._predict_scaled(look, image, factor, max_size=80, overlap=8)
+    (fed,) = seen
+    np.testing.assert_array_equal(fed, learnt)
 
 
-def test_kept_arrays_cannot_be_written_to(archives):
-    data = crops(archives, cache_mb=1.0, mosaic=1.0)
-    data[0, 0], data[0, 1]
-    assert {kind for kind, _ in data.kept} == {"image", "instances"}
-    assert not any(array.flags.writeable for array in data.kept.values())
+def test_the_pixels_of_no_change_of_size_are_those_stored(archives):
+    _, content, _ = archives
+    np.testing.assert_array_equal(crops(archives).whole(3, 0)[0], content["images"][3])
+
+
+def test_images_are_parted_by_use_and_only_those_learnt_from_are_mixed_and_kept(archives):
+    names, _, (photos, instances, weights) = archives
+    uses = ["learn", "fold", "learn", "holdout", "drop", "learn"]
+    table = pd.DataFrame({"name": names, "use": uses, "image_weight": 2.0})
+    table["relative_depth"] = np.arange(6) / 5
+    obeyed = training(train__crop_size=16, augment__mosaic=1.0, train__cache_mb=1)
+    sources = Sources({"train": photos}, instances, weights)
+    learnt, watched = crops_by_use(table, sources, obeyed, plane_names(["mask"]))
+    assert learnt.images.names == [names[0], names[2], names[5]]
+    assert {use: data.images.names for use, data in watched.items()} == {
+        "fold": [names[1]],
+        "holdout": [names[3]],
+    }
+    assert (learnt.mosaic, watched["fold"].mosaic) == (1.0, 0.0)
+    assert (learnt.images.room, watched["fold"].images.room) == (MIB, 0)
+    assert learnt[1, 0][2].tolist() == pytest.approx([0.4, 2.0])
+    plain = crops(archives)
+    assert torch.equal(watched["holdout"][0, 5][0], plain[3, 0][0])

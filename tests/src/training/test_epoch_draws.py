@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
-from src.training.epoch_draws import epoch_draws
+from src.training import epoch_draws as drawing
+from tests.sections import phase, section
 
 ALL = {"fraction": 1.0, "batch_size": 4, "seed": 0, "epoch": 1}
+
+
+def epoch_draws(images, *, fraction, batch_size, seed, **options):
+    train = section("train", batch_size=batch_size, seed=seed)
+    return drawing.epoch_draws(images, phase(fraction=fraction), train, **options)
 
 
 def indices(images, **changes):

@@ -5,7 +5,14 @@ import pytest
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
 from src.formats.labels import IGNORE
-from src.training.images import image_weights, pseudo_images, training_images, with_counts
+from src.training.images import (
+    depth_range,
+    image_weights,
+    pseudo_images,
+    training_images,
+    with_counts,
+)
+from tests.sections import section
 
 NONE = np.nan
 TABLE = pd.DataFrame(
@@ -26,13 +33,14 @@ TRUST = TABLE.assign(trust=[9.0, 1, 2, 3, 4, 5, 6, 7, NONE])
 
 
 def used(**options):
-    table = training_images(TABLE, **{"holdout": 0.0, "seed": 0, "dedupe": "keep"} | options)
+    table = training_images(TABLE, section("train", **options))
     return dict(zip(table["name"], table["use"], strict=True))
 
 
 def weights(table=TRUST, **options):
-    table = training_images(table, holdout=0.0, seed=0, dedupe="keep")
-    found = image_weights(table, **{"column": "none", "dedupe": "keep"} | options)
+    table = training_images(table, section("train"))
+    options = {"column": "none", "dedupe": "keep", "pseudo_weight": 0.3} | options
+    found = image_weights(table, **options)
     return dict(zip(table["name"].str[-1], found.tolist(), strict=True))
 
 
@@ -81,7 +89,8 @@ def test_near_duplicates_share_the_weight_of_one_image_where_they_are_learnt_fro
 
 
 def test_test_likeness_without_a_test_set_is_refused():
-    with pytest.raises(InputError, match="loss.image_weight test_likeness: .* no test set"):
+    message = "image_weight test_likeness: .* set split_folds.likeness to true, or .* no test set"
+    with pytest.raises(InputError, match=message):
         weights(TABLE.assign(test_likeness=np.nan), column="test_likeness")
 
 
@@ -90,17 +99,49 @@ def test_an_unknown_column_of_weights_is_refused():
         weights(column="size")
 
 
+@pytest.mark.parametrize("column", ["none", "test_likeness", "trust"])
+def test_pseudo_labels_have_one_weight_whatever_the_others_have(column):
+    labelled = training_images(TRUST, section("train"))
+    table = pd.concat([labelled, TRUST.iloc[[0]].assign(use="learn")])
+    options = {"column": column, "dedupe": "weight"}
+    found = image_weights(table, **options, pseudo_weight=0.3)
+    assert found[-1] == 0.3
+    alone = image_weights(labelled, **options, pseudo_weight=9.0)
+    np.testing.assert_array_equal(found[:-1], alone)
+
+
+def test_the_range_of_depths_is_that_of_the_images_learnt_from():
+    table = training_images(TRUST, section("train"))
+    channel = {"extra_channels": ["depth"], "depth_column": "trust"}
+    assert depth_range(table, section("model", **channel)) == [1.0, 5.0]
+    assert depth_range(table, section("model")) is None
+    with pytest.raises(InputError, match="val/y has no number in the column 'trust'"):
+        depth_range(TRUST.assign(use="learn"), section("model", **channel))
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Archive of the pseudo labels of the images that are in no fold."""
+    two = np.array([[0, 1, 2, IGNORE]], np.uint16)
+    none = np.array([[0, IGNORE]], np.uint16)
+    write_archive(tmp_path / "instances.zip", [("test/x", two), ("val/y", none)])
+    return ImageArchive(tmp_path / "instances.zip")
+
+
 def write_taken(path, **taken):
     names = [name.replace("_", "/") for name in taken]
     pd.DataFrame({"name": names, "taken": list(taken.values())}).to_csv(path, index=False)
     return path
 
 
-def test_the_images_taken_come_with_their_rows(tmp_path):
+def test_the_images_taken_come_with_their_rows_and_are_learnt_from(tmp_path, labels):
     path = write_taken(tmp_path / "images.csv", val_y=True, test_x=False)
-    assert pseudo_images(TABLE, path)["name"].tolist() == ["val/y"]
+    assert pseudo_images(TABLE, path, labels)["name"].tolist() == ["val/y"]
     path = write_taken(tmp_path / "images.csv", val_y=True, test_x=True)
-    pd.testing.assert_frame_equal(pseudo_images(TABLE, path), TABLE.iloc[[0, 8]])
+    found = pseudo_images(TABLE, path, labels)
+    assert found["use"].tolist() == ["learn", "learn"]
+    assert found["objects"].tolist() == [2, 0]
+    pd.testing.assert_frame_equal(found[TABLE.columns], TABLE.iloc[[0, 8]])
 
 
 @pytest.mark.parametrize(
@@ -110,22 +151,20 @@ def test_the_images_taken_come_with_their_rows(tmp_path):
         ({}, "pseudo.csv: no image is taken"),
         ({"test_x": True, "test_z": True}, "pseudo.csv: takes test/z, which is not in images.csv"),
         ({"train_f": True}, "pseudo.csv: takes train/f, which .* is a training image"),
+        ({"test_x": "yes"}, "pseudo.csv: row 2: taken must be True or False, got 'yes'"),
     ],
 )
-def test_pseudo_labels_that_do_not_fit_are_refused(tmp_path, taken, message):
+def test_pseudo_labels_that_do_not_fit_are_refused(tmp_path, labels, taken, message):
     with pytest.raises(InputError, match=message):
-        pseudo_images(TABLE, write_taken(tmp_path / "pseudo.csv", **taken))
+        pseudo_images(TABLE, write_taken(tmp_path / "pseudo.csv", **taken), labels)
 
 
-def test_missing_pseudo_labels_say_which_stage_writes_them(tmp_path):
-    with pytest.raises(InputError, match="images.csv: no such file; run the pseudo_label stage"):
-        pseudo_images(TABLE, tmp_path / "images.csv")
+def test_missing_pseudo_labels_say_which_stage_writes_them(tmp_path, labels):
+    with pytest.raises(InputError, match="images.csv: no such file; run pseudo_label"):
+        pseudo_images(TABLE, tmp_path / "images.csv", labels)
 
 
-def test_objects_and_coverage_are_counted_in_the_labels(tmp_path):
-    two = np.array([[0, 1, 2, IGNORE]], np.uint16)
-    none = np.array([[0, IGNORE]], np.uint16)
-    write_archive(tmp_path / "instances.zip", [("test/x", two), ("val/y", none)])
-    table = with_counts(TABLE.iloc[[0, 8]], ImageArchive(tmp_path / "instances.zip"))
+def test_objects_and_coverage_are_counted_in_the_labels(labels):
+    table = with_counts(TABLE.iloc[[0, 8]], labels)
     assert table["objects"].tolist() == [2, 0]
     assert table["coverage"].tolist() == [0.5, 0.0]

@@ -1,0 +1,32 @@
+"""The section `model`: what a network is built from, and what it is fed with."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from src.base.params import Params
+
+
+class NetworkParams(Params):
+    """What a network is built from besides its heads, input channels and pretrained weights."""
+
+    architecture: str
+    encoder: str
+    encoder_depth: int = Field(ge=3, le=5)
+    encoder_attention: Literal["none", "scse"]
+    stem_stride: Literal[1, 2]
+    decoder_width: int = Field(gt=0)
+    decoder_attention: Literal["none", "scse"]
+    hypercolumn: bool
+    embedding_size: int = Field(gt=0)
+
+
+class ModelParams(NetworkParams):
+    encoder_weights: str
+    image_channels: Literal["rgb", "grey"]
+    extra_channels: list[Literal["depth", "coordinates", "row_gradient"]]
+    depth_column: str
+    clahe: float = Field(ge=0)
+    resize: float = Field(gt=0, le=8)
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
