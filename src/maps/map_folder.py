@@ -15,11 +15,11 @@ same kinds of map. A kind is called by its head, "view_spread" or "member_spread
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -70,8 +70,9 @@ def read_map_folder(path: Path, stage: str) -> MapFolder:
             f"{path}/maps.json: want the lists heads and spreads alone; run {stage} again"
         )
     for key, names in listed.items():
-        plain = isinstance(names, list) and all(name in known[key] for name in names)
-        if not plain or len(set(names)) < len(names) or (key == "heads" and "mask" not in names):
+        given = cast("list[object]", names) if isinstance(names, list) else [None]
+        plain = all(name in known[key] for name in given)
+        if not plain or len(set(given)) < len(given) or (key == "heads" and "mask" not in given):
             raise InputError(
                 f"{path}/maps.json: {key} {names!r:.200}: want "
                 f"{'mask and ' * (key == 'heads')}any of {', '.join(known[key])}, each once; run "
@@ -163,20 +164,22 @@ def write_split(
     predictions : iterable of (str, mapping)
         Names, increasing, and by kind the map as stored; of "empty" the probability.
     """
+    names: list[str] = []
+    empty: list[float] = []
     with ExitStack() as stack:
         others = [kind for kind in kinds if kind not in ("mask", "empty")]
         files = {kind: stack.enter_context(TemporaryFile(dir=folder)) for kind in others}
-        sizes = {kind: [] for kind in others}
-        names, empty = [], []
+        sizes: dict[str, list[int]] = {kind: [] for kind in others}
 
-        def masks():
+        def masks() -> Iterator[tuple[str, np.ndarray]]:
             for name, prediction in predictions:
                 names.append(name)
                 if "empty" in kinds:
-                    empty.append(prediction["empty"])
+                    empty.append(float(prediction["empty"]))
                 for kind in others:
-                    sizes[kind].append(files[kind].write(encode_png(prediction[kind])))
-                yield name, prediction["mask"]
+                    encoded = encode_png(np.asarray(prediction[kind]))
+                    sizes[kind].append(files[kind].write(encoded))
+                yield name, np.asarray(prediction["mask"])
 
         write_maps(folder, split, "mask", masks())
         for kind in others:

@@ -146,11 +146,19 @@ def _logit_mean(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-_mean(np.log(limited / (1 - limited)), weights)))
 
 
+def _tsharpen(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return _mean(np.sqrt(probability), weights)
+
+
+def _max(probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return probability.max(axis=0)
+
+
 WEIGHTED = {
     "mean": _mean,
     "gmean": _gmean,
     "hmean": _hmean,
     "logit_mean": _logit_mean,
-    "tsharpen": lambda probability, weights: _mean(np.sqrt(probability), weights),
-    "max": lambda probability, weights: probability.max(axis=0),
+    "tsharpen": _tsharpen,
+    "max": _max,
 }

@@ -1,7 +1,7 @@
 """COCO's matching of the detections of one image with its objects: greedy, by falling score."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -17,7 +17,9 @@ class Matched(NamedTuple):
     ignored: np.ndarray  # (T, D) bool, it is to be ignored: neither right nor wrong
 
 
-def region_overlaps(detections: list[dict], regions: list[dict], crowd: np.ndarray) -> np.ndarray:
+def region_overlaps(
+    detections: list[dict[str, Any]], regions: list[dict[str, Any]], crowd: np.ndarray
+) -> np.ndarray:
     """Return how much each detection overlaps each region.
 
     Parameters
@@ -39,7 +41,8 @@ def region_overlaps(detections: list[dict], regions: list[dict], crowd: np.ndarr
     """
     if not detections or not regions:
         return np.zeros((len(detections), len(regions)))
-    overlaps = coco_mask.iou(detections, regions, np.asarray(crowd).astype(np.uint8))
+    flags = np.asarray(crowd).astype(np.uint8)
+    overlaps = np.asarray(coco_mask.iou(cast("Any", detections), cast("Any", regions), flags))
     if (overlaps < 0).any():  # so pycocotools marks masks that cannot be compared
         sizes = sorted({tuple(rle["size"]) for rle in detections + regions})
         raise ValueError(f"masks of one image must have one size, got {sizes}")
@@ -79,7 +82,7 @@ def match_regions(
     order = np.argsort(ignored, kind="stable")
     candidates: list[list[tuple[int, float]]] = [[] for _ in overlaps]
     near = overlaps[:, order] >= least.min(initial=HIGHEST)
-    for detection, place in zip(*(found.tolist() for found in np.nonzero(near)), strict=True):
+    for detection, place in np.argwhere(near).tolist():
         region = int(order[place])
         candidates[detection].append((region, float(overlaps[detection, region])))
     rows = [_match(candidates, crowd.tolist(), ignored.tolist(), one) for one in least.tolist()]
@@ -95,7 +98,8 @@ def _match(
     threshold: float,
 ) -> list[int]:
     """Return the region of each detection; of its candidates the ignored ones come last."""
-    taken, matches = set(), []
+    taken: set[int] = set()
+    matches: list[int] = []
     for near in candidates:
         match, best = -1, threshold
         for region, overlap in near:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import ConfigDict, Field
 
@@ -12,7 +12,10 @@ from src.base.params import Params
 
 class SoupsParams(Params):
     model_config = ConfigDict(extra="allow")  # names are free
-    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^\w+$")], list[str]]
+    # pydantic's own way to give free names a type
+    __pydantic_extra__: dict[  # pyright: ignore[reportIncompatibleVariableOverride]
+        Annotated[str, Field(pattern=r"^\w+$")], list[str]
+    ]
 
 
 def soup_names(path: Path, soups: SoupsParams, members: Iterable[str]) -> list[str]:
@@ -31,11 +34,12 @@ def soup_names(path: Path, soups: SoupsParams, members: Iterable[str]) -> list[s
     InputError
         If a soup is called as a member is.
     """
-    twins = set(soups.model_extra).intersection(members)
+    names = list(_by_name(soups))
+    twins = set(names).intersection(members)
     if twins:
         name = min(twins)
         raise InputError(f"{path}: soups.{name}: there is a member '{name}'; rename the soup")
-    return list(soups.model_extra)
+    return names
 
 
 def soup_members(path: Path, soups: SoupsParams, soup: str, members: Iterable[str]) -> list[str]:
@@ -61,11 +65,11 @@ def soup_members(path: Path, soups: SoupsParams, soup: str, members: Iterable[st
     InputError
         If there is no such soup, it is empty or has an unknown member, or is called as a member is.
     """
-    known = list(members)
-    if soup not in soups.model_extra:
-        raise InputError(f"{path}: no soup '{soup}'; known: {', '.join(soups.model_extra)}")
+    known, by_name = list(members), _by_name(soups)
+    if soup not in by_name:
+        raise InputError(f"{path}: no soup '{soup}'; known: {', '.join(by_name)}")
     soup_names(path, soups, known)
-    averaged = soups.model_extra[soup]
+    averaged = by_name[soup]
     if not averaged:
         raise InputError(f"{path}: soups.{soup}: is empty; list members: {', '.join(known)}")
     unknown = [member for member in averaged if member not in known]
@@ -74,3 +78,7 @@ def soup_members(path: Path, soups: SoupsParams, soup: str, members: Iterable[st
             f"{path}: soups.{soup}: no member '{unknown[0]}'; known: {', '.join(known)}"
         )
     return averaged
+
+
+def _by_name(soups: SoupsParams) -> dict[str, list[str]]:
+    return cast("dict[str, list[str]]", soups.model_extra or {})

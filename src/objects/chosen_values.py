@@ -5,7 +5,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from src.base.errors import InputError
 from src.base.files import read_json, write_text
@@ -43,12 +43,15 @@ def read_chosen(path: Path) -> Chosen:
         If the file is absent or has no values for all images and for folds.
     """
     found = read_json(path)
-    maps = isinstance(found, dict) and found.keys() == set(Chosen._fields)
-    if not maps or not all(isinstance(one, dict) for one in _parts(found)):
+    known = isinstance(found, dict) and found.keys() == set(Chosen._fields)
+    parts = cast("dict[str, Any]", found) if known else {}
+    if not parts or not all(isinstance(one, dict) for one in _maps(parts)):
         raise InputError(f"{path}: no values for all images and for folds; run search_postprocess")
-    return Chosen(**found)
+    return Chosen(**parts)
 
 
-def _parts(found: dict) -> list:
-    folds = found["folds"]
-    return [found["all"], folds, *(folds.values() if isinstance(folds, dict) else ())]
+def _maps(parts: dict[str, Any]) -> list[Any]:
+    """Return what must be maps from keys to values."""
+    folds = parts["folds"]
+    inside = cast("dict[str, Any]", folds).values() if isinstance(folds, dict) else ()
+    return [parts["all"], folds, *inside]

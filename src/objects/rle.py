@@ -70,7 +70,7 @@ def decode(rle: dict[str, Any]) -> np.ndarray:
     return coco_mask.decode(cast("Any", rle)).astype(bool)
 
 
-def crop_mask(rle: dict) -> tuple[np.ndarray, int, int]:
+def crop_mask(rle: dict[str, Any]) -> tuple[np.ndarray, int, int]:
     """Decode an object within its box.
 
     Parameters
@@ -85,7 +85,7 @@ def crop_mask(rle: dict) -> tuple[np.ndarray, int, int]:
     x, y : int
         Column and row of its upper left pixel in the image.
     """
-    x, y, width, height = coco_mask.toBbox(rle).astype(int).tolist()
+    x, y, width, height = coco_mask.toBbox(cast("Any", rle)).astype(int).tolist()
     return np.ascontiguousarray(decode(rle)[y : y + height, x : x + width]), x, y
 
 
