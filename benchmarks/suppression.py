@@ -119,7 +119,8 @@ def _draw_map(rng: np.random.Generator, objects: int) -> np.ndarray:
     """Draw a probability map, float32 (H, W), of buildings surer and less sure."""
     probability = np.zeros((SIDE, SIDE), np.float32)
     for _ in range(objects):
-        box = (rng.uniform(0, SIDE, 2), rng.uniform(*SIDES, 2), rng.uniform(0, 180))
+        middle, sides = rng.uniform(0, SIDE, 2).tolist(), rng.uniform(*SIDES, 2).tolist()
+        box = (middle, sides, rng.uniform(0, 180))
         shape = np.zeros((SIDE, SIDE), np.uint8)
         cv2.fillPoly(shape, [np.rint(cv2.boxPoints(box)).astype(np.int32)], 1)
         probability = np.maximum(probability, shape * np.float32(rng.uniform(0.5, 1)))

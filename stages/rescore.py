@@ -22,6 +22,7 @@ Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, s
 import argparse
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "mean_pr
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("candidates", type=Path)
@@ -186,14 +187,16 @@ def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
 
 
 def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> list[dict]:
-    rows = table.assign(rle=_rles(table), image_id=image_ids.loc[table["name"]].to_numpy())
+    rles = pd.Series(_rles(table), table.index, object)
+    rows = table.assign(rle=rles, image_id=image_ids.loc[table["name"]].to_numpy())
     return [
         {
             "image_id": row.image_id,
             "category_id": category_id,
             "segmentation": row.rle,
             "bbox": [row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height],
-            "score": round(row.score, 8),  # level ranges of a calibration differ by less than 1e-6
+            # Level ranges of a calibration differ by less than 1e-6.
+            "score": round(cast("float", row.score), 8),
         }
         for row in rows.itertuples()
     ]
