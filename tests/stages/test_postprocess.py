@@ -25,6 +25,7 @@ SPLIT_FOLDS = {
     "k": 4,
     "repeats": 1,
     "folds": [0, 1, 2, 3],
+    "likeness": False,
     "seed": 0,
 }
 FOLDS = "name,fold,repeat,group,copies,copy,test_likeness\n"

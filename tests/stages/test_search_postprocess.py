@@ -29,6 +29,7 @@ SPLIT_FOLDS = {
     "k": 3,
     "repeats": 1,
     "folds": [0, 1],
+    "likeness": False,
     "seed": 0,
 }
 
