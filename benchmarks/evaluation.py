@@ -27,10 +27,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from src.formats.group_draws import interval
 from src.formats.rle import encode_instances
-from src.judging.bootstrap import METRICS, PERCENTS, interval, resample
+from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import check_predictions, evaluate_detections
-from src.judging.object_metrics import score_images, score_together
+from src.judging.object_metrics import by_image, score_image, score_together
 
 SIDE = 300  # px
 OBJECTS = 9  # per tile
@@ -93,7 +94,8 @@ def _judge(folder: Path) -> dict:
     lap("read and check")
     result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
     lap("COCO evaluation")
-    rows = score_images(images, annotations, predictions, result.matches)
+    parts = by_image(images, annotations, predictions, result.matches)
+    rows = [score_image(*part) for part in parts]
     scores = result.metrics | score_together(rows)
     lap("object metrics")
     at = np.hstack([result.matches.tp_at, result.matches.ignored_at])

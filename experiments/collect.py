@@ -1,28 +1,35 @@
 """Collect finished experiments into the ablation table: what each changed, and its scores.
 
     python -m experiments.collect reports/ablation.csv
+    python -m experiments.collect reports/ablation.csv --fill
 
 Reads  `dvc exp show --json`: the last commit and the experiments that start from it
        data/evaluation of each, from the cache
-Writes ablation.csv: experiment, changes, then one column per metric, then the 95 % interval of the
-       difference to the commit, which comes first: <metric>_difference_low and _high, empty where
-       data/evaluation cannot be had
+Writes ablation.csv: experiment, changes, data, then one column per metric, then the 95 % interval
+       of the difference to the commit, which comes first: <metric>_difference_low and _high, empty
+       where data/evaluation cannot be had. `data` is the fingerprint of the truth that was judged
+       by, empty where it is unknown: the report shows the rows of its own data alone
 
 An experiment that failed, is queued or still runs is left out: DVC lists it with the figures of the
 commit. So is one that changed no param, since its figures would only repeat the commit's.
+
+With --fill nothing is collected: rows of a table from before the metrics named their data get those
+of the last commit, if its figures are those of the table's baseline to the last digit. Rows that
+changed what the truth is made of stay as they are.
 """
 
 import argparse
-import csv
-import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from experiments.compare import differences, judge_revision
+from experiments.revisions import DATA, METRICS_FILE, read_metrics
 from src.base.errors import InputError
-from src.base.files import write_text
+from src.formats.tables import read_table, write_table
 
 METRICS = [f"{split}.{name}" for split in ("oof", "val") for name in ("ap50", "f1_50", "dice_mean")]
 COMPARED = ("ap50",)  # of oof and val
@@ -32,28 +39,42 @@ BOUNDS = [
     for name in COMPARED
     for bound in ("low", "high")
 ]
+MAKE_TRUTH = ("sample", "dataset", "images", "prepare_masks")  # sections
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ablation", type=Path)
+    parser.add_argument("--fill", action="store_true", help="add the data to a table without")
     args = parser.parse_args(argv)
+    if args.fill:
+        old = read_table(args.ablation, "experiments.collect", ["experiment", "changes", *METRICS])
+        table, count = fill_data(old, read_metrics("HEAD"), str(args.ablation))
+        told = f"{count} of {len(table)} rows now name their data -> {args.ablation}"
+    else:
+        table = _collected()
+        told = f"{len(table) - 1} experiments -> {args.ablation}; `make report` draws them"
+    write_table(args.ablation, table)
+    print(told)
+
+
+def _collected() -> pd.DataFrame:
+    """Collect the experiments of the last commit, and say of which there is no interval and why."""
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise InputError(f"dvc exp show failed: {run.stderr.strip()}")
     rows = collect(json.loads(run.stdout))
-    bounds, problems = intervals([row["experiment"] for row in rows[1:]])
+    alike = [row["experiment"] for row in rows[1:] if row[DATA] == rows[0][DATA]]
+    bounds, problems = intervals(alike)
     rows = [row | bounds.get(row["experiment"], {}) for row in rows]
     if problems:
         print(f"no interval for {', '.join(problems)}: {next(iter(problems.values()))}")
-    text = io.StringIO()
-    columns = ["experiment", "changes", *METRICS, *BOUNDS]
-    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(args.ablation, text.getvalue())
-    print(f"{len(rows) - 1} experiments -> {args.ablation}; `make report` draws them")
+    if len(alike) < len(rows) - 1:
+        others = [row["experiment"] for row in rows[1:] if row["experiment"] not in alike]
+        print(f"judged on other data than the commit, not compared: {', '.join(others)}")
+    columns = ["experiment", "changes", DATA, *METRICS, *BOUNDS]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def collect(shown: list[dict]) -> list[dict]:
@@ -67,8 +88,8 @@ def collect(shown: list[dict]) -> list[dict]:
     Returns
     -------
     rows : list of dict
-        Keys `experiment`, `changes` ("key=value key=value", empty for the commit) and METRICS;
-        a metric the run does not have is an empty string.
+        Keys `experiment`, `changes` ("key=value key=value", empty for the commit), `data` and
+        METRICS; what the metrics of a run do not have is an empty string.
 
     Raises
     ------
@@ -135,10 +156,58 @@ def intervals(
     return bounds, problems
 
 
+def fill_data(table: pd.DataFrame, metrics: dict, origin: str) -> tuple[pd.DataFrame, int]:
+    """Give rows of a table the data of a commit whose figures are those of the baseline.
+
+    Parameters
+    ----------
+    table : DataFrame
+        experiment, changes, METRICS as text, the baseline first; other columns stay.
+    metrics : dict
+        Of the commit.
+    origin : str
+        Of the table, for messages.
+
+    Returns
+    -------
+    filled : DataFrame
+        With the column `data` behind `changes`. Rows that had one, or changed params of a section
+        of MAKE_TRUTH, are as they were.
+    count : int
+        Rows that were filled.
+
+    Raises
+    ------
+    InputError
+        If the commit does not name its data, or has other figures than the baseline.
+    """
+    if not metrics.get(DATA):
+        raise InputError(
+            f"{METRICS_FILE} of the last commit does not name its data; run `make repro`, commit, "
+            "then fill"
+        )
+    for name in METRICS if len(table) else ():
+        text, value = table[name].iloc[0], metrics.get(name)
+        if (float(text) if text else None) != value:
+            raise InputError(
+                f"{origin}: {name} of {table['experiment'].iloc[0]} is {text or 'empty'}, and that "
+                f"of the last commit {value}: run the experiments again and collect them, or write "
+                f"{metrics[DATA]} into the column {DATA} where the truth is the same"
+            )
+    filled = table.copy()
+    if DATA not in filled:
+        filled.insert(2, DATA, "")
+    sections = tuple(f"{section}." for section in MAKE_TRUTH)
+    kept = [any(w.startswith(sections) for w in words.split()) for words in filled["changes"]]
+    empty = (filled[DATA] == "") & ~pd.Series(kept, filled.index, dtype=bool)
+    filled.loc[empty, DATA] = metrics[DATA]
+    return filled, int(empty.sum())
+
+
 def _metrics(revision: dict) -> dict:
     files = (revision.get("data") or {}).get("metrics") or {}
-    values = (files.get("reports/metrics.json") or {}).get("data") or {}
-    return {name: values.get(name, "") for name in METRICS} if values else {}
+    values = (files.get(METRICS_FILE) or {}).get("data") or {}
+    return {name: values.get(name, "") for name in (DATA, *METRICS)} if values else {}
 
 
 def _params(revision: dict) -> dict:

@@ -4,9 +4,9 @@
 
 Reads  data/evaluation/images_<split>.csv and detections_<split>.parquet of each: a git revision,
        the name of an experiment (`dvc get` fetches it from the cache), or "workspace", the folder
-       as it is
+       as it is; and reports/metrics.json, which names the data that were judged
 
-All have to judge the same images. They are computed on the same draws of groups of images, so
+All have to be judged on the same data. They are computed on the same draws of groups of images, so
 what makes an image hard for both cancels out. A difference whose 95 % interval holds 0 is marked
 "not sure"; of many experiments some are sure by chance, one in twenty of those without effect.
 """
@@ -14,18 +14,22 @@ what makes an image hard for both cancels out. A difference whose 95 % interval 
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.revisions import WORKSPACE, commit_of, data_of
 from src.base.errors import InputError
+from src.formats.tables import read_parquet, read_table
 from src.judging.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
 
 SPLITS = ("oof", "val")
 SHOWN = ("ap50", "f1_50", "ap", "detection_accuracy", "dice_mean")
 EVALUATION = "data/evaluation"
+TEXTS = ("name", "group", "clean")  # columns of images_<split>.csv that are no numbers
 COLUMNS = ("split", "metric", "experiment", "value", "difference", "low", "high", "above 0", "")
 
 
@@ -33,6 +37,7 @@ class Judged(NamedTuple):
     """One experiment on the images it judged."""
 
     name: str
+    data: str  # fingerprint of the truth, "" if unknown
     images: dict[str, pd.DataFrame]  # split -> name, group, objects; splits with images
     sampled: dict[str, dict[str, Sampled]]  # split -> metric -> values
 
@@ -69,12 +74,13 @@ def judge_revision(
     InputError
         If its tables cannot be fetched, or lack what is needed.
     """
-    if name == "workspace":
-        return judge(Path(EVALUATION), name, splits, metrics, resamples, seed)
+    if name == WORKSPACE:
+        return judge(Path(EVALUATION), name, data_of(name), splits, metrics, resamples, seed)
+    commit = commit_of(name)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation"
         command = [sys.executable, "-m", "dvc", "get", ".", EVALUATION]
-        command += ["--rev", _commit_of(name), "--out", str(path)]
+        command += ["--rev", commit, "--out", str(path)]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode or not path.is_dir():
             errors = [line for line in run.stderr.splitlines() if line.startswith("ERROR: ")]
@@ -83,27 +89,28 @@ def judge_revision(
                 f"{name}: its {EVALUATION} cannot be fetched ({reason}); check the name, or run "
                 "the experiment again if the cache has lost it"
             )
-        return judge(path, name, splits, metrics, resamples, seed)
+        return judge(path, name, data_of(commit), splits, metrics, resamples, seed)
 
 
 def judge(
     folder: Path,
     name: str,
+    data: str,
     splits: tuple[str, ...],
     metrics: tuple[str, ...],
     resamples: int,
     seed: int,
 ) -> Judged:
-    """Compute metrics of a folder as `evaluate` writes it; `name` is for messages."""
+    """Compute metrics of a folder as `evaluate` writes it; `name` and `data` are for messages."""
     images, sampled = {}, {}
     for split in splits:
-        table = _read(folder / f"images_{split}.csv", name, ["name", "group", "objects"])
+        table = _read_images(folder / f"images_{split}.csv", name)
         if len(table):
             at = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
             found = _read(folder / f"detections_{split}.parquet", name, ["image_id", "score", *at])
             images[split] = table[["name", "group", "objects"]]
             sampled[split] = resample(table, found, metrics=metrics, resamples=resamples, seed=seed)
-    return Judged(name, images, sampled)
+    return Judged(name, data, images, sampled)
 
 
 def differences(base: Judged, other: Judged) -> list[dict]:
@@ -118,8 +125,13 @@ def differences(base: Judged, other: Judged) -> list[dict]:
     Raises
     ------
     InputError
-        If they did not judge the same images.
+        If they were not judged on the same data, as far as that is known, or images.
     """
+    if base.data and other.data and base.data != other.data:
+        raise InputError(
+            f"{other.name}: judged on other data ({other.data}) than {base.name} ({base.data}); "
+            "compare experiments on the same data set and folds"
+        )
     rows = []
     for split, sampled in base.sampled.items():
         _refuse_other_images(split, base, other)
@@ -165,32 +177,20 @@ def _refuse_other_images(split: str, base: Judged, other: Judged) -> None:
             )
 
 
-def _read(path: Path, name: str, columns: list[str]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{name}: {EVALUATION}/{path.name}: no such file; run evaluate")
-    if path.suffix == ".parquet":
-        found = pd.read_parquet(path)
-    else:
-        texts = {"name": str, "group": str}
-        found = pd.read_csv(path, dtype=texts, keep_default_na=False)
-    missing = [column for column in columns if column not in found]
-    if missing:
-        raise InputError(
-            f"{name}: {EVALUATION}/{path.name} has no column {missing[0]}, as evaluate writes it "
-            "now; run the experiment again"
-        )
-    return found
+def _read_images(path: Path, name: str) -> pd.DataFrame:
+    """Read the table of a split: which of the other columns there are tells what it was made by."""
+    columns = _read(path, name, ("name", "group", "image_id", "objects")).columns
+    return _read(path, name, {column: str if column in TEXTS else float for column in columns})
 
 
-def _commit_of(name: str) -> str:
-    """Return the commit of an experiment that starts from HEAD; any other name as it is."""
-    head = _rev_parse("HEAD")
-    return _rev_parse(f"refs/exps/{head[:2]}/{head[2:]}/{name}") or name
-
-
-def _rev_parse(reference: str) -> str:
-    command = ["git", "rev-parse", "--verify", "--quiet", reference]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+def _read(path: Path, name: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a table, and name in a complaint the experiment rather than a folder that goes away."""
+    read = read_parquet if path.suffix == ".parquet" else read_table
+    try:
+        return read(path, "the experiment", columns)
+    except InputError as error:
+        told = str(error).replace(str(path), f"{EVALUATION}/{path.name}")
+        raise InputError(f"{name}: {told}") from None
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ is. One that exists at this commit is not run again.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from experiments.plans import Experiment, plan
+from experiments.revisions import experiment_reference, git, read_metrics
 from src.base.errors import InputError
 from src.base.files import write_text
 
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
                 break
             seconds = str(round(time.monotonic() - start))
             print(f"{experiment.name}: done in {seconds} s", flush=True)
-        metrics = json.loads(_git("show", f"{_reference(experiment)}:reports/metrics.json"))
+        metrics = read_metrics(experiment_reference(experiment.name))
         rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
     print("\n" + table(rows), end="")
     if args.table:
@@ -85,7 +85,7 @@ def table(rows: list[dict]) -> str:
 
 
 def _refuse_changes() -> None:
-    changes = _git("status", "--porcelain").splitlines()
+    changes = git("status", "--porcelain").splitlines()
     if changes:
         raise InputError(
             f"{changes[0][3:]}: not committed; commit or stash your changes, since every "
@@ -102,10 +102,10 @@ def _refuse_missing_data(root: str) -> None:
 
 def _exists(experiment: Experiment) -> bool:
     """Tell whether the last commit has this experiment."""
-    reference = _reference(experiment)
-    if not _git("for-each-ref", reference):
+    reference = experiment_reference(experiment.name)
+    if not git("for-each-ref", reference):
         return False
-    if YAML(typ="safe").load(_git("show", f"{reference}:params.yaml")) != experiment.params:
+    if YAML(typ="safe").load(git("show", f"{reference}:params.yaml")) != experiment.params:
         raise InputError(
             f"{experiment.name}: an experiment of that name with other params exists at this "
             f"commit; remove it by `dvc exp remove {experiment.name}`"
@@ -121,19 +121,6 @@ def _run(experiment: Experiment) -> bool:
     }
     command = [sys.executable, "-m", "dvc", *experiment.arguments]
     return subprocess.run(command, env=environment).returncode == 0
-
-
-def _reference(experiment: Experiment) -> str:
-    """Return the git reference under which DVC keeps an experiment that starts from HEAD."""
-    head = _git("rev-parse", "HEAD").strip()
-    return f"refs/exps/{head[:2]}/{head[2:]}/{experiment.name}"
-
-
-def _git(*arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    if run.returncode:
-        raise InputError(f"git {' '.join(arguments)} failed: {run.stderr.strip()}")
-    return run.stdout
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m stages.analyse_errors data/prepared data/folds.csv data/predictions \
         data/evaluation data/errors
 
-Reads  prepared/truth_{train,val}.json  COCO, masks as compressed RLE
+Reads  prepared/{train,val}/truth.json  COCO, masks as compressed RLE
        folds.csv                        name,fold,repeat and others: oof are the images of the
                                         trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
@@ -16,7 +16,7 @@ Writes errors/objects_<split>.csv       one row per object: what became of it, i
        errors/fixes_<split>.csv         kind,count,ap50_if_fixed,regained (share of 1 - AP50)
        errors/worst_<split>.csv         kind,place,name,errors,share: the images to look at
 
-`src.analysis.error_analysis` says what the kinds, the questions and the fixes mean.
+`src.analysis` says what they mean: `outcomes` the kinds, `rates` the questions, `fixes` the fixes.
 """
 
 import argparse
@@ -25,33 +25,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
-from src.analysis.error_analysis import (
-    ImageErrors,
-    analyse_image,
-    fix_each_kind,
-    precision_by_bin,
-    recall_by_bin,
-    worst_images,
-)
+from src.analysis.fixes import fix_each_kind
+from src.analysis.outcomes import analyse_image
+from src.analysis.params import ErrorsParams
+from src.analysis.rates import precision_by_bin, recall_by_bin
+from src.analysis.worst_images import worst_images
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.formats.prepared import read_truth
+from src.formats.tables import read_parquet, read_table, write_table
+from src.formats.workers import WorkersParams, in_order
 
-TRUTH = {"oof": "truth_train.json", "val": "truth_val.json"}
+TRUTH = {"oof": "train", "val": "val"}
 RECALL = ["question", "bin", "objects", "found", "recall"]
 PRECISION = ["question", "bin", "detections", "right", "precision"]
 WORST = ["kind", "place", "name", "errors", "share"]
 JUDGED = ["image_id", "detection", "score", "tp", "ignored", "truth_id"]
-
-
-class ErrorsParams(Params):
-    iou_poor: float = Field(gt=0, lt=0.5)  # from which a wrong detection is a poor outline
-    gallery: int = Field(ge=1)  # images named of each kind of error
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,17 +55,24 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     params = load_params(args.params, "errors", ErrorsParams)
+    workers = load_params(args.params, "workers", WorkersParams)
 
     trained = first_trained_fold(read_folds(args.folds), folds).index
     with new_folder(args.errors) as folder:
-        for split, file in TRUTH.items():
-            truth = read_json(args.prepared / file)
+        for split, source in TRUTH.items():
+            truth = read_truth(args.prepared, source)
             images = [i for i in truth["images"] if split != "oof" or i["name"] in trained]
             images.sort(key=lambda image: image["id"])
             group_of = _read_groups(args.evaluation / f"images_{split}.csv", images)
-            judged = _read_judged(args.evaluation / f"detections_{split}.parquet")
+            judged = args.evaluation / f"detections_{split}.parquet"
+            judged = read_parquet(judged, "evaluate", JUDGED)[JUDGED]
+            judged = judged.astype({"tp": bool, "ignored": bool})
             predictions = args.predictions / f"{split}.json"
-            results = _analyse(images, truth["annotations"], judged, predictions, params.iou_poor)
+            parts = _by_image(images, truth["annotations"], judged, predictions)
+            results = in_order(
+                analyse_image, parts, scheduler=workers.scheduler, iou_poor=params.iou_poor
+            )
+            results = list(tqdm(results, total=len(images), desc=split, unit="image"))
             if not images:  # one empty result gives the empty tables their columns
                 results = [analyse_image([], [], 1, 1, params.iou_poor)]
             objects = _join(images, [result.objects for result in results], group_of)
@@ -84,9 +84,10 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{split}: {lost} of {len(objects['found'])} objects are not found")
 
 
-def _analyse(
-    images: list[dict], annotations: list[dict], judged: pd.DataFrame, path: Path, iou_poor: float
-) -> list[ImageErrors]:
+def _by_image(
+    images: list[dict], annotations: list[dict], judged: pd.DataFrame, path: Path
+) -> list[tuple[list[dict], list[dict], int, int]]:
+    """Return objects, judged detections, height and width of every image."""
     predictions = read_json(path) if images else []
     if not judged["detection"].between(0, len(predictions) - 1).all():
         raise InputError(f"{path}: not the predictions that were judged; run evaluate again")
@@ -104,14 +105,7 @@ def _analyse(
     for row in rows[JUDGED].to_dict("records"):
         mask = predictions[row["detection"]]["segmentation"]
         detections[row["image_id"]].append(row | {"segmentation": mask})
-    jobs = (
-        delayed(analyse_image)(
-            objects[i["id"]], detections[i["id"]], i["height"], i["width"], iou_poor
-        )
-        for i in images
-    )
-    results = Parallel(n_jobs=-1, return_as="generator")(jobs)
-    return list(tqdm(results, total=len(images), desc=path.stem, unit="image"))
+    return [(objects[i["id"]], detections[i["id"]], i["height"], i["width"]) for i in images]
 
 
 def _join(images: list[dict], tables: list[dict], group_of: dict[str, str]) -> dict:
@@ -136,33 +130,16 @@ def _write(
         "worst": pd.DataFrame(worst_images(objects, detections, gallery), columns=WORST),
     }
     for name, table in tables.items():
-        path = folder / f"{name}_{split}.csv"
-        table.round(6).to_csv(path, index=False, lineterminator="\n")
-
-
-def _read_judged(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run evaluate")
-    table = pd.read_parquet(path)
-    return _checked(path, table, JUDGED)[JUDGED].astype({"tp": bool, "ignored": bool})
+        write_table(folder / f"{name}_{split}.csv", table.round(6))
 
 
 def _read_groups(path: Path, images: list[dict]) -> dict[str, str]:
     """Return the group of every image by name."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run evaluate")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table = _checked(path, table, ["name", "group"]).set_index("name")["group"].to_dict()
+    table = read_table(path, "evaluate", ("name", "group"))
+    table = table.set_index("name")["group"].to_dict()
     missing = [image["name"] for image in images if image["name"] not in table]
     if missing:
         raise InputError(f"{path}: no row for '{missing[0]}'; run evaluate again")
-    return table
-
-
-def _checked(path: Path, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; run the stage that writes it again")
     return table
 
 

@@ -3,13 +3,14 @@
     python -m stages.evaluate data/prepared data/groups data/folds.csv data/predictions \
         reports/metrics.json data/evaluation
 
-Reads  prepared/truth_{train,val}.json  COCO, masks as compressed RLE
+Reads  prepared/{train,val}/truth.json  COCO, masks as compressed RLE
        groups/groups.csv                name,split,group and others: near-duplicates share a group
        folds.csv                        name,fold,repeat and others: oof judges the images of the
                                         trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
        predictions/calibration.json     {"<split>.ece": number or null}; may be absent
-Writes metrics.json                     the headline: {"<split>.<metric>": number, or null}
+Writes metrics.json                     the headline: {"<split>.<metric>": number, or null}, and
+                                        "data": the fingerprint of the truth of train and val
        evaluation/metrics.csv           split,images,metric,value,low,high: every metric of all and
                                         of the clean images; 95 % interval over groups of images
        evaluation/images_<split>.csv            one row per image
@@ -27,18 +28,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json, write_text
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.tables import read_table
+from src.formats.prepared import read_truth
+from src.formats.tables import read_table, write_table
+from src.formats.workers import WorkersParams, in_order
 from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
 from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
+from src.judging.fingerprint import data_fingerprint
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.judging.params import EvaluateParams
 
 # fmt: off
 HEADLINE = [
@@ -56,12 +59,6 @@ TABLES = {
 }
 
 
-class EvaluateParams(Params):
-    max_detections: int = Field(ge=1)  # best scored detections judged per image
-    resamples: int = Field(ge=100)  # sets of groups drawn for the intervals
-    seed: int = Field(ge=0)  # of these draws
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("prepared", "groups", "folds", "predictions", "metrics", "evaluation"):
@@ -70,25 +67,24 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     params = load_params(args.params, "evaluate", EvaluateParams)
+    workers = load_params(args.params, "workers", WorkersParams)
 
-    truth = {
-        "oof": read_json(args.prepared / "truth_train.json"),
-        "val": read_json(args.prepared / "truth_val.json"),
-    }
+    truth = {"oof": read_truth(args.prepared, "train"), "val": read_truth(args.prepared, "val")}
+    data = data_fingerprint(truth.values())
     trained = set(first_trained_fold(read_folds(args.folds), folds).index)
     truth["oof"]["images"] = [i for i in truth["oof"]["images"] if i["name"] in trained]
     if not truth["oof"]["images"]:
         raise InputError(f"split_folds.folds: no image of {args.folds} is in {folds}; name others")
-    images = _read_groups(args.groups / "groups.csv")
+    images = read_table(args.groups / "groups.csv", "find_duplicates", ("name", "split", "group"))
     calibration = args.predictions / "calibration.json"
     calibration = read_json(calibration) if calibration.exists() else {}
 
-    tables, rows, headline = {}, [], {}
+    tables, rows, headline = {}, [], {"data": data}
     for split, coco in truth.items():
         tables[split] = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
         if coco["images"]:
             origin = args.predictions / f"{split}.json"
-            metrics, tables[split] = _judge(split, coco, images, origin, params.max_detections)
+            metrics, tables[split] = _judge(split, coco, images, origin, params, workers)
             metrics["ece"] = calibration.get(f"{split}.ece")
             of_split = _with_intervals(split, metrics, tables[split], params)
             found = {(row["images"], row["metric"]): row["value"] for row in of_split}
@@ -103,16 +99,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _judge(
-    split: str, truth: dict, known: pd.DataFrame, origin: Path, max_detections: int
+    split: str,
+    truth: dict,
+    known: pd.DataFrame,
+    origin: Path,
+    params: EvaluateParams,
+    workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame]]:
     """Return the metrics and the tables of one split, which has images."""
     predictions = read_json(origin)
     check_predictions(predictions, truth["images"], truth["categories"], str(origin))
-    result = evaluate_detections(
-        truth["images"], truth["annotations"], truth["categories"], predictions, max_detections
-    )
-    parts = by_image(truth["images"], truth["annotations"], predictions, result.matches)
-    scored = Parallel(n_jobs=-1, return_as="generator")(delayed(score_image)(*p) for p in parts)
+    records = truth["images"], truth["annotations"]
+    result = evaluate_detections(*records, truth["categories"], predictions, params.max_detections)
+    parts = by_image(*records, predictions, result.matches)
+    scored = in_order(score_image, parts, scheduler=workers.scheduler)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
     if table["group"].isna().any():
@@ -155,20 +155,9 @@ def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows
         for split, of_split in tables.items():
             of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
             for name in ("images", "precision_recall"):
-                path = partial / f"{name}_{split}.csv"
-                of_split[name].round(6).to_csv(path, index=False, lineterminator="\n")
+                write_table(partial / f"{name}_{split}.csv", of_split[name].round(6))
         table = pd.DataFrame(rows, dtype=object)  # keeps counts whole
-        table.to_csv(partial / "metrics.csv", index=False, lineterminator="\n")
-
-
-def _read_groups(path: Path) -> pd.DataFrame:
-    """Read name, split and group of all images as text."""
-    table, columns = read_table(path, "find_duplicates"), ["name", "split", "group"]
-    if not set(columns) <= set(table.columns):
-        raise InputError(
-            f"{path}: columns {list(table.columns)} are not name,split,group; run find_duplicates"
-        )
-    return table[columns]
+        write_table(partial / "metrics.csv", table)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m stages.export data/prepared data/predictions data/exports --params params.yaml
 
-Reads  images.csv           name, split, image_id, height, width
-       geotransforms.csv    where images lie on which map, if there is such a file
-       {oof,val,test}.json  COCO results
+Reads  {train,val,test}/images.csv         name, image_id, height, width
+       {train,val,test}/geotransforms.csv  where images lie on which map, of those that say so
+       {oof,val,test}.json                 COCO results
 Writes, per split that has images and by the formats asked for
        submission_<split>.csv    id (file name without extension), rle_mask: all objects united
        label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...
@@ -17,36 +17,30 @@ folds that were not trained.
 """
 
 import argparse
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
-from joblib import Parallel, delayed
+import pandas as pd
 from pycocotools import mask as coco_mask
-from pydantic import Field
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import Params, load_params
+from src.base.params import load_params
 from src.exporting.geojson import END, collection_start, object_feature
 from src.exporting.label_maps import paint_objects
+from src.exporting.params import ExportParams
 from src.exporting.polygons import simplify_polygon, trace_polygons
-from src.exporting.predicted_objects import ImageObjects, crop_mask, read_image_objects
+from src.exporting.predicted_objects import ImageObjects, read_image_objects
 from src.exporting.right_angles import square_polygon
 from src.exporting.submissions import encode_submission
 from src.formats.archive import encode_png, write_archive
-from src.formats.rle import decode
+from src.formats.rle import crop_mask, decode
+from src.formats.tables import write_table
+from src.formats.workers import WorkersParams, in_order
 from src.image_files.geotransforms import read_geotransforms
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
-
-
-class ExportParams(Params):
-    formats: list[Literal["submission", "label_maps", "geojson"]]
-    simplify: float = Field(ge=0)  # px
-    right_angles: bool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,35 +50,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "export", ExportParams)
+    scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
-    places = read_geotransforms(args.prepared / "geotransforms.csv")
     with new_folder(args.exports) as folder:
         for split, source in SPLITS.items():
             results = args.predictions / f"{split}.json"
-            images = read_image_objects(results, args.prepared / "images.csv", source)
+            images = read_image_objects(results, args.prepared, source)
             images = [image for image in images if split != "oof" or image.rles]
             if images and "submission" in params.formats:
-                _write_submission(folder / f"submission_{split}.csv", images)
+                _write_submission(folder / f"submission_{split}.csv", images, scheduler)
             if images and "label_maps" in params.formats:
-                _write_label_maps(folder / f"label_maps_{split}.zip", images)
+                _write_label_maps(folder / f"label_maps_{split}.zip", images, scheduler)
             if images and "geojson" in params.formats:
+                places = read_geotransforms(args.prepared / source / "geotransforms.csv")
                 for crs, path, of_crs in _coordinate_systems(folder, split, images, places):
-                    _write_geojson(path, crs, of_crs, places, params)
+                    _write_geojson(path, crs, of_crs, places, params, scheduler)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 
-def _write_submission(path: Path, images: list[ImageObjects]) -> None:
-    texts = _each(_submission_text, path, images)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", "rle_mask"])
-        for image, text in zip(images, texts, strict=True):
-            table.writerow([image.name.split("/", 1)[1], text])
+def _write_submission(path: Path, images: list[ImageObjects], scheduler: str) -> None:
+    texts = in_order(_submission_text, ((image,) for image in images), scheduler=scheduler)
+    ids = [image.name.split("/", 1)[1] for image in images]
+    write_table(path, pd.DataFrame({"id": ids, "rle_mask": list(_shown(texts, path, images))}))
 
 
-def _write_label_maps(path: Path, images: list[ImageObjects]) -> None:
+def _write_label_maps(path: Path, images: list[ImageObjects], scheduler: str) -> None:
+    maps = in_order(_label_map, ((image,) for image in images), scheduler=scheduler)
     names = [image.name for image in images]
-    write_archive(path, zip(names, _each(_label_map, path, images), strict=True))
+    write_archive(path, zip(names, _shown(maps, path, images), strict=True))
 
 
 def _coordinate_systems(
@@ -104,21 +97,24 @@ def _coordinate_systems(
 
 
 def _write_geojson(
-    path: Path, crs: str, images: list[ImageObjects], places: dict, params: ExportParams
+    path: Path,
+    crs: str,
+    images: list[ImageObjects],
+    places: dict,
+    params: ExportParams,
+    scheduler: str,
 ) -> None:
-    of_image = [places.get(image.name) for image in images]
-    features = _each(_features, path, images, of_image, [params] * len(images))
-    lines = (line for of_image in features for line in of_image)
+    calls = ((image, places.get(image.name)) for image in images)
+    features = in_order(_features, calls, scheduler=scheduler, params=params)
+    lines = (line for of_image in _shown(features, path, images) for line in of_image)
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(collection_start(crs))
         file.writelines("," * (number > 0) + "\n" + line for number, line in enumerate(lines))
         file.write(END)
 
 
-def _each(function: Callable, path: Path, images: list[ImageObjects], *others: list) -> Iterator:
-    """Call the function for every image, and tell how far it is."""
-    calls = zip(images, *others, strict=True)
-    results = Parallel(n_jobs=-1, return_as="generator")(delayed(function)(*c) for c in calls)
+def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterable:
+    """Show on the way how many of the images are done."""
     return tqdm(results, path.stem, total=len(images), unit="image")
 
 

@@ -7,7 +7,7 @@ those of a fold from the candidates of the other folds, for val and test from al
 image with several is that of its first repeat with a trained one. The truth of val only judges.
 Calibration comes last, on the candidates that are left: it keeps their order.
 
-Reads  prepared/images.csv, prepared/truth_{train,val}.json, folds.csv
+Reads  prepared/{train,val,test}/images.csv, prepared/{train,val}/truth.json, folds.csv
        candidates/{oof,val,test}.parquet  their features are `area` and all columns of floats
 Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, segmentation
                                           (compressed RLE), bbox XYWH, score
@@ -22,16 +22,17 @@ Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, s
 import argparse
 import json
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json
-from src.base.params import Params, load_params
+from src.base.files import new_folder
+from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.formats.prepared import LABELLED, read_images, read_truth
+from src.formats.prepared import SPLITS as PREPARED
+from src.formats.tables import read_parquet, write_table
 from src.scoring.calibration import (
     calibrate,
     cross_calibrate,
@@ -40,24 +41,13 @@ from src.scoring.calibration import (
 )
 from src.scoring.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
 from src.scoring.detection_choice import choose_detections
+from src.scoring.params import MODELS, RescoreParams
 from src.scoring.scores import object_scores
-from src.scoring.second_level import MODELS, cross_fit, importances, model_texts, predict
+from src.scoring.second_level import cross_fit, importances, model_texts, predict
 
 SPLITS = ("oof", "val", "test")
-
-
-class RescoreParams(Params):
-    score: Literal["constant", "mean", "mean_sqrt_area", "lightgbm", "random_forest"]
-    target: Literal["iou", "hit"]
-    trees: int = Field(gt=0)
-    learning_rate: float = Field(gt=0, le=1)
-    leaves: int = Field(ge=2)
-    seed: int = Field(ge=0)
-    calibration: Literal["none", "isotonic"]
-    selection: Literal["none", "nms", "tree"]
-    nms_iou: float = Field(ge=0, le=1)
-    min_score: float = Field(ge=0)
-    max_detections: int = Field(gt=0)
+BOX = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
+COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "mean_probability"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -70,20 +60,18 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "rescore", RescoreParams)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
-    if params.selection == "tree" and params.score == "mean_sqrt_area":
-        raise InputError(
-            f"{args.params}: rescore.selection tree needs scores up to 1, which rescore.score "
-            "mean_sqrt_area are not; choose another of the two"
-        )
 
-    image_ids = _read(args.prepared / "images.csv", "prepare_masks").set_index("name")["image_id"]
+    image_ids = read_images(args.prepared, *PREPARED).set_index("name")["image_id"]
     fold_of = first_trained_fold(read_folds(args.folds), folds)
-    coco = {s: read_json(args.prepared / f"truth_{s}.json") for s in ("train", "val")}
+    coco = {split: read_truth(args.prepared, split) for split in LABELLED}
     truth = {"oof": annotations_by_name(coco["train"]), "val": annotations_by_name(coco["val"])}
-    tables = {s: _read(args.candidates / f"{s}.parquet", "postprocess") for s in SPLITS}
+    tables = {
+        split: read_parquet(args.candidates / f"{split}.parquet", "postprocess", COLUMNS)
+        for split in SPLITS
+    }
     for split, table in tables.items():
         origin = args.candidates / f"{split}.parquet"
-        _require(image_ids, table["name"], origin, f"in {args.prepared / 'images.csv'}")
+        _require(image_ids, table["name"], origin, f"in an images.csv of {args.prepared}")
     origin = args.candidates / "oof.parquet"
     _require(fold_of, tables["oof"]["name"], origin, f"in a trained fold of {args.folds}")
     counts = {split: len(table) for split, table in tables.items()}
@@ -100,12 +88,6 @@ def main(argv: list[str] | None = None) -> None:
             results = _results(table, image_ids, coco["train"]["categories"][0]["id"])
             (folder / f"{split}.json").write_text(json.dumps(results))
             print(f"{len(results)} of {counts[split]} {split} candidates kept")
-
-
-def _read(path: Path, stage: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run {stage}")
-    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
 
 def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> None:
@@ -132,16 +114,14 @@ def _score_by_model(tables, truth, fold_of, params: RescoreParams, folder: Path)
     _require_two_folds(folds[used], f"rescore.score {params.score}")
     names = ["area", *oof.select_dtypes("float64").columns]
     features = {split: table[names].to_numpy(float) for split, table in tables.items()}
-    keys = ("trees", "learning_rate", "leaves", "seed")
-    settings = {"names": names, "model": params.score} | {k: getattr(params, k) for k in keys}
-    fitted = cross_fit(features["oof"], targets, used, folds, **settings)
+    fitted = cross_fit(features["oof"], targets, used, folds, names, params)
     tables["oof"] = oof.assign(score=fitted.scores)
     for split in ("val", "test"):
         tables[split] = tables[split].assign(score=predict(fitted.final, features[split]))
     folder.mkdir()
     gains = pd.DataFrame({"feature": names, "gain": importances(fitted.final).round(6)})
     gains = gains.sort_values("gain", ascending=False, kind="stable")
-    gains.to_csv(folder / "importance.csv", index=False, lineterminator="\n")
+    write_table(folder / "importance.csv", gains)
     for name, text in model_texts(fitted).items():
         (folder / f"{name}.txt").write_text(text, newline="")
 
@@ -160,14 +140,13 @@ def _choose(table: pd.DataFrame, params: RescoreParams) -> pd.DataFrame:
     if params.score not in MODELS:
         mean, area = table["mean_probability"].to_numpy(), table["area"].to_numpy()
         table = table.assign(score=object_scores(mean, area, params.score))
-    keys = ("selection", "nms_iou", "min_score", "max_detections")
     kept = choose_detections(
         table["name"].to_numpy(str),
         _rles(table),
-        table[["bbox_x", "bbox_y", "bbox_width", "bbox_height"]].to_numpy(),
+        table[BOX].to_numpy(),
         table["parent"].to_numpy(),
         table["score"].to_numpy(),
-        **{key: getattr(params, key) for key in keys},
+        params,
     )
     return table.iloc[kept]
 
@@ -202,7 +181,7 @@ def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
             errors[f"{split}.ece"] = None if error is None else round(error, 6)
             rows += [{"split": split} | row for row in bins]
     table = pd.DataFrame(rows, columns=["split", "bin", "count", "mean_score", "hit_rate"])
-    table.round(6).to_csv(folder / "reliability.csv", index=False, lineterminator="\n")
+    write_table(folder / "reliability.csv", table.round(6))
     (folder / "calibration.json").write_text(json.dumps(errors, indent=2) + "\n")
 
 

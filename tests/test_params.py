@@ -33,11 +33,11 @@ MODELS = {
     "ensemble": "src.merging.params.EnsembleParams",
     "search": "src.searching.params.SearchParams",
     "postprocess": "src.objects.params.PostprocessParams",
-    "rescore": "rescore.RescoreParams",
-    "evaluate": "evaluate.EvaluateParams",
-    "errors": "analyse_errors.ErrorsParams",
-    "export": "export.ExportParams",
-    "report": "ablation_report.ReportParams",
+    "rescore": "src.scoring.params.RescoreParams",
+    "evaluate": "src.judging.params.EvaluateParams",
+    "errors": "src.analysis.params.ErrorsParams",
+    "export": "src.exporting.params.ExportParams",
+    "report": "src.reporting.params.ReportParams",
 }
 
 

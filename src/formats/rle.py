@@ -70,6 +70,25 @@ def decode(rle: dict) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
 
 
+def crop_mask(rle: dict) -> tuple[np.ndarray, int, int]:
+    """Decode an object within its box.
+
+    Parameters
+    ----------
+    rle : dict
+        Compressed, {"size": [H, W], "counts": str}.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (h, w)
+        (0, 0) of an object without pixels.
+    x, y : int
+        Column and row of its upper left pixel in the image.
+    """
+    x, y, width, height = coco_mask.toBbox(rle).astype(int).tolist()
+    return np.ascontiguousarray(decode(rle)[y : y + height, x : x + width]), x, y
+
+
 def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int) -> np.ndarray:
     left, right = starts // height, (stops - 1) // height
     crosses = left != right  # a run through the bottom goes on at the top of the next column

@@ -5,7 +5,6 @@ of the upper left pixel lies at x = x0 + column * xc + row * xr, y = y0 + column
 After them stands the coordinate system: "EPSG:32737", or WKT if it has no such number, or "".
 """
 
-import csv
 import math
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from src.base.errors import InputError
+from src.formats.tables import read_table
 from src.image_files.geotiff import SETTINGS, open_geotiff
 from src.image_files.image_headers import TIFF_STARTS
 
@@ -63,30 +63,22 @@ def read_geotransforms(path: Path) -> dict[str, tuple[float | str, ...]]:
     Returns
     -------
     places : dict of str to tuple of 6 float and a str
-        As `read_geotransform` returns them. Empty if there is no such file: then no image has a
-        place on the map.
+        As `read_geotransform` returns them; of images that lie nowhere there is none.
 
     Raises
     ------
     InputError
-        If a column is absent, a row does not have six finite numbers, or EPSG has no number.
+        If the file or a column is absent, a row does not have six finite numbers, or EPSG has no
+        number.
     """
-    path = Path(path)
-    if not path.is_file():
-        return {}
-    with open(path, encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        absent = [name for name in ("name", *COLUMNS) if name not in (table.fieldnames or ())]
-        if absent:
-            raise InputError(f"{path}: no column '{absent[0]}'; run prepare_masks again")
-        places = {}
-        for row in table:
-            where = Path(f"{path}: {row['name']}")
-            transform = _checked(_numbers([row[c] for c in NUMBERS], where), where)
-            crs = row["crs"] or ""
-            if crs.startswith("EPSG:") and not EPSG.fullmatch(crs):
-                raise InputError(f"{where}: '{crs[:60]}' is no coordinate system; correct it")
-            places[row["name"]] = (*transform, crs)
+    places = {}
+    for row in read_table(path, "prepare_masks", ("name", *COLUMNS)).to_dict("records"):
+        where = Path(f"{path}: {row['name']}")
+        transform = _checked(_numbers([row[c] for c in NUMBERS], where), where)
+        crs = row["crs"]
+        if crs.startswith("EPSG:") and not EPSG.fullmatch(crs):
+            raise InputError(f"{where}: '{crs[:60]}' is no coordinate system; correct it")
+        places[row["name"]] = (*transform, crs)
     return places
 
 
@@ -150,10 +142,10 @@ def _from_centre(x0, xc, xr, y0, yc, yr) -> tuple[float, ...]:
     return (x0 - (xc + xr) / 2, xc, xr, y0 - (yc + yr) / 2, yc, yr)
 
 
-def _numbers(words: list[str | None], path: Path) -> list[float]:
+def _numbers(words: list[str], path: Path) -> list[float]:
     try:
         numbers = [float(word) for word in words]
-    except (TypeError, ValueError):
+    except ValueError:
         numbers = []
     if len(numbers) != 6:
         shown = " ".join(map(str, words))[:60]

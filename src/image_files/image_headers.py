@@ -20,7 +20,6 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 TIFF_BYTES |= {16: 8, 17: 8, 18: 8}  # of a value, by its type
 WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags of TIFF
-GIF_STARTS = (b"GIF87a", b"GIF89a")
 GIF_EXTENSION, GIF_IMAGE, GIF_END = b"!,;"
 JPEG2000_TILE, JPEG2000_END = b"\xff\x90\0\n", b"\xff\xd9"
 TRUNCATED = "damaged image (truncated: its end is missing)"

@@ -1,15 +1,13 @@
-"""How sure a metric is: its values on images drawn anew, whole groups at a time.
-
-Images of one group (the same ground, the same car) are alike, so they are drawn together; drawing
-single images would call a metric surer than it is.
-"""
+"""How sure a metric of the evaluation is: its values on images drawn anew, by whole groups."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-RECALLS = np.linspace(0, 1, 101)  # bit for bit COCO's own
+from src.formats.average_precision import RECALLS
+from src.formats.group_draws import Sampled, group_weights, interval
+
 PERCENTS = np.arange(50, 100, 5)  # IoU thresholds, as in the names tp_50 .. tp_95
 
 MEANS = {  # over images -> column
@@ -35,14 +33,6 @@ PRECISIONS = {"ap50": [50], "ap75": [75], "ap": list(PERCENTS)}  # IoU threshold
 METRICS = (*PRECISIONS, *RATIOS, *MEANS)
 
 
-class Sampled(NamedTuple):
-    """A metric of the images as they are, and of R sets of as many groups drawn from theirs."""
-
-    value: float  # NaN where undefined
-    samples: np.ndarray  # (R,) float64, NaN where undefined
-    groups: int  # that were drawn from
-
-
 class Difference(NamedTuple):
     """How much better another experiment is than the base; None where that is undefined."""
 
@@ -50,38 +40,6 @@ class Difference(NamedTuple):
     low: float | None  # 2.5 % of the samples are below
     high: float | None  # 2.5 % of the samples are above
     above: float | None  # share of the samples above 0, in [0, 1]
-
-
-def group_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Draw as many groups as there are, with replacement, again and again.
-
-    Parameters
-    ----------
-    groups : (I,) int ndarray
-        Group of each image, numbered 0 .. G - 1.
-    resamples : int
-        Number R of sets that are drawn.
-    seed : int
-        Same groups, resamples and seed, same weights.
-
-    Returns
-    -------
-    weights : (R, G) uint16 ndarray
-        How often each group is in each set; every row adds up to G.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or `resamples` is not positive.
-    """
-    if not len(groups) or resamples < 1:
-        raise ValueError(f"nothing to draw: {len(groups)} images, {resamples} resamples")
-    count = int(np.max(groups)) + 1
-    rng = np.random.default_rng(seed)
-    weights = np.empty((resamples, count), np.uint16)
-    for row in weights:
-        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)
-    return weights
 
 
 def average_precisions(
@@ -160,6 +118,8 @@ def _precisions(
     """AP at T thresholds; times (N,) repeats the detections, best first, of tp (T, N).
 
     Precision is looked up where recall is reached, so only right detections have to be looked at.
+    It is `src.formats.average_precision` once more (a test says so), since that would want every
+    detection written out as often as it was drawn, a thousand times for the intervals.
     """
     found = []
     for place, right in enumerate(map(np.flatnonzero, tp)):
@@ -284,22 +244,6 @@ def metric_rows(
         numbers = {"value": value, "low": low, "high": high}
         rows.append({"metric": name} | {key: _rounded(n) for key, n in numbers.items()})
     return rows
-
-
-def interval(sampled: Sampled) -> tuple[float, float] | tuple[None, None]:
-    """Bounds between which 95 % of the samples are, undefined ones left out.
-
-    Returns
-    -------
-    low, high : float
-        The percentiles 2.5 and 97.5; few groups make them too narrow. Both None where no sample
-        is defined, and for a single group: all draws are then the same, which tells nothing.
-    """
-    defined = sampled.samples[~np.isnan(sampled.samples)]
-    if sampled.groups < 2 or not len(defined):
-        return None, None
-    low, high = np.percentile(defined, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def paired_difference(base: Sampled, other: Sampled) -> Difference:

@@ -1,18 +1,15 @@
 """COCO average precision and recall of instance masks, and who was matched with whom."""
 
-import io
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import redirect_stdout
 from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from src.base.errors import InputError
+from src.formats.average_precision import interpolated_precisions
+from src.formats.matching import Matched, match_regions, region_overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
 ANY_AREA = (0, 1e10)  # px
@@ -41,6 +38,29 @@ class Matches(NamedTuple):
     ignored_at: np.ndarray  # (N, 10) bool, ignored at each of THRESHOLDS
 
 
+class _Judged(NamedTuple):
+    """The D best scored detections of one image and category, best first, and its G regions."""
+
+    image: int
+    detections: np.ndarray  # (D,) int64, positions in the list of predictions
+    scores: np.ndarray  # (D,) float64
+    areas: np.ndarray  # (D,) int64, px of the masks
+    regions: np.ndarray  # (G,) int64, positions in the list of annotations
+    region_areas: np.ndarray  # (G,) float64, px, as annotated
+    crowd: np.ndarray  # (G,) bool
+    overlaps: np.ndarray  # (D, G) float64
+    matched: Matched  # at THRESHOLDS, of objects of any area
+
+
+class _Ranked(NamedTuple):
+    """What a set of areas makes of the detections of one image and category."""
+
+    scores: np.ndarray  # (D,) float64
+    hit: np.ndarray  # (T, D) bool
+    ignored: np.ndarray  # (T, D) bool
+    objects: int  # to be found
+
+
 class CocoResult(NamedTuple):
     """What COCO's evaluation says of a set of images."""
 
@@ -56,7 +76,7 @@ def evaluate_detections(
     predictions: list[dict],
     max_detections: int,
 ) -> CocoResult:
-    """Judge predicted masks with COCO's evaluation, over every listed image.
+    """Judge predicted masks as pycocotools' COCOeval does, over every listed image.
 
     Images without truth, without a prediction or without either count. Crowd regions are
     ignored: a detection matched with one is neither right nor wrong. Only the `max_detections`
@@ -66,8 +86,8 @@ def evaluate_detections(
     Parameters
     ----------
     images, annotations, categories : list of dict
-        COCO records; annotations of other images are left out. A segmentation is an RLE or
-        polygons; `area` in px decides the size bins.
+        COCO records; annotations of other images are left out. Segmentations are compressed RLEs;
+        `area` in px decides the size bins.
     predictions : list of dict
         image_id, category_id, segmentation (compressed RLE) and score; see `check_predictions`.
         A detection's area is that of its mask.
@@ -85,27 +105,27 @@ def evaluate_detections(
     Raises
     ------
     ValueError
-        If `images` is empty or `max_detections` is not positive.
+        If `images` is empty, `max_detections` is not positive, or masks of an image are of
+        different sizes.
     """
     if not images or max_detections < 1:
         raise ValueError(f"nothing to judge: {len(images)} images, {max_detections} detections")
-    truth, detections = _numbered(annotations), _numbered(predictions)
-    for detection in detections:
-        detection.update(area=int(coco_mask.area(detection["segmentation"])), iscrowd=0)
-    with redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(*(_index(images, r, categories) for r in (truth, detections)), "segm")
-        evaluator.params.maxDets = [max_detections]
-        evaluator.params.areaRng = [ANY_AREA]
-        evaluator.evaluate()
-        evaluator.accumulate()
-        precision, judged = evaluator.eval["precision"], evaluator.evalImgs
-        metrics = _metrics(precision, evaluator.eval["recall"])
-        metrics |= _metrics_of_bins(evaluator, [*truth, *detections])
-    return CocoResult(
-        metrics=metrics,
-        precision=_precision_curve(precision),
-        matches=_matches(judged, evaluator.ious, truth, [a["id"] for a in annotations]),
-    )
+    judged = _judge(images, annotations, categories, predictions, max_detections)
+    precision, recall = _accumulate(judged, ANY_AREA, len(THRESHOLDS))
+    metrics = {
+        "ap50": _mean(precision[0]),
+        "ar50": _mean(recall[0]),
+        "ap": _mean(precision),
+        "ar": _mean(recall),
+        "ap75": _mean(precision[5]),
+    }
+    bins = [(f"50_{name}", areas, 1) for name, areas in CHALLENGE_AREAS.items()]
+    bins += [(f"_coco_{name}", areas, len(THRESHOLDS)) for name, areas in COCO_AREAS.items()]
+    for name, *limits in bins:
+        of_precision, of_recall = _accumulate(judged, *limits)
+        metrics |= {f"ap{name}": _mean(of_precision), f"ar{name}": _mean(of_recall)}
+    curve = precision[0].mean(axis=1) if precision.size else np.empty(0)
+    return CocoResult(metrics, curve, _matches(judged, annotations))
 
 
 def check_predictions(
@@ -156,112 +176,125 @@ def _problem(prediction: object, sizes: dict, known: set) -> str:
     return ""
 
 
-def _index(images: list[dict], annotations: list[dict], categories: list[dict]) -> COCO:
-    coco = COCO()
-    coco.dataset = {"images": images, "annotations": annotations, "categories": categories}
-    coco.createIndex()
-    return coco
+def _judge(
+    images: list[dict],
+    annotations: list[dict],
+    categories: list[dict],
+    predictions: list[dict],
+    max_detections: int,
+) -> list[list[_Judged]]:
+    """Match the detections of every category and image, both by rising id."""
+    regions, found = defaultdict(list), defaultdict(list)
+    for places, records in ((regions, annotations), (found, predictions)):
+        for place, record in enumerate(records):
+            places[record["image_id"], record["category_id"]].append(place)
+    judged = []
+    for category in sorted({category["id"] for category in categories}):
+        of_category = []
+        for image in sorted({image["id"] for image in images}):
+            places = regions[image, category], found[image, category]
+            if any(places):
+                one = _judge_one(image, *places, annotations, predictions, max_detections)
+                of_category.append(one)
+        judged.append(of_category)
+    return judged
 
 
-def _numbered(records: list[dict]) -> list[dict]:
-    """Copy records; COCOeval reads an id of 0 as no match, so these count from 1."""
-    return [
-        {**record, "id": number, "iscrowd": record.get("iscrowd", 0)}
-        for number, record in enumerate(records, start=1)
-    ]
+def _judge_one(
+    image: int,
+    regions: list[int],
+    found: list[int],
+    annotations: list[dict],
+    predictions: list[dict],
+    max_detections: int,
+) -> _Judged:
+    """Match the detections of one image and category, at positions `found` and `regions`."""
+    scores = np.array([predictions[place]["score"] for place in found], np.float64)
+    best = np.argsort(-scores, kind="stable")[:max_detections]
+    detections = np.array(found, np.int64)[best]
+    masks = [predictions[place]["segmentation"] for place in detections]
+    truth = [annotations[place] for place in regions]
+    crowd = np.array([annotation.get("iscrowd", 0) for annotation in truth], bool)
+    overlaps = region_overlaps(masks, [one["segmentation"] for one in truth], crowd)
+    return _Judged(
+        image=image,
+        detections=detections,
+        scores=scores[best],
+        areas=np.array([coco_mask.area(mask) for mask in masks], np.int64),
+        regions=np.array(regions, np.int64),
+        region_areas=np.array([annotation["area"] for annotation in truth], np.float64),
+        crowd=crowd,
+        overlaps=overlaps,
+        matched=match_regions(overlaps, crowd, THRESHOLDS),
+    )
 
 
-def _metrics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float | None]:
-    """Means of COCO's arrays, whose first axis is THRESHOLDS."""
-    return {
-        "ap50": _mean(precision[0]),
-        "ar50": _mean(recall[0]),
-        "ap": _mean(precision),
-        "ar": _mean(recall),
-        "ap75": _mean(precision[5]),
-    }
+def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _Ranked:
+    """Leave out of the judgement what is not of these areas, at the first of THRESHOLDS.
 
-
-def _metrics_of_bins(evaluator: COCOeval, records: list[dict]) -> dict[str, float | None]:
-    """Judge the objects and detections (`records`) of each size bin, given those of any size.
-
-    An image and category of which all is in the bin has been judged already. One of which nothing
-    is in it is left out: all of it would be ignored. Only the others take COCOeval's time.
+    Objects outside are to be ignored, and so are detections outside that find nothing. Where no
+    object is outside, the matches are those of any area.
     """
-    areas = defaultdict(list)
-    for record in records:
-        if not record["iscrowd"]:
-            areas[record["image_id"], record["category_id"]].append(record["area"])
-    judged, params = evaluator.evalImgs, evaluator.params
-    keys = [(image, category) for category in params.catIds for image in params.imgIds]
-    bins = [(f"50_{name}", area, 1) for name, area in CHALLENGE_AREAS.items()]
-    bins += [(f"_coco_{name}", area, len(THRESHOLDS)) for name, area in COCO_AREAS.items()]
-    metrics = {}
-    for name, (low, high), thresholds in bins:
-        params.iouThrs = THRESHOLDS[:thresholds]
-        evaluator.evalImgs = []
-        for key, entry in zip(keys, judged, strict=True):
-            inside = [low <= area <= high for area in areas[key]]
-            if inside and all(inside):
-                entry = entry | {k: entry[k][:thresholds] for k in ("dtMatches", "dtIgnore")}
-            elif any(inside):
-                entry = evaluator.evaluateImg(*key, (low, high), params.maxDets[0])
-            else:
-                entry = None
-            evaluator.evalImgs.append(entry)
-        evaluator.accumulate()
-        metrics[f"ap{name}"] = _mean(evaluator.eval["precision"])
-        metrics[f"ar{name}"] = _mean(evaluator.eval["recall"])
-    return metrics
+    low, high = areas
+    outside = (judged.region_areas < low) | (judged.region_areas > high)
+    ignored, matched = judged.crowd | outside, judged.matched
+    if (outside & ~judged.crowd).any():
+        levels = THRESHOLDS[:thresholds]
+        matched = match_regions(judged.overlaps, judged.crowd, levels, ignored)
+    strange = (judged.areas < low) | (judged.areas > high)
+    left_out = matched.ignored | ((matched.region < 0) & strange)
+    objects = int(np.count_nonzero(~ignored))
+    return _Ranked(judged.scores, matched.hit[:thresholds], left_out[:thresholds], objects)
+
+
+def _accumulate(
+    judged: list[list[_Judged]], areas: tuple[float, float], thresholds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return precision (T, 101, K) and recall (T, K) of the K categories that have an object."""
+    precisions, recalls = [], []
+    for of_category in judged:
+        parts = [_of_areas(one, areas, thresholds) for one in of_category]
+        objects = sum(part.objects for part in parts)
+        if objects:
+            order = np.argsort(-np.concatenate([part.scores for part in parts]), kind="stable")
+            hit = np.concatenate([part.hit for part in parts], axis=1)[:, order]
+            counted = ~np.concatenate([part.ignored for part in parts], axis=1)[:, order]
+            hits = [one[kept] for one, kept in zip(hit, counted, strict=True)]
+            precisions.append([interpolated_precisions(one, objects) for one in hits])
+            recalls.append(hit.sum(axis=1) / objects)
+    if not precisions:
+        return np.empty((thresholds, 101, 0)), np.empty((thresholds, 0))
+    return np.stack(precisions, axis=-1), np.stack(recalls, axis=-1)
 
 
 def _mean(values: np.ndarray) -> float | None:
-    defined = values[values > -1]  # COCO marks with -1 what has no truth
-    return float(np.mean(defined)) if defined.size else None
+    return float(np.mean(values)) if values.size else None
 
 
-def _precision_curve(precision: np.ndarray) -> np.ndarray:
-    curves = precision[0, :, :, 0, 0]  # (recall, category)
-    curves = curves[:, (curves > -1).all(axis=0)]
-    return curves.mean(axis=1) if curves.size else np.empty(0)
-
-
-def _matches(
-    judged: list[dict | None], ious: dict, truth: list[dict], original_ids: list[int]
-) -> Matches:
-    """Read what was matched: at IoU 0.5 (the first threshold), and whether at the others."""
-    objects = defaultdict(list)
-    for annotation in truth:
-        objects[annotation["image_id"], annotation["category_id"]].append(annotation)
-    rows, tp_at, ignored_at = [], [np.empty((0, 10), bool)], [np.empty((0, 10), bool)]
-    for entry in judged:
-        if entry is not None:
-            key = entry["image_id"], entry["category_id"]
-            rows += _rows(entry, objects[key], ious[key], original_ids)
-            ignored_at.append(entry["dtIgnore"].T)
-            tp_at.append((entry["dtMatches"].T > 0) & ~ignored_at[-1])
-    columns = zip(*rows, strict=True) if rows else [()] * 7
-    types = (np.int64, np.int64, np.float64, bool, bool, np.int64, np.float64)
-    columns = [np.array(c, dtype) for c, dtype in zip(columns, types, strict=True)]
+def _matches(judged: list[list[_Judged]], annotations: list[dict]) -> Matches:
+    """Tell what became of each detection: at IoU 0.5 (the first threshold), and at the others."""
+    ids = np.array([annotation["id"] for annotation in annotations] + [-1], np.int64)
+    whole, number, truth = np.empty(0, np.int64), np.empty(0), np.empty((0, 10), bool)
+    nothing = Matches(whole, whole, number, truth[:, 0], truth[:, 0], whole, number, truth, truth)
+    parts = [nothing]
+    for one in (one for of_category in judged for one in of_category):
+        region = one.matched.region[0]
+        hit, ignored = one.matched.hit.T, one.matched.ignored.T
+        best = one.overlaps[:, ~one.crowd].max(axis=1, initial=0)
+        iou = np.append(one.overlaps, best[:, None], axis=1)  # its last column is read by -1
+        parts.append(
+            Matches(
+                detection=one.detections,
+                image_id=np.full(len(region), one.image),
+                score=one.scores,
+                tp=hit[:, 0],
+                ignored=ignored[:, 0],
+                truth_id=ids[np.append(one.regions, -1)[region]],
+                iou=iou[np.arange(len(region)), region],
+                tp_at=hit,
+                ignored_at=ignored,
+            )
+        )
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.argsort(columns[0], kind="stable")
-    columns += [np.concatenate(tp_at), np.concatenate(ignored_at)]
     return Matches(*(column[order] for column in columns))
-
-
-def _rows(
-    entry: dict, objects: list[dict], ious: np.ndarray, original_ids: list[int]
-) -> Iterator[tuple]:
-    """Yield a row of `Matches` per detection of one image and category; ious is (D, G)."""
-    column = {annotation["id"]: place for place, annotation in enumerate(objects)}
-    real = [place for place, annotation in enumerate(objects) if not annotation["iscrowd"]]
-    for place, detection in enumerate(entry["dtIds"]):
-        matched = int(entry["dtMatches"][0, place])  # an id of ours, counted from 1
-        ignored = bool(entry["dtIgnore"][0, place])
-        if matched:
-            iou = ious[place, column[matched]]
-        else:
-            iou = max((ious[place, other] for other in real), default=0.0)
-        truth_id = original_ids[matched - 1] if matched else -1
-        tp = matched > 0 and not ignored
-        score = entry["dtScores"][place]
-        yield detection - 1, entry["image_id"], score, tp, ignored, truth_id, iou

@@ -9,6 +9,7 @@ from collections import defaultdict
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.formats.matching import region_overlaps
 from src.judging.boundaries import boundary_iou
 from src.judging.coco_evaluation import THRESHOLDS, Matches
 
@@ -35,10 +36,10 @@ IMAGE_COLUMNS = [
 ]
 
 
-def score_images(
+def by_image(
     images: list[dict], annotations: list[dict], predictions: list[dict], matches: Matches
-) -> list[dict]:
-    """Count and score the objects of every image.
+) -> list[tuple[dict, list[dict], list[dict], Matches]]:
+    """Part what was judged by image, for `score_image`.
 
     Parameters
     ----------
@@ -51,16 +52,9 @@ def score_images(
 
     Returns
     -------
-    rows : list of dict
-        From `score_image`, one row per image, sorted by name.
+    parts : list of tuple
+        Arguments of `score_image` of every image, sorted by name.
     """
-    return [score_image(*parts) for parts in by_image(images, annotations, predictions, matches)]
-
-
-def by_image(
-    images: list[dict], annotations: list[dict], predictions: list[dict], matches: Matches
-) -> list[tuple[dict, list[dict], list[dict], Matches]]:
-    """Split the arguments of `score_images` into those of `score_image`, images sorted by name."""
     of_image = defaultdict(list)
     for annotation in annotations:
         of_image[annotation["image_id"]].append(annotation)
@@ -99,8 +93,9 @@ def score_image(
         detection_accuracy is the mean of TP / (TP + FP + FN) over THRESHOLDS; 1 where nothing is
         to be found and nothing is, 0 where one of them.
         tp_75, fp_75 are at IoU 0.75; tp_panoptic, fp_panoptic and sum_iou see `panoptic_counts`.
-        tp_histogram, fp_histogram are matched by IoU as in `histogram_counts`, not by score; masks
-        that overlap are compared whole, where a label map gives each pixel to only one of them.
+        tp_histogram, fp_histogram are matched by IoU and not by score: the pairs of an object and
+        a detection of at least 0.5, one to one, the largest first. They are those of the histogram
+        of two label maps, but masks that overlap are compared whole.
     """
     objects = [annotation for annotation in annotations if not annotation["iscrowd"]]
     crowd = [annotation for annotation in annotations if annotation["iscrowd"]]
@@ -141,7 +136,7 @@ def score_together(rows: list[dict]) -> dict[str, float | int | None]:
     Parameters
     ----------
     rows : list of dict
-        From `score_images`.
+        From `score_image`.
 
     Returns
     -------
@@ -268,94 +263,6 @@ def panoptic_counts(
     return tp, fp, sum_iou
 
 
-def f1_histogram(
-    truth_labels: np.ndarray, predicted_labels: np.ndarray, thresholds: np.ndarray
-) -> np.ndarray:
-    """F1 of the objects of two label maps, from the histogram of their pairs of labels.
-
-    See `histogram_counts` for what is counted; it knows no scores and no crowd regions.
-
-    Parameters
-    ----------
-    truth_labels, predicted_labels : ndarray of integers or bool, one shape
-        0 is background, any other value labels one object, in one piece or several. Labels need
-        not be contiguous; there may be no background, no object, or no pixel.
-    thresholds : array_like, shape (T,)
-        Of IoU, in (0, 1].
-
-    Returns
-    -------
-    f1 : ndarray of float64, shape (T,)
-        In [0, 1]; 1 where neither map has an object.
-
-    Raises
-    ------
-    ValueError
-        If the maps are of different shapes or not of integers, or a threshold is outside (0, 1].
-    """
-    tp, fp, fn = histogram_counts(truth_labels, predicted_labels, thresholds)
-    return np.array([f1_score(*counts) for counts in zip(tp, fp, fn, strict=True)])
-
-
-def histogram_counts(
-    truth_labels: np.ndarray, predicted_labels: np.ndarray, thresholds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return TP, FP and FN, each (T,) int64, of two label maps; see `f1_histogram`.
-
-    The pairs of objects with at least the threshold's IoU are matched one to one, the largest IoU
-    first. Above 0.5 no object has two such pairs, so there is nothing to choose. At exactly 0.5 an
-    object that was split into halves is found once and its other half is wrong.
-    """
-    truth_labels, predicted_labels = np.asarray(truth_labels), np.asarray(predicted_labels)
-    thresholds = np.asarray(thresholds, np.float64)
-    maps = truth_labels, predicted_labels
-    if maps[0].shape != maps[1].shape or any(m.dtype.kind not in "biu" for m in maps):
-        described = " and ".join(f"{m.dtype} {m.shape}" for m in maps)
-        raise ValueError(f"label maps must be integers of one shape, got {described}")
-    if thresholds.ndim != 1 or not ((thresholds > 0) & (thresholds <= 1)).all():
-        raise ValueError(f"thresholds must be a list of numbers in (0, 1], got {thresholds}")
-    (truth, of_truth), (predicted, of_predicted) = (
-        np.unique(m.ravel(), return_inverse=True) for m in maps
-    )
-    pairs, shared = np.unique(of_truth * len(predicted) + of_predicted, return_counts=True)
-    rows, columns = np.divmod(pairs, max(len(predicted), 1))
-    truth_areas = np.bincount(of_truth, minlength=len(truth))
-    predicted_areas = np.bincount(of_predicted, minlength=len(predicted))
-    iou = shared / (truth_areas[rows] + predicted_areas[columns] - shared)
-    of_objects = (truth[rows] != 0) & (predicted[columns] != 0)
-    rows, columns, iou = rows[of_objects], columns[of_objects], iou[of_objects]
-    tp = np.array([_count_pairs(rows, columns, iou, t) for t in thresholds], np.int64)
-    return tp, np.count_nonzero(predicted) - tp, np.count_nonzero(truth) - tp
-
-
-def dice(predicted: list[dict], truth: list[dict], ignored: list[dict]) -> float:
-    """Overlap of two unions of masks, 2 |A and B| / (|A| + |B|), without the ignored pixels.
-
-    The masks are never decoded, so it costs the same however large the image is.
-
-    Parameters
-    ----------
-    predicted, truth, ignored : list of dict
-        Compressed RLEs of one size; any list may be empty. The pixels of `ignored` are left out
-        of both unions.
-
-    Returns
-    -------
-    dice : float
-        In [0, 1]; 1 if both unions are empty, 0 if one is.
-
-    Raises
-    ------
-    ValueError
-        If the masks are of different sizes.
-    """
-    sizes = {tuple(rle["size"]) for rle in [*predicted, *truth, *ignored]}
-    if len(sizes) > 1:
-        raise ValueError(f"masks of one image must have one size, got {sorted(sizes)}")
-    unions = [coco_mask.merge(rles) if rles else None for rles in (predicted, truth, ignored)]
-    return _dice(*_areas(*unions))
-
-
 def _dice(both: int, predicted: int, truth: int) -> float:
     return 2 * both / (predicted + truth) if predicted + truth else 1.0
 
@@ -389,28 +296,19 @@ def _area_outside(rle: dict | None, ignored: dict | None) -> int:
 
 def _ious(objects: list[dict], detections: list[dict]) -> np.ndarray:
     """IoU (G, D) of masks, 0 across categories."""
-    if not objects or not detections:
-        return np.zeros((len(objects), len(detections)))
     masks = [[record["segmentation"] for record in records] for records in (detections, objects)]
-    iou = coco_mask.iou(*masks, [0] * len(objects)).T
     categories = [[record["category_id"] for record in rs] for rs in (objects, detections)]
+    iou = region_overlaps(*masks, np.zeros(len(objects), bool)).T
     return iou * np.equal.outer(*categories)
 
 
 def _one_to_one(iou: np.ndarray, threshold: float) -> int:
-    """Count the matches of objects (rows) and detections (columns) of an IoU matrix."""
+    """Match rows and columns of at least the threshold, the largest first, in order if equal."""
     rows, columns = np.nonzero(iou >= threshold)
-    return _count_pairs(rows, columns, iou[rows, columns], threshold)
-
-
-def _count_pairs(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray, threshold: float) -> int:
-    """Match pairs of at least the threshold one to one, the largest first, in order if equal."""
-    enough = np.flatnonzero(iou >= threshold)
-    rows, columns = rows[enough], columns[enough]
     if len(np.unique(rows)) == len(np.unique(columns)) == len(rows):
         return len(rows)
     taken_rows, taken_columns = set(), set()
-    for place in np.argsort(-iou[enough], kind="stable"):
+    for place in np.argsort(-iou[rows, columns], kind="stable"):
         row, column = int(rows[place]), int(columns[place])
         if row not in taken_rows and column not in taken_columns:
             taken_rows.add(row)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.judging.bootstrap import Sampled, group_weights, interval
+from src.formats.group_draws import Sampled, group_weights, interval
 
 UNSEEN = -1  # fold of images that no classifier has seen
 NEVER = 1e-6  # the least probability that is given; 1 - NEVER the largest

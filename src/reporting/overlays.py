@@ -1,7 +1,9 @@
-"""Pictures of what was found and missed, and of the maps behind the loss weights."""
+"""Pictures of what was found and missed."""
 
 import cv2
 import numpy as np
+
+from src.reporting.pictures import enlarge
 
 COLOURS = {  # RGB, told apart with every common kind of colour blindness
     "tp": (86, 180, 233),  # sky blue
@@ -12,7 +14,6 @@ COLOURS = {  # RGB, told apart with every common kind of colour blindness
 OUTLINE = 3  # px of the finished picture
 TINT = {"tp": 0.0, "fp": 0.3, "fn": 0.3, "ignored": 0.3}  # share of the colour inside it
 SHADE = 0.4  # brightness of the pixel beside the outline, which parts it from a like photo
-LONGEST_SIDE = 1200  # px; a larger picture only makes the page heavy
 
 
 def draw_outcomes(
@@ -151,94 +152,6 @@ def window_around(mask: np.ndarray, side: int) -> tuple[slice, slice]:
         start = min(max((low + high - extent) // 2, 0), length - extent)
         spans.append(slice(start, start + extent))
     return spans[0], spans[1]
-
-
-def count_gap_pixels(weight_map: np.ndarray, distance: float) -> int:
-    """Count background pixels in narrow gaps between two objects.
-
-    Parameters
-    ----------
-    weight_map : ndarray of uint8, shape (H, W, 3)
-        d1 and d2, the distances to the two nearest objects, in quarter pixels; square root of
-        the area of the object at the pixel, 0 on background.
-    distance : float
-        A gap is where d1 + d2 is below it, in px.
-    """
-    return int(np.count_nonzero((two_distances(weight_map) < distance) & (weight_map[..., 2] == 0)))
-
-
-def two_distances(weight_map: np.ndarray) -> np.ndarray:
-    """Return d1 + d2 in px, float64 (H, W), of a weight map (see `count_gap_pixels`)."""
-    return (weight_map[..., 0].astype(float) + weight_map[..., 1]) / 4
-
-
-def colour_plane(plane: np.ndarray, highest: float, scale: int) -> np.ndarray:
-    """Colour a plane of numbers: 0 is dark, `highest` and above bright yellow.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (H, W)
-        Numbers from 0.
-    highest : float
-        Positive.
-    scale : int
-        Enlargement; see `enlarge`.
-
-    Returns
-    -------
-    picture : ndarray of uint8, shape (H', W', 3)
-        RGB.
-
-    Raises
-    ------
-    ValueError
-        If `highest` is not positive.
-    """
-    if highest <= 0:
-        raise ValueError(f"highest must be positive, got {highest}")
-    levels = np.rint(255 * np.clip(plane / highest, 0, 1)).astype(np.uint8)
-    coloured = cv2.applyColorMap(enlarge(levels, scale), cv2.COLORMAP_INFERNO)
-    return np.ascontiguousarray(coloured[..., ::-1])
-
-
-def colour_bar() -> np.ndarray:
-    """Return the colours of `colour_plane` from 0 to `highest`: uint8 (12, 256, 3) RGB."""
-    return colour_plane(np.tile(np.arange(256), (12, 1)), highest=255, scale=1)
-
-
-def encode_picture(picture: np.ndarray) -> bytes:
-    """Encode a picture, uint8 (H, W, 3) RGB, as PNG bytes: small rather than fast."""
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, 6]
-    return cv2.imencode(".png", picture[..., ::-1], settings)[1].tobytes()
-
-
-def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
-    """Repeat every pixel `scale` times in both directions, as far as LONGEST_SIDE allows.
-
-    Parameters
-    ----------
-    image : ndarray, shape (H, W) or (H, W, 3)
-        Any image or mask.
-    scale : int
-        At least 1; reduced where the picture would exceed LONGEST_SIDE. An image that exceeds
-        it by itself is thinned out to every second, third, ... pixel.
-
-    Returns
-    -------
-    picture : ndarray
-        A copy of the same dtype.
-
-    Raises
-    ------
-    ValueError
-        If `scale` is below 1.
-    """
-    if scale < 1:
-        raise ValueError(f"scale must be at least 1, got {scale}")
-    side = max(image.shape[:2])
-    step = -(-side // LONGEST_SIDE)  # 1 for all but huge images
-    times = 1 if step > 1 else max(1, min(scale, LONGEST_SIDE // side))
-    return image[::step, ::step].repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _shrink(mask: np.ndarray, width: int) -> np.ndarray:

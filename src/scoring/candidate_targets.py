@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
+
+from src.formats.matching import match_regions, region_overlaps
 
 HIT_IOU = 0.5
 
@@ -69,9 +70,9 @@ def best_overlaps(names: np.ndarray, rles: list[dict], truth: dict[str, list[dic
         If a candidate and an object of its image are of different sizes.
     """
     iou, inside = np.zeros((2, len(rles)))
-    for rows, objects, crowd in _per_image(names, rles, truth):
-        iou[rows] = objects.max(axis=1, initial=0)
-        inside[rows] = crowd.max(axis=1, initial=0)
+    for rows, overlaps, crowd in _per_image(names, rles, truth):
+        iou[rows] = overlaps[:, ~crowd].max(axis=1, initial=0)
+        inside[rows] = overlaps[:, crowd].max(axis=1, initial=0)
     return Overlaps(iou, (inside > 0.5) & (iou < HIT_IOU))
 
 
@@ -80,9 +81,7 @@ def find_hits(
 ) -> Hits:
     """Match candidates with objects as COCO's evaluation does at IoU 0.5, objects of any area.
 
-    By falling score (of equal ones the first) each candidate takes the free object of its image
-    with the largest IoU, at least 0.5; of equal ones the last. One that finds none but a crowd
-    region (at least half of its pixels) is ignored; a crowd region takes any number.
+    See `src.formats.matching.match_regions`; of equal scores the first candidate chooses first.
 
     Parameters
     ----------
@@ -105,32 +104,22 @@ def find_hits(
     ValueError
         If a candidate and an object of its image are of different sizes.
     """
-    hit, in_crowd = np.zeros((2, len(rles)), bool)
-    for rows, objects, crowd in _per_image(names, rles, truth):
-        in_crowd[rows] = crowd.max(axis=1, initial=0) >= HIT_IOU
-        free = np.ones(objects.shape[1], bool)
-        for place in np.argsort(-scores[rows], kind="stable"):
-            iou = np.where(free, objects[place], 0)
-            best = iou.max(initial=0)
-            if best >= HIT_IOU:
-                hit[rows[place]] = True
-                free[np.flatnonzero(iou == best)[-1]] = False
-    return Hits(hit, ~hit & in_crowd)
+    hit, ignored = np.zeros((2, len(rles)), bool)
+    for rows, overlaps, crowd in _per_image(names, rles, truth):
+        order = np.argsort(-scores[rows], kind="stable")
+        matched = match_regions(overlaps[order], crowd, [HIT_IOU])
+        hit[rows[order]], ignored[rows[order]] = matched.hit[0], matched.ignored[0]
+    return Hits(hit, ignored)
 
 
 def _per_image(
     names: np.ndarray, rles: list[dict], truth: dict[str, list[dict]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield rows, their IoU with objects (n, G) and share inside crowd regions (n, C)."""
+    """Yield rows of an image, their overlaps with its G regions (n, G), and which are crowds."""
     images, ids = np.unique(names, return_inverse=True)
     rows = np.split(np.argsort(ids, kind="stable"), np.cumsum(np.bincount(ids))[:-1])
     with_truth = [(r, truth[n]) for n, r in zip(images, rows, strict=False) if n in truth]
     for rows, annotations in tqdm(with_truth, "match candidates", unit="image", delay=2):
-        iscrowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
-        found = [rles[row] for row in rows]
-        objects = [annotation["segmentation"] for annotation in annotations]
-        ious = coco_mask.iou(found, objects, iscrowd.astype(np.uint8))
-        if (ious < 0).any():  # so pycocotools marks masks that cannot be compared
-            sizes = sorted({tuple(rle["size"]) for rle in found + objects})
-            raise ValueError(f"masks of one image must have one size, got {sizes}")
-        yield rows, ious[:, ~iscrowd], ious[:, iscrowd]
+        crowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
+        regions = [annotation["segmentation"] for annotation in annotations]
+        yield rows, region_overlaps([rles[row] for row in rows], regions, crowd), crowd

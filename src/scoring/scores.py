@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SCORES = ("constant", "mean", "mean_sqrt_area")
+from src.scoring.params import RULES
 
 
 def object_scores(mean_probability: np.ndarray, area: np.ndarray, score: str) -> np.ndarray:
@@ -34,7 +34,7 @@ def object_scores(mean_probability: np.ndarray, area: np.ndarray, score: str) ->
         return np.asarray(mean_probability, np.float64)
     if score == "mean_sqrt_area":
         return mean_probability * np.sqrt(area)
-    raise ValueError(f"score '{score}' is unknown; known: {', '.join(SCORES)}")
+    raise ValueError(f"score '{score}' is unknown; known: {', '.join(RULES)}")
 
 
 def best_of_each(groups: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from tqdm import tqdm
 
-MODELS = ("lightgbm", "random_forest")
+from src.scoring.params import MODELS, RescoreParams
+
 FOREST_LEAVES = 16  # times `leaves`: trees that are averaged may be deeper than trees added up
 FOREST_ROWS = 10_000  # most candidates drawn for a tree, which bounds what a forest costs
 Model = lightgbm.Booster | RandomForestRegressor
@@ -29,13 +30,8 @@ def cross_fit(
     targets: np.ndarray,
     used: np.ndarray,
     folds: np.ndarray,
-    *,
     names: list[str],
-    model: str,
-    trees: int,
-    learning_rate: float,
-    leaves: int,
-    seed: int,
+    params: RescoreParams,
 ) -> CrossFit:
     """Fit one model on all candidates, and for every fold one on those of the other folds.
 
@@ -49,7 +45,7 @@ def cross_fit(
         Whether a candidate is fitted on; it is scored in any case.
     folds : ndarray of int, shape (N,)
         The fold of each candidate's image; folds without candidates have no model.
-    names, model, trees, learning_rate, leaves, seed
+    names, params
         See `fit`.
 
     Returns
@@ -63,26 +59,19 @@ def cross_fit(
     """
     if len(np.unique(folds[used])) < 2:
         raise ValueError(f"candidates of at least two folds, got {np.unique(folds[used]).tolist()}")
-    settings = {"names": names, "model": model, "trees": trees, "learning_rate": learning_rate}
-    settings |= {"leaves": leaves, "seed": seed}
     scores, of_fold = np.zeros(len(targets)), {}
     for fold in tqdm(np.unique(folds).tolist(), "second level", unit="fold", delay=2):
         others = used & (folds != fold)
-        of_fold[fold] = fit(features[others], targets[others], **settings)
+        of_fold[fold] = fit(features[others], targets[others], names, params)
         scores[folds == fold] = predict(of_fold[fold], features[folds == fold])
-    return CrossFit(scores, of_fold, fit(features[used], targets[used], **settings))
+    return CrossFit(scores, of_fold, fit(features[used], targets[used], names, params))
 
 
 def fit(
     features: np.ndarray,
     targets: np.ndarray,
-    *,
     names: list[str],
-    model: str,
-    trees: int,
-    learning_rate: float,
-    leaves: int,
-    seed: int,
+    params: RescoreParams,
     threads: int = 0,
 ) -> Model:
     """Fit a model of targets in [0, 1]; the same to the bit for any number of threads.
@@ -100,15 +89,10 @@ def fit(
         In [0, 1].
     names : list of str
         Of the F features.
-    model : {"lightgbm", "random_forest"}
-    trees : int
-        At least 1.
-    learning_rate : float
-        Above 0; not used by `random_forest`.
-    leaves : int
-        Most leaves of a tree, at least 2; `random_forest` takes FOREST_LEAVES times as many.
-    seed : int
-        Of the samples of rows and features.
+    params : RescoreParams
+        Its score is one of MODELS. `trees`; `learning_rate`, of `lightgbm` alone; `leaves`, most of
+        a tree, of which `random_forest` takes FOREST_LEAVES times as many; `seed`, of the samples
+        of rows and features.
     threads : int
         0 is all.
 
@@ -119,40 +103,40 @@ def fit(
     Raises
     ------
     ValueError
-        If the model is unknown, there is no row, a feature is not finite or a target is outside
+        If the score is not learnt, there is no row, a feature is not finite or a target is outside
         [0, 1].
     """
     _check(features, targets)
-    if model == "lightgbm":
+    if params.score == "lightgbm":
         settings = {
             "objective": "cross_entropy",
-            "num_leaves": leaves,
-            "learning_rate": learning_rate,
+            "num_leaves": params.leaves,
+            "learning_rate": params.learning_rate,
             "min_data_in_leaf": 20,
             "lambda_l2": 1.0,
             "feature_fraction": 0.8,
             "bagging_fraction": 0.8,
             "bagging_freq": int(len(targets) > 1),  # 0.8 of one row would be none
-            "seed": seed,
+            "seed": params.seed,
             "deterministic": True,
             "force_col_wise": True,
             "num_threads": threads,
             "verbosity": -1,
         }
         data = lightgbm.Dataset(features, targets, feature_name=names)
-        return lightgbm.train(settings, data, trees)
-    if model == "random_forest":
+        return lightgbm.train(settings, data, params.trees)
+    if params.score == "random_forest":
         forest = RandomForestRegressor(
-            n_estimators=trees,
-            max_leaf_nodes=FOREST_LEAVES * leaves,
+            n_estimators=params.trees,
+            max_leaf_nodes=FOREST_LEAVES * params.leaves,
             min_samples_leaf=3,
             max_features=1 / 3,
             max_samples=min(len(targets), FOREST_ROWS),
-            random_state=seed,
+            random_state=params.seed,
             n_jobs=threads or -1,
         )
         return forest.fit(features, targets).set_params(n_jobs=1)  # threads add up in any order
-    raise ValueError(f"model '{model}' is unknown; known: {', '.join(MODELS)}")
+    raise ValueError(f"score {params.score} is not learnt; {' and '.join(MODELS)} are")
 
 
 def predict(model: Model, features: np.ndarray) -> np.ndarray:

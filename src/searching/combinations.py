@@ -5,8 +5,8 @@ from itertools import product
 
 import numpy as np
 
-from src.analysis.average_precision import average_precision
 from src.base.errors import InputError
+from src.formats.average_precision import average_precision
 from src.searching.judged_images import Judged
 
 

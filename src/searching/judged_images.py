@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.formats.matching import match_regions, region_overlaps
 from src.formats.rle import encode_instances
 from src.objects.map_objects import find_labels
 from src.objects.objects import grow_objects, sized_objects
@@ -152,43 +153,13 @@ def _judge(instances: np.ndarray, mask: np.ndarray, truth: _Truth, metric: str) 
         judged[best + 1] = True
         return _Found(*none, _dice(judged[instances] & truth.judged, truth.union))
     rles = encode_instances(instances).rles
-    pairs = _overlaps([rles[place] for place in best], truth)
+    overlaps = region_overlaps([rles[place] for place in best], truth.rles, truth.crowd)
+    matched = match_regions(overlaps, truth.crowd, IOUS[metric])
+    hits = np.where(matched.ignored, -1, matched.hit).astype(np.int8)
     if metric == "detection_accuracy":
         objects = truth.crowd.count(False)
-        hits = [_match(pairs, truth.crowd, iou) for iou in IOUS[metric]]
         return _Found(*none, float(np.mean([_accuracy(one, objects) for one in hits])))
-    return _Found(means[best], _match(pairs, truth.crowd, IOUS[metric][0]), 0.0)
-
-
-def _overlaps(rles: list[dict], truth: _Truth) -> list[list[tuple[int, float]]]:
-    """For each detection the regions of the truth it overlaps by half, in order, and the IoU."""
-    pairs = [[] for _ in rles]
-    if rles and truth.rles:
-        ious = coco_mask.iou(rles, truth.rles, [int(flag) for flag in truth.crowd])
-        for detection, region in zip(*np.nonzero(ious >= 0.5), strict=True):
-            pairs[detection].append((int(region), float(ious[detection, region])))
-    return pairs
-
-
-def _match(pairs: list[list[tuple[int, float]]], crowd: list[bool], iou: float) -> np.ndarray:
-    """Match detections, best first, each with the free object it overlaps most, as COCO does.
-
-    A crowd region takes any number of them, but only those for which no object is free.
-    """
-    taken = set()
-    hits = np.zeros(len(pairs), np.int8)
-    for detection, overlapped in enumerate(pairs):
-        best, match = min(iou, 1 - 1e-10), None
-        for region, overlap in overlapped:
-            if crowd[region] and match is not None and not crowd[match]:
-                break
-            if region not in taken and overlap >= best:
-                best, match = overlap, region
-        if match is not None:
-            hits[detection] = -1 if crowd[match] else 1
-            if not crowd[match]:
-                taken.add(match)
-    return hits
+    return _Found(means[best], hits[0], 0.0)
 
 
 def _accuracy(hits: np.ndarray, objects: int) -> float:

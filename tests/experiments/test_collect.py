@@ -5,19 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from experiments import compare
-from experiments.collect import BOUNDS, METRICS, collect, intervals, main
+from experiments.collect import BOUNDS, METRICS, collect, fill_data, intervals, main
 from src.base.errors import InputError
 
 PARAMS = {"loss": {"dice_weight": 1.0}, "train": {"phases": [{"epochs": 3}]}, "members": {"a": {}}}
 
 
-def revision(name, ap50, params=PARAMS):
+def revision(name, ap50, params=PARAMS, truth=None):
     data = {"params": {"params.yaml": {"data": params}}, "metrics": {}}
     if ap50 is not None:
-        data["metrics"] = {"reports/metrics.json": {"data": {"oof.ap50": ap50}}}
+        values = {"oof.ap50": ap50} | ({"data": truth} if truth else {})
+        data["metrics"] = {"reports/metrics.json": {"data": values}}
     return {"name": name, "data": data}
 
 
@@ -27,6 +29,16 @@ def experiment(name, ap50, executor=None, **sections):
 
 def shown(*experiments):
     return [{"rev": "workspace"}, revision("main", 0.5) | {"experiments": list(experiments)}]
+
+
+def test_every_row_tells_the_data_it_was_judged_on_if_its_metrics_do():
+    other = {"revs": [revision("other", 0.6, PARAMS | {"seed": 2}, "0123456789ab")]}
+    rows = collect(shown(experiment("old", 0.7, seed=1), other))
+    assert {row["experiment"]: row["data"] for row in rows} == {
+        "baseline": "",
+        "old": "",
+        "other": "0123456789ab",
+    }
 
 
 def test_the_commit_comes_first_then_experiments_by_name_with_what_they_changed():
@@ -41,7 +53,7 @@ def test_the_commit_comes_first_then_experiments_by_name_with_what_they_changed(
         ("dice", "loss.dice_weight=5.0", 0.6),
         ("long", "train.phases.0.epochs=9", 0.7),
     ]
-    assert list(rows[0]) == ["experiment", "changes", *METRICS]
+    assert list(rows[0]) == ["experiment", "changes", "data", *METRICS]
     assert rows[0]["val.ap50"] == ""
 
 
@@ -92,7 +104,8 @@ for split in ("oof", "val"):
     images.to_csv(f"data/evaluation/images_{split}.csv", index=False)
     judged.to_parquet(f"data/evaluation/detections_{split}.parquet")
 Path("reports").mkdir(exist_ok=True)
-Path("reports/metrics.json").write_text(json.dumps({"oof.ap50": found / 20}))
+metrics = {"oof.ap50": found / 20, "data": "0123456789ab" if found < 17 else "ba9876543210"}
+Path("reports/metrics.json").write_text(json.dumps(metrics))
 """
 PIPELINE = """\
 stages:
@@ -110,7 +123,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A pipeline that finds the first 10 of 20 objects, with experiments that find 16 and 11."""
+    """A pipeline that finds 10 of 20 objects; experiments find 16 and 11, one 18 on other data."""
     root = tmp_path_factory.mktemp("repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -133,6 +146,7 @@ def repository(tmp_path_factory):
             [*git, "commit", "-q", "-m", "first"],
             [*dvc, "exp", "run", "-q", "--temp", "-n", "more", "-S", "found=16"],
             [*dvc, "exp", "run", "-q", "--temp", "-n", "one_more", "-S", "found=11"],
+            [*dvc, "exp", "run", "-q", "--temp", "-n", "other_data", "-S", "found=18"],
         ):
             run = subprocess.run(command, capture_output=True, text=True)
             assert run.returncode == 0, run.stdout + run.stderr
@@ -144,13 +158,17 @@ def test_the_table_holds_the_interval_of_every_difference(repository, capsys):
     main(["reports/ablation.csv"])
     with Path("reports/ablation.csv").open() as file:
         rows = {row["experiment"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["baseline", "more", "one_more"]
-    assert list(rows["more"]) == ["experiment", "changes", *METRICS, *BOUNDS]
+    assert list(rows) == ["baseline", "more", "one_more", "other_data"]
+    assert list(rows["more"]) == ["experiment", "changes", "data", *METRICS, *BOUNDS]
+    assert [row["data"] for row in rows.values()] == ["0123456789ab"] * 3 + ["ba9876543210"]
+    assert [rows["other_data"][column] for column in BOUNDS] == ["", "", "", ""]
     assert [rows["baseline"][column] for column in BOUNDS] == ["", "", "", ""]
     low, high = (float(rows["more"][column]) for column in BOUNDS[:2])
     assert 0 < low < 0.3 < high < 0.6
     assert float(rows["one_more"][BOUNDS[2]]) == 0
-    assert "no interval" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "no interval" not in told
+    assert "judged on other data than the commit, not compared: other_data" in told
 
 
 @pytest.mark.slow
@@ -165,6 +183,62 @@ def test_experiments_are_compared_by_name_with_a_commit_and_the_workspace(reposi
 
 
 @pytest.mark.slow
+def test_an_experiment_on_other_data_is_not_compared(repository):
+    words = r"other_data: judged on other data \(ba9876543210\) than HEAD \(0123456789ab\)"
+    with pytest.raises(InputError, match=words):
+        compare.main(["HEAD", "other_data", "--metric", "ap50"])
+    with pytest.raises(InputError, match=r"than workspace \(0123456789ab\)"):
+        compare.main(["workspace", "other_data", "--metric", "ap50"])
+
+
+OLD = """\
+experiment,changes,oof.ap50,oof.f1_50,oof.dice_mean,val.ap50,val.f1_50,val.dice_mean,extra
+baseline,,{},,,,,,
+dice,loss.dice_weight=5.0,0.6,,,,,,x
+cells,dataset.root=data/raw/cells loss.w0=2,0.7,,,,,,
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_before_gets_the_data_of_a_commit_with_its_figures(repository, capsys):
+    path = repository / "old.csv"
+    path.write_text(OLD.format("0.5"))
+    main(["old.csv", "--fill"])
+    lines = path.read_text().splitlines()
+    assert lines[0] == OLD.splitlines()[0].replace("changes,", "changes,data,")
+    assert lines[1:] == [
+        "baseline,,0123456789ab,0.5,,,,,,",
+        "dice,loss.dice_weight=5.0,0123456789ab,0.6,,,,,,x",
+        "cells,dataset.root=data/raw/cells loss.w0=2,,0.7,,,,,,",
+    ]
+    assert "2 of 3 rows now name their data" in capsys.readouterr().out
+    path.write_text(OLD.format("0.500001"))
+    with pytest.raises(InputError, match="old.csv: oof.ap50 of baseline is 0.500001, and that of"):
+        main(["old.csv", "--fill"])
+    assert path.read_text() == OLD.format("0.500001")
+
+
+def test_rows_that_name_their_data_keep_it():
+    columns = ["experiment", "changes", "data", *METRICS]
+    rows = [["baseline", "", "0a", "0.5", *[""] * 5], ["b", "a=[1, 2]", "", "0.6", *[""] * 5]]
+    rows += [
+        ["c", "split_folds.k=3", "", "0.6", *[""] * 5],
+        ["d", "images.bands=[1]", "", "", *[""] * 5],
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    filled, count = fill_data(table, {"oof.ap50": 0.5, "data": "0b"}, "table.csv")
+    assert (filled["data"].tolist(), count) == (["0a", "0b", "0b", ""], 2)
+    assert list(filled) == columns
+
+
+def test_a_commit_that_does_not_name_its_data_fills_nothing():
+    table = pd.DataFrame(columns=["experiment", "changes", *METRICS])
+    with pytest.raises(InputError, match="reports/metrics.json of the last commit does not name"):
+        fill_data(table, {"oof.ap50": 0.5}, "table.csv")
+    assert fill_data(table, {"data": "0b"}, "table.csv")[1] == 0
+
+
+@pytest.mark.slow
 def test_where_the_tables_are_lost_cells_stay_empty_and_a_sentence_says_so(repository, capsys):
     shutil.rmtree(".dvc/cache")
     main(["reports/ablation.csv"])
@@ -174,9 +248,10 @@ def test_where_the_tables_are_lost_cells_stay_empty_and_a_sentence_says_so(repos
     )
     text = Path("reports/ablation.csv").read_text()
     assert text.splitlines()[1:] == [
-        "baseline,,0.5,,,,,,,,,",
-        "more,found=16,0.8,,,,,,,,,",
-        "one_more,found=11,0.55,,,,,,,,,",
+        "baseline,,0123456789ab,0.5,,,,,,,,,",
+        "more,found=16,0123456789ab,0.8,,,,,,,,,",
+        "one_more,found=11,0123456789ab,0.55,,,,,,,,,",
+        "other_data,found=18,ba9876543210,0.9,,,,,,,,,",
     ]
     with pytest.raises(InputError, match="nowhere: its data/evaluation cannot be fetched"):
         compare.main(["nowhere", "HEAD"])

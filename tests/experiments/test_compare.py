@@ -30,8 +30,8 @@ def write_evaluation(folder, *, bonus=(0.0, 0.0), objects=2, val=True):
     return folder
 
 
-def judged(folder, name="some", splits=SPLITS, metrics=SHOWN):
-    return judge(folder, name, splits, metrics, 400, 0)
+def judged(folder, name="some", data=""):
+    return judge(folder, name, data, SPLITS, SHOWN, 400, 0)
 
 
 @pytest.fixture
@@ -124,12 +124,37 @@ def test_the_workspace_is_compared_with_itself_by_the_command(tmp_path, monkeypa
 
 
 def test_tables_of_before_are_named(tmp_path):
+    images = "data/evaluation/images_oof.csv"
     folder = write_evaluation(tmp_path / "old")
     pd.read_csv(folder / "images_oof.csv").drop(columns="group").to_csv(folder / "images_oof.csv")
-    with pytest.raises(
-        InputError, match="some: data/evaluation/images_oof.csv has no column group"
-    ):
+    with pytest.raises(InputError, match=f"^some: {images}: has no column group; run the experim"):
         judged(folder)
     (folder / "images_oof.csv").unlink()
-    with pytest.raises(InputError, match="some: data/evaluation/images_oof.csv: no such file"):
+    with pytest.raises(InputError, match=f"^some: {images}: no such file; run the experiment"):
         judged(folder)
+
+
+def test_a_table_that_is_damaged_is_named_by_its_experiment(tmp_path):
+    folder = write_evaluation(tmp_path / "new")
+    (folder / "detections_val.parquet").write_bytes(b"PAR1")
+    with pytest.raises(
+        InputError, match="^some: data/evaluation/detections_val.parquet: not a Par"
+    ):
+        judged(folder)
+
+
+def test_experiments_on_other_data_are_not_compared(tmp_path):
+    folder = write_evaluation(tmp_path / "any")
+    base, other, unknown = judged(folder, "a", "01ab"), judged(folder, "b", "02ab"), judged(folder)
+    with pytest.raises(
+        InputError, match=r"^b: judged on other data \(02ab\) than a \(01ab\); compare exp[^\n]*$"
+    ):
+        differences(base, other)
+    assert differences(base, base) == differences(base, unknown) == differences(unknown, other)
+
+
+def test_a_group_may_be_called_like_nothing_or_like_a_number(tmp_path):
+    folder = write_evaluation(tmp_path / "any")
+    images = pd.read_csv(folder / "images_oof.csv").assign(group=["NA", "007", "7"] * 4)
+    images.to_csv(folder / "images_oof.csv", index=False)
+    assert judged(folder).images["oof"]["group"][:3].tolist() == ["NA", "007", "7"]

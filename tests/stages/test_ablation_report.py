@@ -1,16 +1,23 @@
 import json
 import shutil
+import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
+from ruamel.yaml import YAML
+from torch.utils.tensorboard import SummaryWriter
 
 from src.base.errors import InputError
 from src.formats.archive import write_archive
+from src.formats.tables import write_table
 from src.reporting.overlays import COLOURS
+from src.reporting.provenance import Provenance
+from stages import ablation_report
 from stages.ablation_report import main
 
 pytestmark = pytest.mark.slow  # drawing takes seconds
@@ -26,6 +33,18 @@ split_folds:
   - 0
   - 1
   seed: 1
+dataset:
+  root: data/raw/cells & co
+  format: coco
+  category_id: 100
+  masks: instances
+  mask_folder: masks
+  mask_suffix: ''
+  id_column: id
+  rle_column: rle_mask
+  group_pattern: ''
+  metadata_file: metadata.csv
+  metadata: []
 members:
   main: {}
 report:
@@ -34,7 +53,10 @@ report:
 """
 EVIL = "<script>alert('&')</script>.png"
 NAMES = ("a", "b", "c")
-FILES = {"a": "a.png", "b": EVIL, "c": "c.png"}
+FILES = {"a": "a.png", "b": EVIL, "c": "c.png", "t": "t.png"}
+ROOT = Path(__file__).parents[2]
+MADE = Provenance("2025-11-21", "1a2b3c4 with uncommitted changes", "Some CPU, 2 cores, no GPU")
+HERE, THERE = "0123456789ab", "ba9876543210"
 SCORES = {"a": (1.0, 0.9), "b": (0.0, 0.25), "c": (0.5, 0.75)}
 
 
@@ -56,7 +78,7 @@ def write_split(data, split, prefix):
         {"id": n, "image_id": i, "iscrowd": 0, "segmentation": mask} for n, i, mask in truth
     ]
     coco = {"images": [], "annotations": annotations, "categories": []}
-    (data / f"prepared/truth_{prefix}.json").write_text(json.dumps(coco))
+    (data / f"prepared/{prefix}/truth.json").write_text(json.dumps(coco))
     predictions = [{"segmentation": mask, "score": 0.5} for mask in (LEFT, RIGHT, LEFT)]
     (data / f"predictions/{split}.json").write_text(json.dumps(predictions))
     counts = {"tp": [1, 0, 1], "fp": [0, 1, 0], "fn": [0, 1, 1]}
@@ -104,8 +126,8 @@ def write_errors(data, split, prefix):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     data = tmp_path_factory.mktemp("report")
-    folders = "prepared predictions evaluation errors search models/main/fold0 models/main/fold1"
-    for name in folders.split():
+    folders = "prepared/train prepared/val prepared/test predictions evaluation errors search"
+    for name in [*folders.split(), "models/main/fold0", "models/main/fold1"]:
         (data / name).mkdir(parents=True)
     for split, prefix in (("oof", "train"), ("val", "val")):
         write_split(data, split, prefix)
@@ -119,26 +141,24 @@ def prepared(tmp_path_factory):
         "split,bin,count,mean_score,hit_rate\noof,0,4,0.05,0.25\noof,1,0,,\nval,9,2,0.95,1\n"
     )
     (data / "search/chosen.json").write_text('{"metric": "ap50", "all": {}, "folds": {}}')
-    names = [f"{prefix}/{name}" for prefix in ("train", "val") for name in NAMES]
-    photos = [(name, np.full((24, 24, 3), 90, np.uint8)) for name in names]
-    write_archive(data / "prepared/images.zip", photos)
+    photo = np.full((24, 24, 3), 90, np.uint8)
+    for split, names in (("train", NAMES), ("val", NAMES), ("test", ("t",))):
+        write_archive(
+            data / f"prepared/{split}/images.zip", [(f"{split}/{n}", photo) for n in names]
+        )
+        table = pd.DataFrame({"name": [f"{split}/{name}" for name in names], "split": split})
+        table = table.assign(image_id=range(1, len(names) + 1), height=24, width=24, group="")
+        table["file_name"] = [FILES[name] for name in names]
+        labelled = split != "test"
+        table["objects"] = [1, 1, 2] if labelled else [None]
+        table = table.assign(ignored=0 if labelled else None, coverage=0.5 if labelled else None)
+        write_table(data / f"prepared/{split}/images.csv", table)
     crowded = np.zeros((24, 24, 3), np.uint8)
     crowded[..., 0] = 100
     crowded[5:10] = (0, 8, 50)
     calm = np.full((24, 24, 3), (100, 250, 0), np.uint8)
-    maps = [(name, crowded if name == "train/c" else calm) for name in names]
+    maps = [(f"train/{name}", crowded if name == "c" else calm) for name in NAMES]
     write_archive(data / "weight_maps.zip", maps)
-    pd.DataFrame(
-        {
-            "name": names,
-            "split": ["train"] * 3 + ["val"] * 3,
-            "file_name": [FILES[name] for name in NAMES] * 2,
-            "height": 24,
-            "width": 24,
-            "objects": [1, 1, 2] * 2,
-            "coverage": 0.5,
-        }
-    ).to_csv(data / "prepared/images.csv", index=False)
     (data / "prepared/rejected.csv").write_text("file,reason\nbroken.png,not an image\n")
     curve = (
         "epoch,phase,lr,train_loss,fold_loss,fold_dice\n1,0,0.001,0.9,,\n2,1,0.0001,0.7,0.8,0.5\n"
@@ -146,24 +166,28 @@ def prepared(tmp_path_factory):
     for fold in (0, 1):
         (data / f"models/main/fold{fold}/curve.csv").write_text(curve)
     metrics = {"oof.ap50": 0.625, "oof.images": 3, "val.ap50": 0.4321, "val.ap50_small": None}
-    metrics |= {"val.images": 3, "val.ap50_clean": 0.4444}
+    metrics |= {"val.images": 3, "val.ap50_clean": 0.4444, "data": HERE}
     (data / "metrics.json").write_text(json.dumps(metrics))
     (data / "ablation.csv").write_text(
-        "experiment,changes,val.ap50\nbaseline,,0.4321\nwide <gap>,loss.w0=50,0.5432\n"
+        f"experiment,changes,data,val.ap50\nbaseline,,{HERE},0.4321\n"
+        f"wide <gap>,loss.w0=50,{HERE},0.5432\nforeign,a=1,{THERE},0.9876\n"
     )
     (data / "params.yaml").write_text(PARAMS)
     return data
 
 
-def run(data, reports="reports"):
+def run(data, reports="reports", *options):
     inputs = "prepared weight_maps.zip models predictions evaluation errors search"
     paths = [str(data / name) for name in [*inputs.split(), "metrics.json", "ablation.csv"]]
-    main([*paths, str(data / reports), "--params", str(data / "params.yaml")])
+    main([*paths, str(data / reports), "--params", str(data / "params.yaml"), *options])
 
 
 @pytest.fixture(scope="module")
 def report(prepared):
-    run(prepared)
+    """The report, drawn on the day of the first snowfall at some commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation_report, "provenance", lambda: MADE)
+        run(prepared)
     return prepared / "reports"
 
 
@@ -202,6 +226,90 @@ def test_the_page_is_whole_html_that_needs_nothing_else(page):
     sources = [source for source in page.sources if source != "data.html"]  # the page beside it
     assert all(s.startswith(("data:image/png;base64,iVBOR", "#")) for s in sources)
     assert "url(" not in "".join(page.texts)
+
+
+def test_the_page_is_titled_by_its_data_set(report):
+    html = (report / "index.html").read_text()
+    assert "<title>cells &amp; co: AP50 0.4321 on val</title>" in html
+    assert "<h1>cells &amp; co</h1>" in html
+
+
+def test_the_page_alone_tells_when_and_from_what_it_was_made(report, page):
+    text = " ".join(" ".join(page.texts).split())
+    assert "Made by Maskline on 2025-11-21 from commit 1a2b3c4 with uncommitted changes" in text
+    assert "on Some CPU, 2 cores, no GPU" in text
+    for name in ("results.md", "ablation.md"):
+        table = (report / name).read_text()
+        assert not [word for word in ("2025", "1a2b3c4", "CPU") if word in table]
+
+
+@pytest.mark.parametrize(
+    ("commit", "told"), [("", "2025-11-21, on Some"), ("1a2b3c4", "commit 1a2b3c4 , on Some")]
+)
+def test_a_commit_is_told_where_there_is_one(data, monkeypatch, commit, told):
+    made = Provenance("2025-11-21", commit, "Some CPU")
+    monkeypatch.setattr(ablation_report, "provenance", lambda: made)
+    run(data, "other")
+    page = Page((data / "other/index.html").read_text())
+    assert told in " ".join(" ".join(page.texts).split())
+    assert "uncommitted" not in "".join(page.texts)
+
+
+def test_how_long_training_took_is_told_where_its_events_are_at_hand(data, page):
+    assert "minutes" not in "".join(page.texts)
+    for fold, seconds in ((0, 90), (1, 180)):
+        with SummaryWriter(data / f"events/main/fold{fold}") as writer:
+            start = time.time()
+            for epoch, loss in ((1, 0.9), (2, 0.7)):
+                writer.add_scalar("train_loss", loss, epoch, walltime=start + seconds)
+    run(data, "other", "--events", str(data / "events"))
+    page = Page((data / "other/index.html").read_text())
+    assert "Training took 1.5, 3.0 minutes, fold by fold." in " ".join("".join(page.texts).split())
+
+
+def test_experiments_on_other_data_are_counted_not_shown(report):
+    told = "1 row is left out, not or not for certain judged on the data at hand (0123456789ab): "
+    for name in ("index.html", "ablation.md"):
+        text = (report / name).read_text()
+        assert told + "1 on data ba9876543210." in text
+        assert "foreign" not in text
+        assert "0.9876" not in text
+    assert "ba9876543210" not in (report / "results.md").read_text()
+
+
+def test_a_baseline_on_other_data_is_not_compared_with(data):
+    table = (data / "ablation.csv").read_text()
+    (data / "ablation.csv").write_text(table.replace(f"baseline,,{HERE}", "baseline,,"))
+    run(data, "other")
+    html = (data / "other/index.html").read_text()
+    assert "Their baseline was not judged on the same data" in html
+    assert "0.5432" in html
+    assert "+0.1111" not in html
+    assert "1 on data ba9876543210, 1 on unknown data" in html
+
+
+def test_metrics_that_do_not_name_their_data_leave_all_experiments_out(data):
+    metrics = json.loads((data / "metrics.json").read_text())
+    (data / "metrics.json").write_text(
+        json.dumps({k: v for k, v in metrics.items() if k != "data"})
+    )
+    run(data, "other")
+    html = (data / "other/index.html").read_text()
+    assert "3 rows are left out" in html
+    assert "No experiments collected yet" not in html
+    assert "Fingerprint" not in html
+
+
+def test_what_the_pipeline_declares_of_the_images_is_enough(data):
+    stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["ablation_report"]
+    prepared = {data / dep.removeprefix("data/") for dep in stage["deps"] if "/prepared/" in dep}
+    for path in (data / "prepared").rglob("*.*"):
+        if path not in prepared:
+            path.unlink()
+    assert not (data / "prepared/test/images.zip").exists()
+    run(data, "other")
+    text = " ".join(Page((data / "other/index.html").read_text()).texts)
+    assert "3 train, 3 val, 1 test images." in " ".join(text.split())
 
 
 def test_the_page_shows_the_scores(page):
@@ -268,8 +376,9 @@ def other(prepared, tmp_path_factory):
         path = data / f"errors/fixes_{split}.csv"
         path.write_text(f"kind,count,ap50_if_fixed,regained\n{rows}")
     (data / "ablation.csv").write_text(
-        "experiment,changes,val.ap50,val.ap50_difference_low,val.ap50_difference_high\n"
-        "baseline,,0.4,,\nsure,a=1,0.5,0.05,0.15\nunsure,a=2,0.41,-0.02,0.04\nold,a=3,0.3,,\n"
+        "experiment,changes,data,val.ap50,val.ap50_difference_low,val.ap50_difference_high\n"
+        f"baseline,,{HERE},0.4,,\nsure,a=1,{HERE},0.5,0.05,0.15\n"
+        f"unsure,a=2,{HERE},0.41,-0.02,0.04\nold,a=3,{HERE},0.3,,\n"
     )
     run(data)
     return data / "reports"
@@ -340,7 +449,8 @@ def test_tables_are_written_as_markdown(report):
     assert "| wide &lt;gap> | loss.w0=50 | 0.5432 (+0.1111) |" in ablation
 
 
-def test_same_input_same_bytes_and_no_leftovers(report, data):
+def test_same_input_same_bytes_and_no_leftovers(report, data, monkeypatch):
+    monkeypatch.setattr(ablation_report, "provenance", lambda: MADE)
     (data / "again/figures").mkdir(parents=True)
     (data / "again/figures/stale.png").write_bytes(b"")
     run(data, reports="again")
@@ -355,7 +465,7 @@ def test_a_set_without_val_and_without_experiments(data):
     metrics = json.loads((data / "metrics.json").read_text())
     oof = {key: value for key, value in metrics.items() if key.startswith("oof")}
     (data / "metrics.json").write_text(json.dumps(oof))
-    (data / "ablation.csv").write_text("experiment,changes,val.ap50\n")
+    (data / "ablation.csv").write_text("experiment,changes,data,val.ap50\n")
     run(data, reports="oof")
     text = (data / "oof/index.html").read_text()
     assert "No experiments collected yet" in text
@@ -368,13 +478,20 @@ def test_a_set_without_val_and_without_experiments(data):
     ("name", "content", "words"),
     [
         ("models/main/fold1/curve.csv", None, "fold1/curve.csv: no such file"),
-        ("models/main/fold0/curve.csv", "epoch\n1\n", "has no column fold_dice, fold_loss, lr"),
+        ("models/main/fold0/curve.csv", "epoch\n1\n", "has no column phase; run train again"),
         ("metrics.json", "{", "metrics.json: not valid JSON"),
-        ("ablation.csv", "experiment,changes,ap50\na,,x\n", "ablation.csv: could not convert"),
-        ("ablation.csv", "ap50\n0.5\n", "ablation.csv: has no column changes, experiment"),
+        (
+            "ablation.csv",
+            f"experiment,changes,data,ap50\na,,{HERE},x\n",
+            "ablation.csv: could not con",
+        ),
+        ("ablation.csv", "ap50\n0.5\n", "ablation.csv: has no column experiment"),
         ("evaluation/detections_oof.parquet", None, "detections_oof.parquet: no such file"),
-        ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column high, images, low"),
+        ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column images"),
         ("search/chosen.json", None, "chosen.json: no such file"),
+        ("errors/fixes_oof.csv", "kind,count,regained\n", "fixes_oof.csv: has no row missed"),
+        ("prepared/val/truth.json", "{}", "val/truth.json: not a ground truth"),
+        ("prepared/test/images.csv", None, "test/images.csv: no such file; run prepare_masks"),
         ("params.yaml", PARAMS.replace("scale: 2", "scale: 0"), "report.scale: .* got 0"),
         ("params.yaml", PARAMS.replace("  main:", "  gone:"), "models/gone/fold0/curve.csv"),
     ],

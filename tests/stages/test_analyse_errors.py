@@ -23,6 +23,8 @@ split_folds:
 errors:
   iou_poor: 0.1
   gallery: 2
+workers:
+  scheduler: none
 """
 FOLDS = """\
 name,fold,repeat,group,copies,copy,test_likeness
@@ -87,11 +89,11 @@ OOF = [found(3, BOTH, 0.5), found(1, LEFT, 0.4), found(1, CORNER, 0.9), found(1,
 
 @pytest.fixture
 def data(tmp_path):
-    for name in ("prepared", "predictions", "evaluation"):
-        (tmp_path / name).mkdir()
+    for name in ("prepared/train", "prepared/val", "predictions", "evaluation"):
+        (tmp_path / name).mkdir(parents=True)
     train, val = truth(TRAIN), truth([(1, "val/a", [])])
-    (tmp_path / "prepared/truth_train.json").write_text(json.dumps(train))
-    (tmp_path / "prepared/truth_val.json").write_text(json.dumps(val))
+    (tmp_path / "prepared/train/truth.json").write_text(json.dumps(train))
+    (tmp_path / "prepared/val/truth.json").write_text(json.dumps(val))
     judged = train | {"images": train["images"][:2]}
     result = write_judged(tmp_path, "oof", judged, OOF)
     assert result.metrics["ap50"] < 1
@@ -167,7 +169,7 @@ def test_the_worst_images_are_named(data):
 
 def test_a_set_without_val_has_empty_tables_with_headers(data):
     nothing = {"images": [], "annotations": [], "categories": []}
-    (data / "prepared/truth_val.json").write_text(json.dumps(nothing))
+    (data / "prepared/val/truth.json").write_text(json.dumps(nothing))
     write_judged(data, "val", nothing, [])
     (data / "evaluation/images_val.csv").write_text("name,group\n")
     (data / "predictions/val.json").unlink()

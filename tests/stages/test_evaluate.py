@@ -22,6 +22,8 @@ evaluate:
   max_detections: 100
   resamples: 200
   seed: 0
+workers:
+  scheduler: none
 """
 GROUPS = """\
 name,split,own_group,group,cluster
@@ -76,12 +78,12 @@ def data(tmp_path):
     val = {"images": [image(1, "val/a")], "annotations": [], "categories": categories}
     oof = [found(1, BOTTOM, 0.5), found(2, TOP, 0.75), found(1, HALF, 0.9)]
     for name, content in {
-        "prepared/truth_train.json": train,
-        "prepared/truth_val.json": val,
+        "prepared/train/truth.json": train,
+        "prepared/val/truth.json": val,
         "predictions/oof.json": oof,
         "predictions/val.json": [],
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(json.dumps(content))
     (tmp_path / "groups").mkdir()
     (tmp_path / "groups/groups.csv").write_text(GROUPS)
@@ -137,6 +139,8 @@ def test_what_is_undefined_is_null(data):
 def test_the_headline_is_short_and_the_table_has_every_metric(data):
     metrics, rows = run(data), metric_table(data)
     assert not {"ar", "ar50_small", "ap_coco_large", "sq"} & {key[4:] for key in metrics}
+    assert list(metrics)[0] == "data"
+    del metrics["data"]
     for key, value in metrics.items():
         split, _, name = key.partition(".")
         images = "clean" if name.endswith("_clean") else "all"
@@ -162,7 +166,7 @@ def test_intervals_come_from_drawing_groups(data):
 def test_clean_are_the_images_whose_group_was_not_trained_on(data):
     truths = [truth(21, 1, TOP), truth(22, 2, TOP)]
     val = {"images": [image(1, "val/a"), image(2, "val/b")], "annotations": truths}
-    change(data / "prepared/truth_val.json", **val)
+    change(data / "prepared/val/truth.json", **val)
     found_in_a, wrong_in_b = found(1, TOP, 0.5), found(2, BOTTOM, 0.5)
     (data / "predictions/val.json").write_text(json.dumps([wrong_in_b, found_in_a]))
     metrics, rows = run(data), metric_table(data)
@@ -242,9 +246,9 @@ def test_the_curve_has_cocos_101_points_and_the_score_for_its_mean(data):
 
 
 def test_a_set_without_val_has_no_val_keys_and_empty_tables(data):
-    change(data / "prepared/truth_val.json", images=[], categories=[])
+    change(data / "prepared/val/truth.json", images=[], categories=[])
     (data / "predictions/val.json").unlink()
-    assert {key.partition(".")[0] for key in run(data)} == {"oof"}
+    assert {key.partition(".")[0] for key in run(data)} == {"data", "oof"}
     for split in ("oof", "val"):
         images = pd.read_csv(data / f"evaluation/images_{split}.csv")
         detections = pd.read_parquet(data / f"evaluation/detections_{split}.parquet")
@@ -301,7 +305,7 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(data, pr
 
 @pytest.mark.parametrize(
     "name",
-    ["predictions/val.json", "prepared/truth_train.json", "groups/groups.csv", "folds.csv"],
+    ["predictions/val.json", "prepared/train/truth.json", "groups/groups.csv", "folds.csv"],
 )
 def test_a_missing_file_is_named(data, name):
     (data / name).unlink()
@@ -320,5 +324,22 @@ def test_images_without_a_group_are_refused(data):
     with pytest.raises(InputError, match="groups.csv does not list every image of the truth"):
         run(data)
     (data / "groups/groups.csv").write_text("name,split\n")
-    with pytest.raises(InputError, match="are not name,split,group; run find_duplicates"):
+    with pytest.raises(InputError, match="groups.csv: has no column group; run find_duplicates"):
         run(data)
+
+
+def test_the_fingerprint_tells_the_data_set_and_not_what_was_trained_or_predicted(data):
+    before = run(data)["data"]
+    assert len(before) == 12
+    (data / "predictions/oof.json").write_text("[]")
+    (data / "params.yaml").write_text(PARAMS.replace("  - 0\n", "  - 0\n  - 1\n"))
+    assert run(data)["data"] == before
+    change(data / "prepared/train/truth.json", annotations=[truth(11, 1, TOP)])
+    assert run(data)["data"] != before
+
+
+def test_images_are_scored_on_a_cluster_alike(data, dask_scheduler):
+    before = run(data)
+    params = data / "params.yaml"
+    params.write_text(PARAMS.replace("scheduler: none", f"scheduler: {dask_scheduler}"))
+    assert run(data) == before

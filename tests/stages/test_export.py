@@ -9,9 +9,11 @@ from ruamel.yaml import YAML
 
 from src.base.errors import InputError
 from src.exporting.polygons import fill_polygons
-from src.exporting.submissions import decode_submission
 from src.formats.archive import ImageArchive
+from src.image_files.geotransforms import COLUMNS as PLACE
 from stages import export
+from tests.plain_prepared import write_prepared
+from tests.plain_submission import decode_submission
 
 HEIGHT, WIDTH = 24, 30
 
@@ -41,15 +43,8 @@ GEOTRANSFORM = (500_000.25, 0.5, 0.0, 6_000_000.75, 0.0, -0.5)
 
 @pytest.fixture
 def data(tmp_path):
-    (tmp_path / "prepared").mkdir()
     (tmp_path / "predictions").mkdir()
-    names = ["train/a", "train/b", *OBJECTS]
-    rows = [
-        f"{name},{name.split('/')[0]},{number},{HEIGHT},{WIDTH}"
-        for number, name in enumerate(names, start=11)
-    ]
-    table = "\n".join(["name,split,image_id,height,width", *rows]) + "\n"
-    (tmp_path / "prepared/images.csv").write_text(table)
+    write_images(tmp_path, ["train/a", "train/b", *OBJECTS], first=11)
     results = [
         coco_result(number, score, mask)
         for number, objects in enumerate(OBJECTS.values(), start=13)
@@ -61,6 +56,18 @@ def data(tmp_path):
     return tmp_path
 
 
+def write_images(data, names, first):
+    """Write a prepared data set of images that lie nowhere on the map, numbered from `first`."""
+    images = [
+        {"name": name, "image_id": number, "height": HEIGHT, "width": WIDTH}
+        for number, name in enumerate(names, start=first)
+    ]
+    write_prepared(data / "prepared", images)
+    for split in ("train", "val", "test"):
+        path = data / f"prepared/{split}/geotransforms.csv"
+        path.write_text(",".join(["name", *PLACE]) + "\n")
+
+
 def coco_result(image_id, score, mask):
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     rle = {"size": [HEIGHT, WIDTH], "counts": rle["counts"].decode()}
@@ -69,7 +76,8 @@ def coco_result(image_id, score, mask):
 
 def run(data, *formats, simplify=0.0, right_angles=False):
     section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
-    YAML().dump({"export": section}, data / "params.yaml")
+    workers = {"scheduler": "none"}
+    YAML().dump({"export": section, "workers": workers}, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
     export.main([*paths, "--params", str(data / "params.yaml")])
     return sorted(path.name for path in (data / "exports").iterdir())
@@ -145,10 +153,8 @@ def write_places(data, **systems):
     rows = [
         f'val/{name},{",".join(map(str, GEOTRANSFORM))},"{crs}"' for name, crs in systems.items()
     ]
-    (data / "prepared/geotransforms.csv").write_text(
-        "name,x_origin,x_per_column,x_per_row,y_origin,y_per_column,y_per_row,crs\n"
-        + "\n".join(rows)
-    )
+    path = data / "prepared/val/geotransforms.csv"
+    path.write_text("\n".join([",".join(["name", *PLACE]), *rows]) + "\n")
 
 
 def test_polygons_lie_on_the_map_where_the_image_does(data):
@@ -170,9 +176,7 @@ def from_map(feature):
 
 
 def test_a_split_on_one_map_is_one_file_that_names_it(data):
-    (data / "prepared/images.csv").write_text(
-        f"name,split,image_id,height,width\nval/many,val,15,{HEIGHT},{WIDTH}\n"
-    )
+    write_images(data, ["val/many"], first=15)
     many = [coco_result(15, score, mask) for score, mask in OBJECTS["val/many"]]
     (data / "predictions/val.json").write_text(json.dumps(many))
     (data / "predictions/oof.json").write_text("[]")

@@ -9,22 +9,11 @@ from ruamel.yaml import YAML
 
 from src.base.errors import InputError
 from stages import rescore
+from tests.plain_prepared import write_prepared
+from tests.plain_rescore import PLAIN
 
 SPLITS = ("oof", "val", "test")
 WIDTH = 40
-DEFAULTS = {
-    "score": "mean",
-    "target": "iou",
-    "trees": 10,
-    "learning_rate": 0.3,
-    "leaves": 4,
-    "seed": 0,
-    "calibration": "none",
-    "selection": "none",
-    "nms_iou": 0.5,
-    "min_score": 0.0,
-    "max_detections": 100,
-}
 SPLIT_FOLDS = {
     "method": "stratified",
     "balance": "coverage",
@@ -56,22 +45,16 @@ def table(rows):
 
 def write(data, oof=(), val=(), test=(), truth=(), folds=(), crowds=()):
     """Write what the stage reads; truth and crowds are (name, start, stop); see `write_folds`."""
-    for folder in ("prepared", "candidates"):
-        (data / folder).mkdir(exist_ok=True)
+    (data / "candidates").mkdir(exist_ok=True)
     names = sorted({r["name"] for r in (*oof, *val, *test)} | {n for n, *_ in (*truth, *crowds)})
     ids = {name: 100 - number for number, name in enumerate(names)}
-    images = pd.DataFrame({"name": list(ids), "image_id": list(ids.values())})
-    images.to_csv(data / "prepared/images.csv", index=False)
-    for split in ("train", "val"):
-        coco = {"categories": [{"id": 7, "name": "building"}]}
-        coco["images"] = [{"id": ids[n], "name": n} for n in names if n.startswith(split)]
-        coco["annotations"] = [
-            {"image_id": ids[n], "iscrowd": crowd, "segmentation": bar(*span)}
-            for crowd, objects in enumerate((truth, crowds))
-            for n, *span in objects
-            if n.startswith(split)
-        ]
-        (data / f"prepared/truth_{split}.json").write_text(json.dumps(coco))
+    annotations = [
+        {"image_id": ids[n], "iscrowd": crowd, "segmentation": bar(*span), "split": n.split("/")[0]}
+        for crowd, objects in enumerate((truth, crowds))
+        for n, *span in objects
+    ]
+    images = [{"name": n, "image_id": number} for n, number in ids.items()]
+    write_prepared(data / "prepared", images, annotations, category={"id": 7, "name": "building"})
     for split, rows in zip(SPLITS, (oof, val, test), strict=True):
         empty = table([candidate("a", 0, 1, 0.5)])[:0]
         (table(rows) if rows else empty).to_parquet(data / f"candidates/{split}.parquet")
@@ -87,7 +70,7 @@ def write_folds(data, folds):
 
 
 def run(data, trained=(0, 1, 2, 4), **changes):
-    sections = {"rescore": DEFAULTS | changes}
+    sections = {"rescore": PLAIN | changes}
     sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
     YAML().dump(sections, data / "params.yaml")
     paths = ("prepared", "folds.csv", "candidates", "predictions")
@@ -257,7 +240,7 @@ def test_the_truth_of_val_judges_only(learnable):
     read = lambda: [(learnable / "predictions" / n).read_bytes() for n in names]  # noqa: E731
     run(learnable, **changes)
     before, errors = read(), (learnable / "predictions/calibration.json").read_text()
-    path = learnable / "prepared/truth_val.json"
+    path = learnable / "prepared/val/truth.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
     run(learnable, **changes)
     assert read() == before
@@ -340,7 +323,7 @@ def test_candidates_of_images_that_no_table_lists_are_refused(tmp_path):
     with pytest.raises(InputError, match="oof.parquet: has candidates of 'train/a', which is not"):
         run(tmp_path)
     write(tmp_path, test=[candidate("test/a", 0, 4, 0.6)])
-    (tmp_path / "prepared/images.csv").write_text("name,image_id\ntest/b,1\n")
+    write_prepared(tmp_path / "prepared", [{"name": "test/b", "image_id": 1}])
     with pytest.raises(InputError, match="test.parquet: .*'test/a', which is not in .*images.csv"):
         run(tmp_path)
     assert not (tmp_path / "predictions").exists()
@@ -387,8 +370,8 @@ def test_the_same_input_gives_the_same_bytes(learnable):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("prepared/images.csv", "images.csv: no such file; run prepare_masks"),
-        ("prepared/truth_val.json", "truth_val.json: no such file; run the stage that writes it"),
+        ("prepared/test/images.csv", "test/images.csv: no such file; run prepare_masks"),
+        ("prepared/val/truth.json", "val/truth.json: no such file; run the stage that writes it"),
         ("folds.csv", "folds.csv: no such file; run split_folds"),
         ("candidates/test.parquet", "test.parquet: no such file; run postprocess"),
     ],

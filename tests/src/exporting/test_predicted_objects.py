@@ -5,13 +5,14 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
-from src.exporting.predicted_objects import crop_mask, read_image_objects
+from src.exporting.predicted_objects import read_image_objects
+from tests.plain_prepared import write_prepared
 
-IMAGES = """name,split,image_id,file_name,height,width
-test/a,test,1,a.jpg,4,5
-val/a,val,1,a.jpg,6,7
-val/b,val,2,b.jpg,4,5
-"""
+IMAGES = [
+    {"name": "test/a", "image_id": 1, "height": 4, "width": 5},
+    {"name": "val/a", "image_id": 1, "height": 6, "width": 7},
+    {"name": "val/b", "image_id": 2, "height": 4, "width": 5},
+]
 
 
 def rle_of(mask):
@@ -31,10 +32,10 @@ def box(height, width, rows, columns):
 
 @pytest.fixture
 def read(tmp_path):
-    def read(results, images=IMAGES, split="val"):
-        (tmp_path / "images.csv").write_text(images)
+    def read(results, split="val"):
+        write_prepared(tmp_path / "prepared", IMAGES)
         (tmp_path / "val.json").write_text(json.dumps(results))
-        return read_image_objects(tmp_path / "val.json", tmp_path / "images.csv", split)
+        return read_image_objects(tmp_path / "val.json", tmp_path / "prepared", split)
 
     return read
 
@@ -70,27 +71,7 @@ def test_results_of_other_images_are_refused(read, image_id, shape, words):
         read([result(image_id, 0.5, np.ones(shape, bool))])
 
 
-def test_a_table_without_a_column_or_no_table_is_named(read, tmp_path):
-    with pytest.raises(InputError, match="images.csv: no column 'image_id'"):
-        read([], images="name,split\n")
-    with pytest.raises(InputError, match="nothing.csv: no such file"):
-        read_image_objects(tmp_path / "val.json", tmp_path / "nothing.csv", "val")
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns"),
-    [
-        (slice(2, 3), slice(1, 2)),
-        (slice(0, 4), slice(0, 5)),
-        (slice(1, 3), slice(2, 5)),
-        (slice(3, 4), slice(0, 5)),
-    ],
-)
-def test_a_crop_is_the_box_of_the_mask(rows, columns):
-    mask = box(4, 5, rows, columns)
-    if mask.sum() > 5:
-        mask[rows.start, columns.start] = False  # not all of its box
-    crop, x, y = crop_mask(rle_of(mask))
-    assert (x, y) == (columns.start, rows.start)
-    assert np.array_equal(crop, mask[rows, columns])
-    assert crop.flags.c_contiguous
+def test_no_table_of_the_split_is_named(tmp_path):
+    (tmp_path / "val.json").write_text("[]")
+    with pytest.raises(InputError, match="val/images.csv: no such file"):
+        read_image_objects(tmp_path / "val.json", tmp_path, "val")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.formats.rle import decode, encode_instances
+from src.formats.rle import crop_mask, decode, encode_instances
 
 # pycocotools decodes with NumPy's older copy protocol
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -151,3 +151,28 @@ def test_decoding_brings_the_masks_back(seed):
 def test_what_is_not_an_instance_map_is_refused(bad):
     with pytest.raises(ValueError, match="2-D unsigned"):
         encode_instances(bad)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        (slice(2, 3), slice(1, 2)),
+        (slice(0, 4), slice(0, 5)),
+        (slice(1, 3), slice(2, 5)),
+        (slice(3, 4), slice(0, 5)),
+    ],
+)
+def test_a_crop_is_the_box_of_the_mask(rows, columns):
+    mask = np.zeros((4, 5), bool)
+    mask[rows, columns] = True
+    if mask.sum() > 5:
+        mask[rows.start, columns.start] = False  # not all of its box
+    crop, x, y = crop_mask(coco_mask.encode(np.asfortranarray(mask, np.uint8)))
+    assert (x, y) == (columns.start, rows.start)
+    assert np.array_equal(crop, mask[rows, columns])
+    assert crop.flags.c_contiguous
+
+
+def test_a_mask_without_a_pixel_has_an_empty_crop():
+    crop, *_ = crop_mask(coco_mask.encode(np.zeros((4, 5), np.uint8, order="F")))
+    assert crop.shape == (0, 0)

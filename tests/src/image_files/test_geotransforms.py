@@ -220,17 +220,20 @@ def test_a_table_of_geotransforms_is_read_by_name(tmp_path):
         "val/b": (*EXPECTED, 'LOCAL_CS["my, grid"]'),
         "val/c": (*EXPECTED, ""),
     }
-    assert read_geotransforms(tmp_path / "absent.csv") == {}
+    path.write_text(f"name,{','.join(COLUMNS)}\n")
+    assert read_geotransforms(path) == {}
+    with pytest.raises(InputError, match="absent.csv: no such file; run prepare_masks"):
+        read_geotransforms(tmp_path / "absent.csv")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no column 'name'"),
-        ("name,x_origin\n", "no column 'x_per_column'"),
-        (f"name,{','.join(COLUMNS)}\nval/a,1,2,3\n", "val/a: must be six numbers"),
+        ("", "g.csv: is empty; run prepare_masks again"),
+        ("name,x_origin\n", "no column x_per_column"),
+        (f"name,{','.join(COLUMNS)}\nval/a,1,2,3,,,,\n", "val/a: must be six numbers"),
         (f"name,{','.join(COLUMNS)}\nval/a,1,0,0,1,0,0,\n", "val/a: pixels have no area"),
-        (f"name,{','.join(COLUMNS[:-1])}\n", "no column 'crs'; run prepare_masks again"),
+        (f"name,{','.join(COLUMNS[:-1])}\n", "no column crs; run prepare_masks again"),
         (
             f"name,{','.join(COLUMNS)}\nval/a,1,1,0,1,0,1,EPSG:../x\n",
             "val/a: 'EPSG:../x' is no coordinate system",

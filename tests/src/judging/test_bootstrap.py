@@ -7,22 +7,21 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from src.formats.average_precision import average_precision
+from src.formats.group_draws import Sampled, group_weights, interval
 from src.judging.bootstrap import (
     MEANS,
     METRICS,
     PERCENTS,
     RATIOS,
-    Sampled,
     average_precisions,
-    group_weights,
-    interval,
     metric_rows,
     metric_samples,
     paired_difference,
     resample,
 )
 from src.judging.coco_evaluation import evaluate_detections
-from src.judging.object_metrics import IMAGE_COLUMNS, score_images, score_together
+from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 
 SIDE = 24
 
@@ -61,7 +60,7 @@ def scene(seed, *, levels):
 def judged(images, truth, found):
     """Tables of images and detections, as the stage makes them."""
     matches = evaluate_detections(images, truth, [{"id": 1}], found, 100).matches
-    rows = score_images(images, truth, found, matches)
+    rows = [score_image(*parts) for parts in by_image(images, truth, found, matches)]
     table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     detections = {"image_id": matches.image_id, "score": matches.score}
     for place, percent in enumerate(PERCENTS):
@@ -115,6 +114,33 @@ def test_average_precision_is_cocos_on_images_that_are_really_repeated(seed, lev
         expected = {"ap": precisions.mean(), "ap50": precisions[0], "ap75": precisions[5]}
         for name, value in expected.items():
             assert samples[name][row] == pytest.approx(value, abs=1e-12, nan_ok=True), (row, name)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_average_precision_is_the_shared_one_of_detections_written_out(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 8, 60)
+    tp, ignored = rng.random((2, 60, 1)) < [[[0.5]], [[0.2]]]
+    tp &= ~ignored
+    scores, objects = rng.integers(0, 20, 60) / 20, rng.integers(0, 12, 8)
+    groups = np.arange(8)
+    weights = group_weights(groups, 5, seed)
+    found = average_precisions(
+        scores=scores,
+        tp=tp,
+        ignored=ignored,
+        detection_image=image,
+        detection_group=image,
+        objects_per_group=objects,
+        weights=weights,
+    )[:, 0]
+    for precision, weight in zip(found, weights, strict=True):
+        times = np.repeat(np.arange(8), weight)
+        rows = np.concatenate([np.flatnonzero(image == one) for one in times])
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        hits = tp[rows, 0][~ignored[rows, 0]]
+        expected = average_precision(hits, int(objects[times].sum()))
+        assert precision == pytest.approx(expected, abs=1e-14)
 
 
 def test_average_precision_worked_out_by_hand():
@@ -198,17 +224,6 @@ def test_an_image_without_truth_and_detection_decides_what_is_one_and_what_undef
         assert scores[name] in (None, 1), name
 
 
-def test_every_draw_has_as_many_groups_as_there_are():
-    groups = np.array([0, 0, 0, 1, 2, 4])
-    weights = group_weights(groups, 400, 0)
-    assert weights.shape == (400, 5)
-    assert (weights.sum(axis=1) == 5).all()
-    assert weights.mean(axis=0) == pytest.approx(np.ones(5), abs=0.2)
-    assert weights.max() > 1
-    assert (weights == group_weights(groups, 400, 0)).all()
-    assert (weights != group_weights(groups, 400, 1)).any()
-
-
 def images_with(dice, groups):
     return {"group": groups, "image_id": np.arange(len(dice)), "dice": np.array(dice, float)}
 
@@ -233,12 +248,6 @@ def test_more_images_of_the_same_groups_make_nothing_surer():
     alone = dice_of(np.repeat(dice, 3), np.arange(120))
     assert interval(thrice) == pytest.approx(interval(once), abs=1e-12)
     assert np.subtract(*interval(alone)) > 0.7 * np.subtract(*interval(once))  # narrower
-
-
-def test_the_bounds_are_percentiles_of_what_is_defined():
-    samples = np.concatenate([np.arange(0, 1001), [np.nan] * 500])
-    assert interval(Sampled(0.5, samples, 2)) == (25, 975)
-    assert interval(Sampled(np.nan, np.full(5, np.nan), 2)) == (None, None)
 
 
 def test_a_single_group_tells_nothing_of_the_next():
@@ -285,11 +294,7 @@ def test_rows_hold_counts_whole_and_what_is_undefined_empty():
     ]
 
 
-def test_what_cannot_be_drawn_or_is_unknown_is_refused():
-    with pytest.raises(ValueError, match="nothing to draw: 0 images"):
-        group_weights(np.zeros(0, int), 10, 0)
-    with pytest.raises(ValueError, match="nothing to draw: 1 images, 0 resamples"):
-        group_weights(np.zeros(1, int), 0, 0)
+def test_an_unknown_metric_is_refused():
     dice = images_with([1], ["a"])
     with pytest.raises(ValueError, match="unknown metric 'ap51'; known: ap50, ap75"):
         resample(dice, {}, metrics=["ap51"], resamples=1, seed=0)

@@ -3,6 +3,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.scoring.detection_choice import choose_detections
+from tests.plain_rescore import params
 
 # A parent over two parts, and something apart, in image a; the parent again, alone, in image b.
 SPANS = [(0, 10), (0, 6), (6, 10), (15, 19), (0, 10)]
@@ -10,23 +11,14 @@ NAMES = np.array(["a", "a", "a", "a", "b"])
 PARENTS = np.array([-1, 0, 0, -1, -1])
 
 
-def choose(scores, selection, nms_iou=0.5, min_score=0.0, max_detections=100):
+def choose(scores, selection, **changes):
     masks = np.zeros((1, 20, len(SPANS)), np.uint8, order="F")
     for number, (start, stop) in enumerate(SPANS):
         masks[0, start:stop, number] = 1
     rles = coco_mask.encode(masks)
     boxes = coco_mask.toBbox(rles).astype(int)
-    return choose_detections(
-        NAMES,
-        rles,
-        boxes,
-        PARENTS,
-        np.array(scores),
-        selection=selection,
-        nms_iou=nms_iou,
-        min_score=min_score,
-        max_detections=max_detections,
-    ).tolist()
+    section = params(selection=selection, **changes)
+    return choose_detections(NAMES, rles, boxes, PARENTS, np.array(scores), section).tolist()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +58,3 @@ def test_a_least_score_above_all_leaves_nothing():
 
 def test_the_best_of_each_image_are_kept_after_the_selection():
     assert choose([0.6, 0.9, 0.8, 0.95, 0.5], "tree", max_detections=2) == [3, 1, 4]
-
-
-def test_an_unknown_selection_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'soft' is unknown; known: none, nms, tree"):
-        choose([0.5] * 5, "soft")

@@ -2,15 +2,16 @@ import lightgbm
 import numpy as np
 import pytest
 
+from src.scoring.params import MODELS
 from src.scoring.second_level import cross_fit, fit, importances, model_texts, predict
+from tests.plain_rescore import params
 
 SETTINGS = {"trees": 15, "learning_rate": 0.25, "leaves": 7, "seed": 3}
-MODELS = ("lightgbm", "random_forest")
 
 
 def settings(model, features=3, **changes):
     names = [f"f{n}" for n in range(features)]
-    return SETTINGS | {"model": model, "names": names} | changes
+    return {"names": names, "params": params(**SETTINGS | {"score": model} | changes)}
 
 
 def data(rows=400, features=3, seed=0):
@@ -159,9 +160,9 @@ def test_targets_outside_the_unit_range_are_refused(wrong):
         fit(x, np.append(y[1:], wrong), **settings("lightgbm"))
 
 
-def test_an_unknown_model_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'svm' is unknown; known: lightgbm, random_forest"):
-        fit(*data(rows=30), **settings("svm"))
+def test_a_score_that_is_not_learnt_is_answered_with_those_that_are():
+    with pytest.raises(ValueError, match="mean is not learnt; lightgbm and random_forest are"):
+        fit(*data(rows=30), **settings("mean"))
 
 
 def test_the_text_of_a_model_predicts_the_same():

@@ -1,0 +1,45 @@
+"""Pixels and boxes of the masks of an image, and pixels that two of them share."""
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from src.formats.matching import region_overlaps
+
+EDGE = 2  # px; a mask whose bounding box comes nearer to the image's edge touches it
+
+
+def shared_pixels(first: list[dict], second: list[dict]) -> np.ndarray:
+    """Count the pixels that any two masks share.
+
+    Parameters
+    ----------
+    first, second : list of dict
+        A and B compressed RLEs of one size; either list may be empty.
+
+    Returns
+    -------
+    shared : ndarray of int64, shape (A, B)
+
+    Raises
+    ------
+    ValueError
+        If the masks are of different sizes.
+    """
+    share = region_overlaps(first, second, np.ones(len(second), bool))  # of the first's pixels
+    return np.rint(share * mask_areas(first)[:, None]).astype(np.int64)
+
+
+def mask_areas(masks: list[dict]) -> np.ndarray:
+    """Return the pixels of each of N compressed RLEs, int64 (N,)."""
+    return coco_mask.area(masks).astype(np.int64) if masks else np.empty(0, np.int64)
+
+
+def mask_boxes(masks: list[dict]) -> np.ndarray:
+    """Return the bounding boxes XYWH of N compressed RLEs, int64 (N, 4); 0 of an empty mask."""
+    return coco_mask.toBbox(masks).astype(np.int64) if masks else np.empty((0, 4), np.int64)
+
+
+def at_edge(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Tell which boxes (N, 4) come within EDGE px of the edge of their image, bool (N,)."""
+    far = boxes[:, :2] + boxes[:, 2:]
+    return (boxes[:, :2] < EDGE).any(axis=1) | (far > (width - EDGE, height - EDGE)).any(axis=1)

@@ -1,0 +1,13 @@
+"""The section `export` of params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from src.base.params import Params
+
+
+class ExportParams(Params):
+    formats: list[Literal["submission", "label_maps", "geojson"]]
+    simplify: float = Field(ge=0)  # px
+    right_angles: bool

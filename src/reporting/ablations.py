@@ -1,0 +1,165 @@
+"""The experiments of the report, those of one data set, beside their baseline."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from src.base.errors import InputError
+from src.formats.tables import read_table
+from src.reporting.markdown import markdown_table
+from src.reporting.scores import as_text, number_in
+
+COLUMNS = ("experiment", "changes", "data")  # before the metrics
+LOW, HIGH = "_difference_low", "_difference_high"  # behind the name of a metric
+NONE = "No experiments collected yet."
+NO_BASELINE = "Their baseline was not judged on the same data: no difference can be told."
+NO_INTERVAL = (
+    "In [ ] is the 95 % interval of a difference; where it holds 0, one is not sure of any. "
+    "A difference without an interval is no gain: it may be chance."
+)
+
+
+class AblationRow(NamedTuple):
+    """One experiment; differences are empty for the baseline and where a value is missing."""
+
+    experiment: str
+    changes: str
+    values: list[str]
+    differences: list[str]  # "+0.0100 [-0.0050, +0.0250] not sure"
+
+
+class Ablations(NamedTuple):
+    """The experiments that were judged on one data set."""
+
+    columns: list[str]  # the metrics
+    rows: list[AblationRow]
+    baseline: str  # name of the row that the others are compared with; "" without one
+    left_out: str  # a sentence about the rows that are not shown; "" where all are
+
+
+def read_ablations(path: Path, data: str) -> Ablations:
+    """Read the experiments that were judged on some data.
+
+    Parameters
+    ----------
+    path : Path
+        ablation.csv as `experiments.collect` writes it, the baseline first.
+    data : str
+        Fingerprint of the truth they must be judged by; "" if it is unknown, and then no row is
+        known to be.
+
+    Raises
+    ------
+    InputError
+        If the table is absent or not such a table, or a value is no number.
+    """
+    table = read_table(path, "python -m experiments.collect", COLUMNS)
+    rows, columns = table.to_dict("records"), metric_columns(list(table.columns))
+    shown = [row for row in rows if data and row["data"] == data]
+    baseline = shown[0] if shown and shown[0] is rows[0] else None
+    try:
+        compared = ablation_rows(shown, columns, baseline)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; collect the experiments again") from None
+    others = [row["data"] for row in rows if row not in shown]
+    name = baseline["experiment"] if baseline else ""
+    return Ablations(columns, compared, name, left_out_sentence(others, data))
+
+
+def left_out_sentence(others: list[str], data: str) -> str:
+    """Say how many experiments are not shown, and of which data they are.
+
+    Parameters
+    ----------
+    others : list of str
+        The data of each of them, "" where it is unknown.
+    data : str
+        That of those which are shown, "" if unknown.
+
+    Returns
+    -------
+    sentence : str
+        Empty without any.
+    """
+    if not others:
+        return ""
+    counts = sorted(Counter(others).items(), key=lambda pair: (not pair[0], pair[0]))
+    told = [f"{count} on {f'data {other}' if other else 'unknown data'}" for other, count in counts]
+    rows = "1 row is" if len(others) == 1 else f"{len(others)} rows are"
+    return (
+        f"{rows} left out, not or not for certain judged on the data at hand "
+        f"({data or 'unknown'}): {', '.join(told)}."
+    )
+
+
+def metric_columns(columns: list[str]) -> list[str]:
+    """Return the columns of an ablation table that are metrics, not experiments or intervals."""
+    return [name for name in columns if name not in COLUMNS and not name.endswith((LOW, HIGH))]
+
+
+def ablation_rows(
+    rows: list[dict[str, str]], columns: list[str], baseline: dict[str, str] | None
+) -> list[AblationRow]:
+    """Compare every experiment with the baseline.
+
+    Parameters
+    ----------
+    rows : list of dict
+        experiment, changes and, for every metric of `columns`, a number as text or ""; where a
+        metric was given intervals also "<metric>_difference_low" and "_high", "" if unknown.
+    columns : list of str
+        The metrics shown, see `metric_columns`.
+    baseline : dict or None
+        One of the rows; None where there is none to compare with.
+
+    Returns
+    -------
+    compared : list of AblationRow
+        Differences are signed, experiment minus baseline, with their interval behind and "not
+        sure" if it holds 0; "no interval" if other experiments may have one. Empty ones without a
+        baseline.
+
+    Raises
+    ------
+    ValueError
+        If a value is no number.
+    """
+    compared = []
+    for row in rows:
+        values = [number_in(row[column]) for column in columns]
+        alone = baseline is None or row is baseline
+        differences = ["" if alone else _difference(row, baseline, name) for name in columns]
+        texts = [as_text(value) for value in values]
+        compared.append(AblationRow(row["experiment"], row["changes"], texts, differences))
+    return compared
+
+
+def _difference(row: dict[str, str], baseline: dict[str, str], column: str) -> str:
+    value, base = number_in(row[column]), number_in(baseline[column])
+    if value is None or base is None:
+        return ""
+    text = f"{value - base:+.4f}"
+    if column + LOW not in row:
+        return text
+    low, high = number_in(row[column + LOW]), number_in(row[column + HIGH])
+    if low is None or high is None:
+        return f"{text} no interval"
+    return f"{text} [{low:+.4f}, {high:+.4f}]" + (" not sure" if low <= 0 <= high else "")
+
+
+def ablation_markdown(ablations: Ablations) -> str:
+    """Write experiments as Markdown, each difference in brackets."""
+    texts = [_table(ablations)] if ablations.rows else []
+    texts += [ablations.left_out + "\n"] if ablations.left_out else []
+    return "\n".join(texts) or NONE + "\n"
+
+
+def _table(ablations: Ablations) -> str:
+    body = []
+    for row in ablations.rows:
+        pairs = zip(row.values, row.differences, strict=True)
+        cells = [f"{value} ({change})" if change else value for value, change in pairs]
+        body.append([row.experiment, row.changes, *cells])
+    table = markdown_table(["experiment", "changes", *ablations.columns], body)
+    told = f"In brackets: the difference to {ablations.baseline}. {NO_INTERVAL}"
+    return f"{table}\n{told if ablations.baseline else NO_BASELINE}\n"

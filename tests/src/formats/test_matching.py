@@ -1,0 +1,134 @@
+"""The matching against COCOeval itself and against its rule in the plainest words."""
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from src.formats.matching import match_regions, region_overlaps
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def bar(start, stop, width=24):
+    """Return the RLE of columns start to stop of a map one row high."""
+    mask = np.zeros((1, width), np.uint8, order="F")
+    mask[0, start:stop] = 1
+    rle = coco_mask.encode(mask)
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def draw(seed, detections, regions):
+    """Bars of few lengths and scores: equal overlaps, overlaps of exactly 1/2 and 1, crowds.
+
+    Some regions are of an area that is not judged, which COCO ignores as it does crowds, but for
+    the number of detections they take.
+    """
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, 16, detections + regions)
+    bars = [bar(a, a + n) for a, n in zip(starts, rng.integers(1, 7, starts.size), strict=True)]
+    crowd = rng.random(regions) < 0.15
+    ignored = crowd | (rng.random(regions) < 0.2)
+    scores = rng.integers(0, 4, detections) / 4
+    return bars[:detections], scores, bars[detections:], crowd, ignored
+
+
+def coco_matches(detections, scores, regions, crowd, ignored):
+    """Return region and ignored of each detection, best first, by pycocotools."""
+    common = {"image_id": 1, "category_id": 1}
+    truth = [
+        {"id": n, "segmentation": rle, "iscrowd": int(c), "area": 50 if i else 5} | common
+        for n, (rle, c, i) in enumerate(zip(regions, crowd, ignored, strict=True), start=1)
+    ]
+    found = [
+        {"id": n, "segmentation": rle, "iscrowd": 0, "area": 5, "score": score} | common
+        for n, (rle, score) in enumerate(zip(detections, scores, strict=True), start=1)
+    ]
+    indexes = []
+    for records in (truth, found):
+        coco = COCO()
+        images = [{"id": 1, "height": 1, "width": 24}]
+        coco.dataset = {"images": images, "annotations": records, "categories": [{"id": 1}]}
+        coco.createIndex()
+        indexes.append(coco)
+    evaluator = COCOeval(*indexes, "segm")
+    evaluator.params.maxDets, evaluator.params.areaRng = [1000], [[0, 10]]
+    evaluator.evaluate()
+    (entry,) = evaluator.evalImgs
+    return entry["dtMatches"].astype(int) - 1, entry["dtIgnore"].astype(bool)
+
+
+def plain_match(overlaps, crowd, ignored, threshold):
+    """The best free region that counts, the last of equal ones; else such an ignored one."""
+    taken, matches = set(), []
+    for row in overlaps:
+        choice = -1
+        for kind in (False, True):
+            free = [
+                region
+                for region in np.flatnonzero(ignored == kind)
+                if row[region] >= threshold and (crowd[region] or region not in taken)
+            ]
+            if choice < 0 and free:
+                choice = max(free, key=lambda region: (row[region], region))
+        taken.add(choice)
+        matches.append(int(choice))
+    return matches
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(("detections", "regions"), [(12, 8), (150, 130), (1, 4)])
+def test_matches_are_those_of_coco_and_of_its_rule_in_plain_words(seed, detections, regions):
+    found, scores, truth, crowd, ignored = draw(seed, detections, regions)
+    order = np.argsort(-scores, kind="stable")
+    overlaps = region_overlaps([found[place] for place in order], truth, crowd)
+    matched = match_regions(overlaps, crowd, THRESHOLDS, ignored)
+    expected, left_out = coco_matches(found, scores, truth, crowd, ignored)
+    np.testing.assert_array_equal(matched.region, expected)
+    np.testing.assert_array_equal(matched.ignored, left_out)
+    np.testing.assert_array_equal(matched.hit, (expected >= 0) & ~left_out)
+    for row, threshold in zip(matched.region, THRESHOLDS, strict=True):
+        assert row.tolist() == plain_match(overlaps, crowd, ignored, threshold)
+
+
+def test_the_scenes_hold_what_is_hard():
+    shared, halves, ties = 0, 0, 0
+    for seed in range(30):
+        found, scores, truth, crowd, ignored = draw(seed, 12, 8)
+        overlaps = region_overlaps(found, truth, crowd)
+        region = match_regions(overlaps, crowd, [0.5], ignored).region[0]
+        shared += max(np.bincount(region[region >= 0], minlength=1)) > 1  # by a crowd
+        halves += (overlaps == 0.5).any()
+        ties += any(len(np.flatnonzero(row == row.max())) > 1 for row in overlaps if row.max() > 0)
+    assert min(shared, halves, ties) > 5
+
+
+@pytest.mark.parametrize(("detections", "regions"), [(0, 0), (0, 3), (3, 0)])
+def test_without_detections_or_regions_nothing_is_matched(detections, regions):
+    found, _, truth, crowd, _ = draw(0, detections, regions)
+    overlaps = region_overlaps(found, truth, crowd)
+    assert overlaps.shape == (detections, regions)
+    matched = match_regions(overlaps, crowd, THRESHOLDS)
+    assert matched.region.tolist() == [[-1] * detections] * 10
+    assert matched.hit.shape == matched.ignored.shape == (10, detections)
+    assert not matched.hit.any()
+    assert not matched.ignored.any()
+
+
+def test_a_threshold_of_one_is_reached_by_what_is_one_but_for_rounding():
+    for overlap, expected in ((1 - 1e-12, 0), (1 - 1e-8, -1)):
+        assert match_regions(np.array([[overlap]]), [False], [1.0]).region.tolist() == [[expected]]
+
+
+def test_crowds_alone_are_ignored_unless_more_is_said():
+    overlaps = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    matched = match_regions(overlaps, [False, True], [0.5])
+    assert matched.region.tolist() == [[0, 1, 1]]
+    assert matched.ignored.tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("width", [10, 30])
+def test_masks_of_different_sizes_are_refused(width):
+    with pytest.raises(ValueError, match=r"must have one size, got \[\(1, "):
+        region_overlaps([bar(0, 4)], [bar(0, 4, width)], [False])
