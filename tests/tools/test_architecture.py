@@ -14,7 +14,7 @@ def root(tmp_path):
         "stages/check_params.py": "from src.rooms import hall\n",
         "stages/wait.py": "import src.base.errors\n",
         "src/base/errors.py": "",
-        "src/objects/rle.py": "",
+        "src/formats/rle.py": "",
         "src/paint/brush.py": "import src.base.errors\n",
         "src/paint/colour.py": "from src.formats import rle\n",
         "src/pages/page.py": "from src.paint import colour, brush\n",

@@ -25,10 +25,11 @@ stages:
 def root(tmp_path):
     files = {
         "stages/draw.py": "from src.paint import brush\nPAGE = 'pages/page.html.jinja'\n",
-        "src/paint/brush.py": "import src.base.errors\nfrom src.objects.rle import decode\n",
+        "src/paint/brush.py": "import src.base.errors\nfrom src.formats.rle import decode\n",
         "src/paint/colour.py": "",
         "src/base/errors.py": "",
-        "src/objects/rle.py": "from json import loads\n",
+        "src/formats/rle.py": "from json import loads\n",
+        "src/formats/tables.py": "",
         "src/pages/page.html.jinja": '{% include "pages/style.html.jinja" %}',
         "src/pages/style.html.jinja": "",
     }
@@ -43,7 +44,7 @@ def test_the_closure_follows_imports_and_includes_of_templates(root):
         "stages/draw.py",
         "src/paint/brush.py",
         "src/base/errors.py",
-        "src/objects/rle.py",
+        "src/formats/rle.py",
         "src/pages/page.html.jinja",
         "src/pages/style.html.jinja",
     }
@@ -52,7 +53,7 @@ def test_the_closure_follows_imports_and_includes_of_templates(root):
 def test_a_wing_used_whole_is_a_folder_and_one_used_in_part_is_not(root):
     assert deps.declared_code(root / "stages/draw.py", root) == [
         "src/base",
-        "src/objects/rle.py",  # the only one of its wing, but formats belongs to all
+        "src/formats/rle.py",
         "src/pages",
         "src/paint/brush.py",
         "stages/draw.py",
@@ -62,6 +63,6 @@ def test_a_wing_used_whole_is_a_folder_and_one_used_in_part_is_not(root):
 def test_only_the_code_in_the_lists_of_deps_is_written(root):
     assert deps.with_code_deps(DVC_YAML, root) == DVC_YAML.replace(
         "      - src/gone.py\n",
-        "      - src/base\n      - src/objects/rle.py\n      - src/pages\n"
+        "      - src/base\n      - src/formats/rle.py\n      - src/pages\n"
         "      - src/paint/brush.py\n      - stages/draw.py\n",
     )
