@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.judging.group_draws import Sampled, group_weights, interval
 from src.matching.average_precision import RECALLS
@@ -16,7 +17,8 @@ MEANS = {  # over images -> column
     "boundary_iou_mean": "boundary_iou",
     "detection_accuracy": "detection_accuracy",
 }
-RATIOS = {  # of sums over images: what is divided by tp + a * fp + b * fn; a, b; kind of match
+# of sums over images: what is divided by tp + a * fp + b * fn; a, b; kind of match
+RATIOS: dict[str, tuple[str, float, float, str]] = {
     "f1_50": ("tp", 0.5, 0.5, ""),
     "precision_50": ("tp", 1, 0, ""),
     "recall_50": ("tp", 0, 1, ""),
@@ -29,7 +31,8 @@ RATIOS = {  # of sums over images: what is divided by tp + a * fp + b * fn; a, b
     "rq": ("tp_panoptic", 0.5, 0.5, "_panoptic"),
 }
 ONE_IF_EMPTY = {"f1_50", "f1_histogram_50", "detection_accuracy_50", "detection_accuracy_75"}
-PRECISIONS = {"ap50": [50], "ap75": [75], "ap": list(PERCENTS)}  # IoU thresholds they average
+# IoU thresholds they average
+PRECISIONS: dict[str, list[int]] = {"ap50": [50], "ap75": [75], "ap": PERCENTS.tolist()}
 METRICS = (*PRECISIONS, *RATIOS, *MEANS)
 
 
@@ -84,8 +87,8 @@ def average_precisions(
     rows, copy = _copies_in_order(scores, tp, ignored, detection_image, int(weights.max()))
     tp, ignored, groups = tp[rows].T, ignored[rows].T, detection_group[rows]
     for row in np.flatnonzero(objects):
-        times = weights[row][groups]
-        times = np.where(copy < 0, times, times > copy)
+        of_image: np.ndarray = weights[row][groups]
+        times = np.where(copy < 0, of_image, of_image > copy)
         drawn = np.flatnonzero(times)
         found[row] = _precisions(times[drawn], tp[:, drawn], ignored[:, drawn], objects[row])
     return found
@@ -121,12 +124,13 @@ def _precisions(
     It is `src.matching.average_precision` once more (a test says so), since that would want every
     detection written out as often as it was drawn, a thousand times for the intervals.
     """
-    found = []
+    found: list[float] = []
+    counted = np.empty(0)  # of the first threshold at once
     for place, right in enumerate(map(np.flatnonzero, tp)):
         if place == 0 or (ignored[place] != ignored[place - 1]).any():
             counted = np.cumsum(times * ~ignored[place])
         hits = np.cumsum(times[right])
-        precision = hits / (counted[right] + np.spacing(1))
+        precision: NDArray[np.float64] = hits / (counted[right] + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         reached = np.searchsorted(hits / objects, RECALLS)
         found.append(precision[reached[reached < len(right)]].sum() / len(RECALLS))
@@ -222,7 +226,7 @@ def metric_samples(
 
 def metric_rows(
     metrics: Mapping[str, float | int | None], sampled: Mapping[str, Sampled]
-) -> list[dict]:
+) -> list[dict[str, str | float | int | None]]:
     """Tabulate metrics with their intervals.
 
     Parameters
@@ -238,7 +242,7 @@ def metric_rows(
         metric, value, low, high in the order of `metrics`; counts whole, others to 6 decimals,
         None where there is no value or no interval.
     """
-    rows = []
+    rows: list[dict[str, str | float | int | None]] = []
     for name, value in metrics.items():
         low, high = interval(sampled[name]) if name in sampled else (None, None)
         numbers = {"value": value, "low": low, "high": high}
@@ -269,8 +273,8 @@ def paired_difference(base: Sampled, other: Sampled) -> Difference:
 
 
 def _precision_samples(
-    images: Mapping,
-    detections: Mapping,
+    images: Mapping[str, np.ndarray],
+    detections: Mapping[str, np.ndarray],
     groups: np.ndarray,
     weights: np.ndarray,
     percents: list[int],
@@ -297,7 +301,7 @@ def _precision_samples(
 
 
 def _ratio_samples(
-    images: Mapping, groups: np.ndarray, weights: np.ndarray, metric: str
+    images: Mapping[str, np.ndarray], groups: np.ndarray, weights: np.ndarray, metric: str
 ) -> np.ndarray:
     numerator, of_fp, of_fn, kind = RATIOS[metric]
     names = (numerator, f"tp{kind}", f"fp{kind}", "objects")
