@@ -52,7 +52,8 @@ def data(tmp_path):
     return tmp_path
 
 
-SPLIT_FOLDS = {"method": "stratified", "balance": "none", "column": "fold", "k": 3, "seed": 0}
+SPLIT_FOLDS = {"method": "stratified", "balance": "none", "column": "fold", "k": 4, "seed": 0}
+SPLIT_FOLDS |= {"likeness": False}
 
 
 def run(

@@ -25,12 +25,14 @@ SPLIT_FOLDS = {
     "k": 4,
     "repeats": 1,
     "folds": [0, 1, 2, 3],
+    "likeness": False,
     "seed": 0,
 }
 FOLDS = "name,fold,repeat,group,copies,copy,test_likeness\n"
 INTEGERS = ["height", "width", "area", "parent"]
 INTEGERS += ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
 SPLITS = ("oof", "val", "test")
+SCHEDULER = "none"
 
 
 def write_ensemble(root, heads=("mask",), spreads=(), **maps):
@@ -55,7 +57,7 @@ def postprocess_all(root, folds=FOLDS, chosen=None, trained=(0, 1, 2, 3), **chan
         (root / "search/chosen.json").write_text(json.dumps(chosen))
     sections = {"postprocess": PARAMS | changes}
     sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
-    sections["workers"] = {"scheduler": "none"}
+    sections["workers"] = {"scheduler": SCHEDULER}
     YAML().dump(sections, root / "params.yaml")
     places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
     postprocess.main([*places, "--params", str(root / "params.yaml")])
@@ -312,3 +314,16 @@ def test_missing_folds_are_asked_for(tmp_path, probability):
     places = [str(tmp_path / name) for name in ("folds.csv", "in", "search", "new")]
     with pytest.raises(InputError, match="folds.csv: no such file; run split_folds"):
         postprocess.main([*places, "--params", str(tmp_path / "params.yaml")])
+
+
+def test_the_work_goes_where_params_say(tmp_path, probability, monkeypatch):
+    monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
+    seen = []
+
+    def in_order(function, arguments, *, scheduler, **fixed):
+        seen.append(scheduler)
+        return (function(*one, **fixed) for one in arguments)
+
+    monkeypatch.setattr(postprocess, "in_order", in_order)
+    assert len(run(tmp_path, [("val/a", probability)])["val"]) == 2
+    assert seen == ["tcp://127.0.0.1:8786"] * 3

@@ -23,6 +23,7 @@ DEFAULTS = {
 MAIN = {"a": [255, 255, 0, 204], "b": [255, 0, 0, 100], "c": [255, 0, 100, 100], "d": [0] * 4}
 OTHER = {"a": [255, 255, 0, 204], "b": [255, 0, 0, 200], "c": [255, 0, 100, 200], "d": [0] * 4}
 U = 65535  # uncertain
+SCHEDULER = "none"
 NAMES = [*(f"train/{i}" for i in range(4)), "val/a", *(f"test/{name}" for name in "dcba")]
 
 
@@ -73,7 +74,7 @@ def run(data, fold=1, members=("main", "other"), **changes):
         "pseudo_label": DEFAULTS | changes,
         "weight_maps": {"max_distance": 20},
         "members": {name: {} for name in members},
-        "workers": {"scheduler": "none"},
+        "workers": {"scheduler": SCHEDULER},
     }
     YAML().dump(params, data / "params.yaml")
     paths = ["prepared", "groups", "folds.csv", "teachers", "out"]
@@ -264,3 +265,16 @@ def test_maps_of_other_images_are_refused(data):
     write_teacher(data, "other", 1, OTHER | {"b": [0] * 5}, oof=oof)
     with pytest.raises(InputError, match="test/b: a map is 1 x 5 px and the image 1 x 4; predict"):
         run(data)
+
+
+def test_the_work_goes_where_params_say(data, monkeypatch):
+    monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
+    seen = []
+
+    def in_order(function, arguments, *, scheduler, **fixed):
+        seen.append(scheduler)
+        return (function(*one, **fixed) for one in arguments)
+
+    monkeypatch.setattr(pseudo_label, "in_order", in_order)
+    assert run(data, targets="soft") == "abd"
+    assert seen == ["tcp://127.0.0.1:8786"] * 4

@@ -22,6 +22,7 @@ SEARCH = {
     "max_images": 0,
     "seed": 0,
 }
+SCHEDULER = "none"
 SPLIT_FOLDS = {
     "method": "stratified",
     "balance": "coverage",
@@ -29,6 +30,7 @@ SPLIT_FOLDS = {
     "k": 3,
     "repeats": 1,
     "folds": [0, 1],
+    "likeness": False,
     "seed": 0,
 }
 
@@ -64,7 +66,7 @@ def run(tmp_path):
             "postprocess": POSTPROCESS | postprocess,
             "search": SEARCH | search,
             "split_folds": SPLIT_FOLDS | {"folds": list(folds)},
-            "workers": {"scheduler": "none"},
+            "workers": {"scheduler": SCHEDULER},
         }
         YAML().dump(sections, tmp_path / "params.yaml")
         names = ["prepared", "folds.csv", "ensemble", "search"]
@@ -299,3 +301,16 @@ def test_the_same_input_gives_the_same_bytes(run, tmp_path):
     before = [path.read_bytes() for path in sorted((tmp_path / "search").iterdir())]
     run({"threshold": "auto", "min_area": "auto"}, max_images=4, seed=3)
     assert [path.read_bytes() for path in sorted((tmp_path / "search").iterdir())] == before
+
+
+def test_the_work_goes_where_params_say(run, monkeypatch):
+    monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
+    seen = []
+
+    def in_order(function, arguments, *, scheduler, **fixed):
+        seen.append(scheduler)
+        return (function(*one, **fixed) for one in arguments)
+
+    monkeypatch.setattr(search_postprocess, "in_order", in_order)
+    run({"threshold": "auto"})
+    assert seen == ["tcp://127.0.0.1:8786"]
