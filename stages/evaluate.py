@@ -107,10 +107,9 @@ def _judge(
     workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame]]:
     """Return the metrics and the tables of one split, which has images."""
-    predictions = read_json(origin)
-    check_predictions(predictions, truth["images"], truth["categories"], str(origin))
-    records = truth["images"], truth["annotations"]
-    result = evaluate_detections(*records, truth["categories"], predictions, params.max_detections)
+    records, categories = (truth["images"], truth["annotations"]), truth["categories"]
+    predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
+    result = evaluate_detections(*records, categories, predictions, params.max_detections)
     parts = by_image(*records, predictions, result.matches)
     scored = in_order(score_image, parts, scheduler=workers.scheduler)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from src.judging.group_draws import Sampled, group_weights, interval
@@ -34,6 +35,8 @@ ONE_IF_EMPTY = {"f1_50", "f1_histogram_50", "detection_accuracy_50", "detection_
 # IoU thresholds they average
 PRECISIONS: dict[str, list[int]] = {"ap50": [50], "ap75": [75], "ap": PERCENTS.tolist()}
 METRICS = (*PRECISIONS, *RATIOS, *MEANS)
+
+Columns = pd.DataFrame | Mapping[str, np.ndarray]  # of one length, by name
 
 
 class Difference(NamedTuple):
@@ -138,8 +141,8 @@ def _precisions(
 
 
 def resample(
-    images: Mapping[str, np.ndarray],
-    detections: Mapping[str, np.ndarray],
+    images: Columns,
+    detections: Columns,
     *,
     metrics: Sequence[str],
     resamples: int,
@@ -149,10 +152,10 @@ def resample(
 
     Parameters
     ----------
-    images : mapping of column to (I,) ndarray
+    images : DataFrame or mapping of column to (I,) ndarray
         group (any names), image_id, and the columns of `src.judging.object_metrics` that are asked
         for.
-    detections : mapping of column to (N,) ndarray
+    detections : DataFrame or mapping of column to (N,) ndarray
         image_id, score, tp_50 .. tp_95, ignored_50 .. ignored_95 as far as asked for, of one
         category. Read for average precisions only; all their images are in `images`.
     metrics : sequence of str
@@ -178,8 +181,8 @@ def resample(
 
 
 def metric_samples(
-    images: Mapping[str, np.ndarray],
-    detections: Mapping[str, np.ndarray],
+    images: Columns,
+    detections: Columns,
     groups: np.ndarray,
     weights: np.ndarray,
     metrics: Sequence[str],
@@ -211,7 +214,7 @@ def metric_samples(
     samples = {}
     for metric in metrics:
         if metric in MEANS:
-            sums = _per_set(images[MEANS[metric]], groups, weights)
+            sums = _per_set(np.asarray(images[MEANS[metric]]), groups, weights)
             samples[metric] = sums / _per_set(np.ones(len(groups)), groups, weights)
         elif metric in RATIOS:
             samples[metric] = _ratio_samples(images, groups, weights, metric)
@@ -273,8 +276,8 @@ def paired_difference(base: Sampled, other: Sampled) -> Difference:
 
 
 def _precision_samples(
-    images: Mapping[str, np.ndarray],
-    detections: Mapping[str, np.ndarray],
+    images: Columns,
+    detections: Columns,
     groups: np.ndarray,
     weights: np.ndarray,
     percents: list[int],
@@ -301,11 +304,12 @@ def _precision_samples(
 
 
 def _ratio_samples(
-    images: Mapping[str, np.ndarray], groups: np.ndarray, weights: np.ndarray, metric: str
+    images: Columns, groups: np.ndarray, weights: np.ndarray, metric: str
 ) -> np.ndarray:
     numerator, of_fp, of_fn, kind = RATIOS[metric]
     names = (numerator, f"tp{kind}", f"fp{kind}", "objects")
-    top, tp, fp, objects = (_per_set(images[name], groups, weights) for name in names)
+    columns = [np.asarray(images[name]) for name in names]
+    top, tp, fp, objects = (_per_set(column, groups, weights) for column in columns)
     bottom = tp + of_fp * fp + of_fn * (objects - tp)
     empty = np.full(len(weights), 1.0 if metric in ONE_IF_EMPTY else np.nan)
     return np.divide(top, bottom, out=empty, where=bottom > 0)

@@ -143,8 +143,8 @@ def evaluate_detections(
 
 def check_predictions(
     predictions: object, images: list[ImageRecord], categories: list[Category], origin: str
-) -> None:
-    """Refuse predictions that cannot be judged.
+) -> list[Prediction]:
+    """Return predictions if they can be judged.
 
     Parameters
     ----------
@@ -154,6 +154,11 @@ def check_predictions(
         The images that are judged and what their objects are.
     origin : str
         The file, for the message.
+
+    Returns
+    -------
+    predictions : list of Prediction
+        What was given.
 
     Raises
     ------
@@ -169,6 +174,7 @@ def check_predictions(
         problem = _problem(prediction, sizes, known)
         if problem:
             raise InputError(f"{origin}: prediction {number}: {problem}")
+    return cast("list[Prediction]", predictions)
 
 
 def _problem(prediction: object, sizes: dict[int, list[int]], known: set[int]) -> str:
