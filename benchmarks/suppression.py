@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.formats.prepared import Rle
 from src.objects.rle import decode, encode_instances
 from src.scoring.selection import suppress
 
@@ -61,7 +62,7 @@ def main() -> None:
         print("| " + " | ".join(f"{value:.4g}" for value in row.values()) + " |")
 
 
-def _compare(rles: list[dict], boxes: np.ndarray, scores: np.ndarray, iou: float) -> dict:
+def _compare(rles: list[Rle], boxes: np.ndarray, scores: np.ndarray, iou: float) -> dict:
     """Time both ways on one map and make sure that they agree."""
     ours_ms = []
     for _ in range(REPEATS):
@@ -100,7 +101,7 @@ def _mask_iou(one: np.ndarray, other: np.ndarray) -> float:
     return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-def _find_candidates(probability: np.ndarray) -> tuple[list[dict], np.ndarray, np.ndarray]:
+def _find_candidates(probability: np.ndarray) -> tuple[list[Rle], np.ndarray, np.ndarray]:
     rles, boxes, scores = [], [], []
     for threshold in THRESHOLDS:
         count, labels = cv2.connectedComponents((probability > threshold).astype(np.uint8))

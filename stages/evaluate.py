@@ -25,7 +25,7 @@ folds never part a group. What is undefined is null or empty.
 import argparse
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -108,10 +108,9 @@ def _judge(
     workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame]]:
     """Return the metrics and the tables of one split, which has images."""
-    predictions: Any = read_json(origin)
-    check_predictions(predictions, truth["images"], truth["categories"], str(origin))
-    records = truth["images"], truth["annotations"]
-    result = evaluate_detections(*records, truth["categories"], predictions, params.max_detections)
+    records, categories = (truth["images"], truth["annotations"]), truth["categories"]
+    predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
+    result = evaluate_detections(*records, categories, predictions, params.max_detections)
     parts = by_image(*records, predictions, result.matches)
     scored = in_order(score_image, parts, scheduler=workers.scheduler)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))

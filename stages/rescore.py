@@ -31,7 +31,7 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.prepared import LABELLED, read_images, read_truth
+from src.formats.prepared import LABELLED, Annotation, Rle, read_images, read_truth
 from src.formats.prepared import SPLITS as PREPARED
 from src.formats.tables import read_parquet, write_table
 from src.scoring.calibration import (
@@ -101,12 +101,18 @@ def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> No
         )
 
 
-def _rles(table: pd.DataFrame) -> list[dict]:
+def _rles(table: pd.DataFrame) -> list[Rle]:
     rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
     return [{"size": [height, width], "counts": counts} for height, width, counts in rows]
 
 
-def _score_by_model(tables, truth, fold_of, params: RescoreParams, folder: Path) -> None:
+def _score_by_model(
+    tables: dict[str, pd.DataFrame],
+    truth: dict[str, list[Annotation]],
+    fold_of: pd.Series,
+    params: RescoreParams,
+    folder: Path,
+) -> None:
     """Add the column `score` to all tables, and write the models and what they look at."""
     oof = tables["oof"]
     overlaps = best_overlaps(oof["name"].to_numpy(str), _rles(oof), truth)
@@ -152,7 +158,7 @@ def _choose(table: pd.DataFrame, params: RescoreParams) -> pd.DataFrame:
     return table.iloc[kept]
 
 
-def _mark_hits(table: pd.DataFrame, truth: dict[str, list[dict]]) -> pd.DataFrame:
+def _mark_hits(table: pd.DataFrame, truth: dict[str, list[Annotation]]) -> pd.DataFrame:
     """Add the columns `hit` and `judged` (not matched with a crowd region)."""
     names, scores = table["name"].to_numpy(str), table["score"].to_numpy()
     found = find_hits(names, _rles(table), scores, truth)

@@ -17,6 +17,7 @@ split_folds:
   repeats: 1
   folds:
   - 0
+  likeness: false
   seed: 1
 evaluate:
   max_detections: 100
@@ -261,8 +262,8 @@ def test_folds_that_were_not_trained_are_not_judged(data):
     params = data / "params.yaml"
     params.write_text(PARAMS.replace("  - 0\n", "  - 0\n  - 1\n"))
     assert run(data)["oof.images"] == 3
-    params.write_text(PARAMS.replace("  - 0\n", "  - 7\n"))
-    with pytest.raises(InputError, match=r"split_folds.folds: no image of .* is in \[7\]"):
+    params.write_text(PARAMS.replace("repeats: 1", "repeats: 2").replace("  - 0\n", "  - 2\n"))
+    with pytest.raises(InputError, match=r"split_folds.folds: no image of .* is in \[2\]"):
         run(data)
 
 

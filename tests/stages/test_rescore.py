@@ -21,6 +21,7 @@ SPLIT_FOLDS = {
     "k": 5,
     "repeats": 1,
     "folds": [0, 1, 2, 4],
+    "likeness": False,
     "seed": 0,
 }
 
