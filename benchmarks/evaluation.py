@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from src.formats.tables import column_arrays
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import check_predictions, evaluate_detections
 from src.judging.group_draws import interval
@@ -106,8 +105,7 @@ def _judge(folder: Path) -> dict:
     found["image_id"], found["score"] = result.matches.image_id, result.matches.score
     table = pd.DataFrame(rows)
     table["group"] = table["image_id"] // GROUP
-    columns = column_arrays(table), column_arrays(found)
-    sampled = resample(*columns, metrics=METRICS, resamples=RESAMPLES, seed=0)
+    sampled = resample(table, found, metrics=METRICS, resamples=RESAMPLES, seed=0)
     lap("intervals")
     laps["total"] = sum(laps.values())
     seconds, cpu_seconds = (

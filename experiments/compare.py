@@ -23,7 +23,7 @@ import pandas as pd
 
 from experiments.revisions import WORKSPACE, commit_of, data_of
 from src.base.errors import InputError
-from src.formats.tables import column_arrays, read_parquet, read_table
+from src.formats.tables import read_parquet, read_table
 from src.judging.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
 
 SPLITS = ("oof", "val")
@@ -109,8 +109,7 @@ def judge(
             at = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
             found = _read(folder / f"detections_{split}.parquet", name, ["image_id", "score", *at])
             images[split] = table[["name", "group", "objects"]]
-            columns = column_arrays(table), column_arrays(found)
-            sampled[split] = resample(*columns, metrics=metrics, resamples=resamples, seed=seed)
+            sampled[split] = resample(table, found, metrics=metrics, resamples=resamples, seed=seed)
     return Judged(name, data, images, sampled)
 
 

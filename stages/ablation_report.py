@@ -26,11 +26,12 @@ import base64
 from pathlib import Path
 
 from src.base.errors import InputError
-from src.base.files import new_folder, read_json, write_text
+from src.base.files import new_folder, write_text
 from src.base.params import load_keys, load_params
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.prepared import LABELLED, SPLITS, open_photos, read_images
 from src.formats.tables import read_table
+from src.objects.chosen_values import read_chosen
 from src.pages.pages import render_page
 from src.reading.params import DatasetParams
 from src.reporting.ablations import NO_BASELINE, NO_INTERVAL, ablation_markdown, read_ablations
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         close_ups=close_ups,
         close_ups_of=close_ups_of,
         kinds=KINDS,
-        chosen=read_json(args.search / "chosen.json"),
+        chosen=read_chosen(args.search / "chosen.json"),
         file_names=dict(zip(images["name"], images["file_name"], strict=True)),
         colours={name: "rgb" + str(colour) for name, colour in COLOURS.items()},
         ablations=ablations,

@@ -36,7 +36,7 @@ from src.base.files import new_folder, read_json, write_text
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
-from src.formats.tables import column_arrays, read_table, write_table
+from src.formats.tables import read_table, write_table
 from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
 from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
 from src.judging.fingerprint import data_fingerprint
@@ -142,9 +142,7 @@ def _with_intervals(
             found = tables["detections"]
             found = found[found["image_id"].isin(chosen["image_id"])]
             drawing = {"resamples": params.resamples, "seed": params.seed}
-            sampled = resample(
-                column_arrays(chosen), column_arrays(found), metrics=METRICS, **drawing
-            )
+            sampled = resample(chosen, found, metrics=METRICS, **drawing)
         if kind == "clean":
             metrics = {name: sampled[name].value if sampled else None for name in METRICS}
             metrics |= {"images": len(chosen)} | chosen[["objects", "detections"]].sum().to_dict()
