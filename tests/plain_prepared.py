@@ -37,4 +37,5 @@ def write_prepared(folder, images=(), annotations=(), *, category=CATEGORY):
                     if one["split"] == split
                 ],
             }
+            (folder / "labels" / split).mkdir(parents=True, exist_ok=True)
             (folder / "labels" / split / "truth.json").write_text(json.dumps(truth))

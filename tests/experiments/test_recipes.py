@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 from experiments.plans import OPTIONAL, REQUIRED, merge, plan
 from src.base.params import MEMBER_SECTIONS
 from stages import train
+from stages.check_params import SECTIONS
 from tests.stages.test_train import write_squares
-from tests.test_params import MODELS, model_of
 
 ROOT = Path(__file__).parents[2]
 PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
@@ -105,13 +105,13 @@ def test_every_recipe_says_where_it_comes_from_and_what_differs(name):
 @pytest.mark.parametrize("experiment", EVERYTHING, ids=by_name)
 def test_every_stage_accepts_its_params_for_every_member(experiment):
     params = experiment.params
-    for section in MODELS:
-        model_of(section).model_validate(params[section])
+    for section in SECTIONS:
+        SECTIONS[section].model_validate(params[section])
     for member in params["members"].values():
         assert set(member) <= MEMBER_SECTIONS
         of_member = merge({key: params[key] for key in MEMBER_SECTIONS}, member, "member")
         for section in MEMBER_SECTIONS:
-            model_of(section).model_validate(of_member[section])
+            SECTIONS[section].model_validate(of_member[section])
         for phase in of_member["train"]["phases"]:
             train.LossParams.model_validate(of_member["loss"] | phase["loss"])
 
@@ -119,8 +119,8 @@ def test_every_stage_accepts_its_params_for_every_member(experiment):
 @pytest.mark.parametrize("on", DATASETS)
 def test_every_stage_accepts_every_data_set(on):
     params = planned("best", on=on, budget="1/10")[0].params
-    for section in MODELS:
-        model_of(section).model_validate(params[section])
+    for section in SECTIONS:
+        SECTIONS[section].model_validate(params[section])
 
 
 @pytest.mark.parametrize("experiment", [*OF_RECIPE.values(), *OF_ABLATIONS, *SHORT], ids=by_name)

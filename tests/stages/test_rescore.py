@@ -20,6 +20,7 @@ SPLIT_FOLDS = {
     "column": "fold",
     "k": 5,
     "repeats": 1,
+    "likeness": False,
     "folds": [0, 1, 2, 4],
     "seed": 0,
 }
