@@ -20,6 +20,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,7 +36,7 @@ RESULT = Path(__file__).parent / "results" / "annotation_file.json"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
     images = parser.parse_args(argv).images
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,7 @@ def _load_whole(root: Path) -> dict:
     return measured | {"annotations": len(document["annotations"])}
 
 
-def _measured(job) -> tuple[dict, object]:
+def _measured(job) -> tuple[dict, Any]:
     before = _peak_mib()
     started, cpu_started = time.perf_counter(), time.process_time()
     result = job()

@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -32,7 +33,7 @@ RESULT = Path(__file__).parent / "results" / "colour_threshold.json"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("sample", type=Path)
     args = parser.parse_args(argv)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -115,7 +116,7 @@ def _ap50(truth: COCO, found: dict[int, list[dict]], min_area: int, score: str) 
     if not results:
         return 0.0
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+        evaluation = COCOeval(truth, truth.loadRes(cast("Any", results)), "segm")
         evaluation.params.iouThrs = np.array([0.5])
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [100]

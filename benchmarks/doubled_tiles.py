@@ -13,6 +13,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ QUALITIES = (60, 95)  # of JPEG
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("doubled", type=Path)
     args = parser.parse_args(argv)
@@ -68,7 +69,7 @@ def _turned(segmentation, image: dict, turns: int, mirrored: bool) -> dict:
         if isinstance(segmentation, list):
             segmentation = coco_mask.merge(segmentation)
     mask = _view(coco_mask.decode(segmentation), turns, mirrored)
-    rle = coco_mask.encode(np.asfortranarray(mask))
+    rle = cast("Any", coco_mask.encode(np.asfortranarray(mask)))
     box = coco_mask.toBbox(rle).tolist()
     segmentation = {"size": list(mask.shape), "counts": rle["counts"].decode()}
     return {"segmentation": segmentation, "area": int(mask.sum()), "bbox": box}

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ def _reference(instances: np.ndarray, probability: np.ndarray) -> tuple[list, li
     rles, areas, boxes, means = [], [], [], []
     for label in range(1, instances.max() + 1):
         mask = instances == label
-        rle = coco_mask.encode(mask.view(np.uint8))
+        rle = cast("Any", coco_mask.encode(mask.view(np.uint8)))
         rles.append(rle | {"counts": rle["counts"].decode()})
         areas.append(coco_mask.area(rle))
         boxes.append(coco_mask.toBbox(rle))

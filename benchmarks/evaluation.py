@@ -21,12 +21,14 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from src.formats.tables import column_arrays
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import check_predictions, evaluate_detections
 from src.judging.group_draws import interval
@@ -47,7 +49,7 @@ RESULT = Path(__file__).parent / "results" / "evaluation.json"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--tiles", type=int, default=10_000)
     tiles = parser.parse_args(argv).tiles
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +106,8 @@ def _judge(folder: Path) -> dict:
     found["image_id"], found["score"] = result.matches.image_id, result.matches.score
     table = pd.DataFrame(rows)
     table["group"] = table["image_id"] // GROUP
-    sampled = resample(table, found, metrics=METRICS, resamples=RESAMPLES, seed=0)
+    columns = column_arrays(table), column_arrays(found)
+    sampled = resample(*columns, metrics=METRICS, resamples=RESAMPLES, seed=0)
     lap("intervals")
     laps["total"] = sum(laps.values())
     seconds, cpu_seconds = (
@@ -114,9 +117,13 @@ def _judge(folder: Path) -> dict:
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "metrics": {key: round(scores[key], 4) for key in SHOWN},
-        "intervals": {key: [round(bound, 4) for bound in interval(sampled[key])] for key in SHOWN},
+        "metrics": {key: _shown(scores[key]) for key in SHOWN},
+        "intervals": {key: [_shown(bound) for bound in interval(sampled[key])] for key in SHOWN},
     }
+
+
+def _shown(value: float | None) -> float:
+    return round(cast("float", value), 4)  # of so many tiles all are defined
 
 
 def _draw_tiles(tiles: int) -> tuple[dict, list[dict]]:

@@ -22,6 +22,7 @@ import json
 import platform
 import time
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -48,14 +49,14 @@ def main() -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     drawn = Parallel(n_jobs=-1, return_as="generator")(delayed(_draw)(i) for i in range(SCENES))
-    scenes = list(tqdm(drawn, total=SCENES, desc="draw", unit="scene"))
+    scenes = cast("list[np.ndarray]", list(tqdm(drawn, total=SCENES, desc="draw", unit="scene")))
     tiles = [tile for scene in scenes for tile in _cut(scene, SIDE)]
     originals = rng.permutation(len(tiles))[:COPIES]
     copies = [_change(rng, tiles[tile], i % 8) for i, tile in enumerate(originals)]
     files = [_compress(rng, tile) for tile in tiles + copies]
     truth = set(zip(originals.tolist(), range(len(tiles), len(files)), strict=True))
 
-    images, decode_s = _timed(lambda: [cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files])
+    images, decode_s = _timed(lambda: [_decode(file) for file in files])
     ours, ours_s = _timed(lambda: _hash_once(images))
     peers, peers_s = _timed(lambda: _hash_eight_times(images))
     scored = [
@@ -112,6 +113,10 @@ def _change(rng: np.random.Generator, tile: np.ndarray, number: int) -> np.ndarr
 def _compress(rng: np.random.Generator, tile: np.ndarray) -> np.ndarray:
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(QUALITIES[0], QUALITIES[1] + 1))]
     return cv2.imencode(".jpg", tile[..., ::-1], quality)[1]
+
+
+def _decode(file: np.ndarray) -> np.ndarray:
+    return cast("np.ndarray", cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))
 
 
 def _timed(work):

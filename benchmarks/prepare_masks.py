@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ RESULT = Path(__file__).parent / "results" / "prepare_masks.json"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--tiles", type=int, default=20_000)
     parser.add_argument("--reference-tiles", type=int, default=300)
     args = parser.parse_args(argv)
@@ -168,7 +169,8 @@ def _watch(command: list[str]) -> tuple[float, int, int]:
         seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(process.returncode)
-    return seconds, *(round(size / 1e6) for size in most)
+    own, of_children = (round(size / 1e6) for size in most)
+    return seconds, own, of_children
 
 
 def _reference(folder: Path, tiles: list[list[list[float]]]) -> dict:
@@ -182,12 +184,12 @@ def _reference(folder: Path, tiles: list[list[list[float]]]) -> dict:
         )
         seconds = time.perf_counter() - started
     row = _row("reference", len(tiles), seconds)
-    return row | {"bytes_per_tile": round(sum(sizes) / len(sizes))}
+    return row | {"bytes_per_tile": round(sum(cast("list[int]", sizes)) / len(tiles))}
 
 
 def _reference_tile(folder: Path, name: str, outlines: list[list[float]]) -> int:
     """Write the three files of a tile; return their bytes."""
-    parts = [coco_mask.frPyObjects([outline], SIDE, SIDE)[0] for outline in outlines]
+    parts = [coco_mask.frPyObjects(cast("Any", [one]), SIDE, SIDE)[0] for one in outlines]
     masks = [coco_mask.decode(part).astype(bool) for part in parts]
     distances = [scipy.ndimage.distance_transform_edt(~mask) for mask in masks]
     nearest = np.sort(np.stack(distances), axis=0)[:2].sum(axis=0)

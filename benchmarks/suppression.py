@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.formats.prepared import Rle
 from src.objects.rle import decode, encode_instances
 from src.scoring.selection import suppress
 
@@ -61,7 +62,7 @@ def main() -> None:
         print("| " + " | ".join(f"{value:.4g}" for value in row.values()) + " |")
 
 
-def _compare(rles: list[dict], boxes: np.ndarray, scores: np.ndarray, iou: float) -> dict:
+def _compare(rles: list[Rle], boxes: np.ndarray, scores: np.ndarray, iou: float) -> dict:
     """Time both ways on one map and make sure that they agree."""
     ours_ms = []
     for _ in range(REPEATS):
@@ -100,7 +101,7 @@ def _mask_iou(one: np.ndarray, other: np.ndarray) -> float:
     return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-def _find_candidates(probability: np.ndarray) -> tuple[list[dict], np.ndarray, np.ndarray]:
+def _find_candidates(probability: np.ndarray) -> tuple[list[Rle], np.ndarray, np.ndarray]:
     rles, boxes, scores = [], [], []
     for threshold in THRESHOLDS:
         count, labels = cv2.connectedComponents((probability > threshold).astype(np.uint8))
@@ -119,7 +120,8 @@ def _draw_map(rng: np.random.Generator, objects: int) -> np.ndarray:
     """Draw a probability map, float32 (H, W), of buildings surer and less sure."""
     probability = np.zeros((SIDE, SIDE), np.float32)
     for _ in range(objects):
-        box = (rng.uniform(0, SIDE, 2), rng.uniform(*SIDES, 2), rng.uniform(0, 180))
+        middle, sides = rng.uniform(0, SIDE, 2).tolist(), rng.uniform(*SIDES, 2).tolist()
+        box = (middle, sides, rng.uniform(0, 180))
         shape = np.zeros((SIDE, SIDE), np.uint8)
         cv2.fillPoly(shape, [np.rint(cv2.boxPoints(box)).astype(np.int32)], 1)
         probability = np.maximum(probability, shape * np.float32(rng.uniform(0.5, 1)))

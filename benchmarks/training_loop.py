@@ -50,7 +50,7 @@ HEADS = ["mask"]
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=100, help="the first fifth is not counted")
     parser.add_argument("--crop-size", type=int, help="px; that of params.yaml if not given")
     args = parser.parse_args(argv)
@@ -148,7 +148,8 @@ def _training(epochs: int, crop_size: int | None) -> Training:
 
 def _network(training: Training, device: torch.device) -> torch.nn.Module:
     torch.manual_seed(0)
-    return training_network(training).to(device, memory_format=torch.channels_last).train()
+    network = training_network(training).train()
+    return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
 
 
 def _bare_step(model: torch.nn.Module, device: torch.device, bf16: bool):

@@ -43,7 +43,7 @@ MAKE_TRUTH = ("sample", "dataset", "images", "prepare_masks")  # sections
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("ablation", type=Path)
     parser.add_argument("--fill", action="store_true", help="add the data to a table without")
     args = parser.parse_args(argv)
@@ -64,7 +64,7 @@ def _collected() -> pd.DataFrame:
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise InputError(f"dvc exp show failed: {run.stderr.strip()}")
-    rows = collect(json.loads(run.stdout))
+    rows: list[dict] = collect(json.loads(run.stdout))
     alike = [row["experiment"] for row in rows[1:] if row[DATA] == rows[0][DATA]]
     bounds, problems = intervals(alike)
     rows = [row | bounds.get(row["experiment"], {}) for row in rows]

@@ -23,7 +23,7 @@ import pandas as pd
 
 from experiments.revisions import WORKSPACE, commit_of, data_of
 from src.base.errors import InputError
-from src.formats.tables import read_parquet, read_table
+from src.formats.tables import column_arrays, read_parquet, read_table
 from src.judging.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
 
 SPLITS = ("oof", "val")
@@ -43,7 +43,7 @@ class Judged(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("base", metavar="BASE", help="a revision, an experiment, or workspace")
     parser.add_argument("experiments", metavar="EXP", nargs="+", help="likewise")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS)
@@ -109,7 +109,8 @@ def judge(
             at = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
             found = _read(folder / f"detections_{split}.parquet", name, ["image_id", "score", *at])
             images[split] = table[["name", "group", "objects"]]
-            sampled[split] = resample(table, found, metrics=metrics, resamples=resamples, seed=seed)
+            columns = column_arrays(table), column_arrays(found)
+            sampled[split] = resample(*columns, metrics=metrics, resamples=resamples, seed=seed)
     return Judged(name, data, images, sampled)
 
 
@@ -168,9 +169,9 @@ def _text(number: float | None, form: str) -> str:
 
 
 def _refuse_other_images(split: str, base: Judged, other: Judged) -> None:
-    tables = [judged.images.get(split) for judged in (base, other)]
+    known, found = base.images[split], other.images.get(split)
     for column, words in (("name", "images"), ("group", "groups of images"), ("objects", "truth")):
-        if tables[1] is None or tables[0][column].tolist() != tables[1][column].tolist():
+        if found is None or known[column].tolist() != found[column].tolist():
             raise InputError(
                 f"{other.name}: judged on other {words} of {split} than {base.name}; "
                 "compare experiments on the same data set and folds"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import cast
 
 from src.base.errors import InputError
 from src.base.files import read_json
@@ -40,7 +41,7 @@ def read_metrics(revision: str) -> dict:
         If there are none, or they are not JSON.
     """
     if revision == WORKSPACE:
-        return read_json(Path(METRICS_FILE))
+        return cast("dict", read_json(Path(METRICS_FILE)))
     text = git("show", f"{revision}:{METRICS_FILE}")
     try:
         return json.loads(text)

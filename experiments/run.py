@@ -33,7 +33,7 @@ COLUMNS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("names", nargs="+", metavar="NAME", help="a recipe or an ablation")
     parser.add_argument("--on", default="sample", metavar="DATASET", help="default: sample")
     parser.add_argument(

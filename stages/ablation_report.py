@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     paths = "prepared weight_maps models predictions evaluation errors search metrics ablation"
     for name in [*paths.split(), "reports"]:
         parser.add_argument(name, type=Path)

@@ -48,7 +48,7 @@ JUDGED = ["image_id", "detection", "score", "tp", "ignored", "truth_id"]
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     for name in ("prepared", "folds", "predictions", "evaluation", "errors"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -136,11 +136,11 @@ def _write(
 def _read_groups(path: Path, images: list[dict]) -> dict[str, str]:
     """Return the group of every image by name."""
     table = read_table(path, "evaluate", ("name", "group"))
-    table = table.set_index("name")["group"].to_dict()
-    missing = [image["name"] for image in images if image["name"] not in table]
+    groups = dict(zip(table["name"], table["group"], strict=True))
+    missing = [image["name"] for image in images if image["name"] not in groups]
     if missing:
         raise InputError(f"{path}: no row for '{missing[0]}'; run evaluate again")
-    return table
+    return groups
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ BATCH = 8  # images
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("models", type=Path)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     network.load_state_dict(average)
     if refresh:
         device, _ = choose_device("float32")
-        network = network.to(device, memory_format=torch.channels_last)
+        network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
         refresh_batch_norm(network, _batches(args, description, stride(network), device))
     with new_folder(args.soup_model) as folder:
         save_model(folder, network.eval(), description)

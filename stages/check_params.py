@@ -12,11 +12,12 @@ Writes params_checked.txt  one line
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from src.analysis.params import ErrorsParams
 from src.base.errors import InputError
 from src.base.files import write_text
-from src.base.params import MEMBER_SECTIONS, Params, check_sections, load_keys, load_params
+from src.base.params import MEMBER_SECTIONS, check_sections, load_keys, load_params
 from src.data_pages.params import DataReportParams
 from src.duplicates.params import FindDuplicatesParams
 from src.exporting.params import ExportParams
@@ -75,12 +76,14 @@ CHECKED = "Every section and key of params.yaml is known, and every value is in 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("checked", type=Path, help="file to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     check_sections(args.params, [*SECTIONS, "members"])
-    read = {section: load_params(args.params, section, SECTIONS[section]) for section in SECTIONS}
+    read: dict[str, Any] = {  # each by its own model
+        section: load_params(args.params, section, model) for section, model in SECTIONS.items()
+    }
     members = load_keys(args.params, "members")
     for member in members:
         _check_training(args.params, member, read)
@@ -90,9 +93,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{args.params}: {len(read)} sections and {len(members)} members are in order")
 
 
-def _check_training(path: Path, member: str, read: dict[str, Params]) -> None:
+def _check_training(path: Path, member: str, read: dict[str, Any]) -> None:
     """Make sure that the sections that train one member go together."""
-    own = {
+    own: dict[str, Any] = {
         section: load_params(path, section, SECTIONS[section], member=member)
         for section in sorted(MEMBER_SECTIONS)
     }
@@ -100,7 +103,7 @@ def _check_training(path: Path, member: str, read: dict[str, Params]) -> None:
     checked_training(**own, allowed=allowed, max_distance=max_distance)
 
 
-def _check_merging(path: Path, members: list[str], read: dict[str, Params]) -> None:
+def _check_merging(path: Path, members: list[str], read: dict[str, Any]) -> None:
     """Make sure that the members, soups and students that are merged exist and have one name."""
     soups = read["soups"]
     for soup in soup_names(path, soups, members):

@@ -24,7 +24,7 @@ from src.parallel.workers import WorkersParams, in_order
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("instances", type=Path)
     parser.add_argument("weight_maps", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))

@@ -30,7 +30,7 @@ FEATURES = 8  # that tell two splits apart
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     paths = ["prepared", "groups", "split", "fold_summary", "leakage", "split_figures", "page"]
     for name in paths:
         parser.add_argument(name, type=Path)
@@ -109,7 +109,8 @@ def _features(path: Path) -> dict[str, list[dict]]:
     columns = {"against": str, "feature": str, "gain": float}
     table = read_table(path, "validate_split", columns)
     ranked = table.sort_values("gain", ascending=False, kind="stable")
-    return {kind: rows[:FEATURES].to_dict("records") for kind, rows in ranked.groupby("against")}
+    of_kinds = ranked.groupby("against")
+    return {str(kind): rows[:FEATURES].to_dict("records") for kind, rows in of_kinds}
 
 
 def _names_in(shown: dict) -> Iterable[str]:

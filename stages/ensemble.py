@@ -62,7 +62,7 @@ class Network(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folds", type=Path)
     parser.add_argument("probabilities", type=Path)
     parser.add_argument("student_probabilities", type=Path, help="read if there are students")
@@ -120,7 +120,8 @@ def _folds_of(path: Path, folds: list[int]) -> dict[str, set[int]]:
     """Return the trained folds that each image is in, by name in order."""
     table = read_folds(path)
     table = table[table["fold"].isin(folds)]
-    return table.groupby("name", sort=True)["fold"].agg(set).to_dict()
+    found = table.groupby("name", sort=True)["fold"].agg(set)
+    return {str(name): of_name for name, of_name in found.items()}
 
 
 def _merged_maps(
@@ -158,8 +159,10 @@ def _merged_numbers(
         for name, number in zip(asked, read_empty(network.maps, split, asked), strict=True):
             numbers[name].append(number)
     merged = [
-        merge_probabilities(
-            np.array(numbers[name]), merge, [networks[i].weight for i in used[name]]
+        float(
+            merge_probabilities(
+                np.array(numbers[name]), merge, [networks[i].weight for i in used[name]]
+            )
         )
         for name in names
     ]

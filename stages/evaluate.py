@@ -25,6 +25,7 @@ folds never part a group. What is undefined is null or empty.
 import argparse
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from src.base.files import new_folder, read_json, write_text
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
-from src.formats.tables import read_table, write_table
+from src.formats.tables import column_arrays, read_table, write_table
 from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
 from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
 from src.judging.fingerprint import data_fingerprint
@@ -60,7 +61,7 @@ TABLES = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     for name in ("prepared", "groups", "folds", "predictions", "metrics", "evaluation"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -76,8 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     if not truth["oof"]["images"]:
         raise InputError(f"split_folds.folds: no image of {args.folds} is in {folds}; name others")
     images = read_table(args.groups / "groups.csv", "find_duplicates", ("name", "split", "group"))
-    calibration = args.predictions / "calibration.json"
-    calibration = read_json(calibration) if calibration.exists() else {}
+    path = args.predictions / "calibration.json"
+    calibration = cast("dict", read_json(path)) if path.exists() else {}
 
     tables, rows, headline = {}, [], {"data": data}
     for split, coco in truth.items():
@@ -107,10 +108,9 @@ def _judge(
     workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame]]:
     """Return the metrics and the tables of one split, which has images."""
-    predictions = read_json(origin)
-    check_predictions(predictions, truth["images"], truth["categories"], str(origin))
-    records = truth["images"], truth["annotations"]
-    result = evaluate_detections(*records, truth["categories"], predictions, params.max_detections)
+    records, categories = (truth["images"], truth["annotations"]), truth["categories"]
+    predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
+    result = evaluate_detections(*records, categories, predictions, params.max_detections)
     parts = by_image(*records, predictions, result.matches)
     scored = in_order(score_image, parts, scheduler=workers.scheduler)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
@@ -142,7 +142,9 @@ def _with_intervals(
             found = tables["detections"]
             found = found[found["image_id"].isin(chosen["image_id"])]
             drawing = {"resamples": params.resamples, "seed": params.seed}
-            sampled = resample(chosen, found, metrics=METRICS, **drawing)
+            sampled = resample(
+                column_arrays(chosen), column_arrays(found), metrics=METRICS, **drawing
+            )
         if kind == "clean":
             metrics = {name: sampled[name].value if sampled else None for name in METRICS}
             metrics |= {"images": len(chosen)} | chosen[["objects", "detections"]].sum().to_dict()

@@ -19,6 +19,7 @@ folds that were not trained.
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 from pycocotools import mask as coco_mask
@@ -44,7 +45,7 @@ SPLITS = {"oof": "train", "val": "val", "test": "test"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     for name in ("prepared", "predictions", "exports"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -119,7 +120,9 @@ def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterabl
 
 
 def _submission_text(image: ImageObjects) -> str:
-    return encode_submission(decode(coco_mask.merge(image.rles))) if image.rles else ""
+    if not image.rles:
+        return ""
+    return encode_submission(decode(cast("Any", coco_mask.merge(cast("Any", image.rles)))))
 
 
 def _label_map(image: ImageObjects) -> bytes:

@@ -49,7 +49,7 @@ TYPES = {"name": str, "height": int, "width": int} | COLUMNS
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folds", type=Path)
     parser.add_argument("ensemble", type=Path)
     parser.add_argument("search", type=Path)
@@ -83,7 +83,7 @@ def _chosen_params(params: PostprocessParams, path: Path) -> dict[str, Postproce
     """Return the params with the chosen values, by "all" and fold."""
     chosen = read_chosen(path)
     parts = {"all": chosen.all} | chosen.folds
-    return {part: with_chosen(params, values, path) for part, values in parts.items()}
+    return {part: with_chosen(params, values, str(path)) for part, values in parts.items()}
 
 
 def _part(of_parts: dict, fold_of: dict, name: str, split: str) -> PostprocessParams:

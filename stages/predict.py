@@ -39,7 +39,7 @@ from src.predicting.prediction import has_spread, predict_image
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("model", type=Path)
@@ -100,7 +100,7 @@ def _predictor(network, description: dict, params: PredictParams):
             params,
             stride=stride(network),
             resize=description["resize"],
-            embedding_loss=description.get("embedding_loss"),
+            embedding_loss=description.get("embedding_loss", ""),
         )
 
     return predict

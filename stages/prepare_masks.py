@@ -34,7 +34,7 @@ from src.reading.params import DatasetParams, ImagesParams
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))

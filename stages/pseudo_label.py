@@ -21,7 +21,7 @@ Writes images.csv                   name,certain,spread,expected_iou,taken of ev
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -46,7 +46,7 @@ from src.pseudo_labelling.sureness import Sureness, pseudo_instances, sureness
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("groups", type=Path)
     parser.add_argument("folds", type=Path)
@@ -66,8 +66,11 @@ def main(argv: list[str] | None = None) -> None:
 
     limits = {"low": params.low, "high": params.high}
     sizes = table[["height", "width"]].itertuples(index=False, name=None)
-    fixed = limits | {"networks": len(maps), "scheduler": scheduler}
-    found = _each(_judge, table["name"], maps + view_spreads, sizes, desc="judge", **fixed)
+    fixed = limits | {"networks": len(maps)}
+    archives = maps + view_spreads
+    found = _each(
+        _judge, table["name"], archives, sizes, desc="judge", scheduler=scheduler, **fixed
+    )
     table = table.join(pd.DataFrame(found, index=table.index))
     table["taken"] = choose_images(table, params, training_images=training_images)
     _refuse_few(args.params, table, params.min_share, training_images)
@@ -124,7 +127,7 @@ def _refuse_learnt(maps: MapFolder, left_out: set[str], fold: int) -> None:
 
 def _each(
     function: Callable, names, archives: list, *more, desc: str, scheduler: str, **fixed
-) -> Iterator:
+) -> Iterable:
     """Yield what a function returns for each name, its bytes in all archives and what is more."""
     arguments = (
         (name, [one.read_bytes(name) for one in archives], *others)

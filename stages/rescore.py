@@ -22,6 +22,7 @@ Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, s
 import argparse
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.prepared import LABELLED, read_images, read_truth
+from src.formats.prepared import LABELLED, Annotation, Rle, read_images, read_truth
 from src.formats.prepared import SPLITS as PREPARED
 from src.formats.tables import read_parquet, write_table
 from src.scoring.calibration import (
@@ -51,7 +52,7 @@ COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "mean_pr
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("candidates", type=Path)
@@ -100,12 +101,18 @@ def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> No
         )
 
 
-def _rles(table: pd.DataFrame) -> list[dict]:
+def _rles(table: pd.DataFrame) -> list[Rle]:
     rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
     return [{"size": [height, width], "counts": counts} for height, width, counts in rows]
 
 
-def _score_by_model(tables, truth, fold_of, params: RescoreParams, folder: Path) -> None:
+def _score_by_model(
+    tables: dict[str, pd.DataFrame],
+    truth: dict[str, list[Annotation]],
+    fold_of: pd.Series,
+    params: RescoreParams,
+    folder: Path,
+) -> None:
     """Add the column `score` to all tables, and write the models and what they look at."""
     oof = tables["oof"]
     overlaps = best_overlaps(oof["name"].to_numpy(str), _rles(oof), truth)
@@ -151,7 +158,7 @@ def _choose(table: pd.DataFrame, params: RescoreParams) -> pd.DataFrame:
     return table.iloc[kept]
 
 
-def _mark_hits(table: pd.DataFrame, truth: dict[str, list[dict]]) -> pd.DataFrame:
+def _mark_hits(table: pd.DataFrame, truth: dict[str, list[Annotation]]) -> pd.DataFrame:
     """Add the columns `hit` and `judged` (not matched with a crowd region)."""
     names, scores = table["name"].to_numpy(str), table["score"].to_numpy()
     found = find_hits(names, _rles(table), scores, truth)
@@ -186,14 +193,16 @@ def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
 
 
 def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> list[dict]:
-    rows = table.assign(rle=_rles(table), image_id=image_ids.loc[table["name"]].to_numpy())
+    rles = pd.Series(_rles(table), table.index, object)
+    rows = table.assign(rle=rles, image_id=image_ids.loc[table["name"]].to_numpy())
     return [
         {
             "image_id": row.image_id,
             "category_id": category_id,
             "segmentation": row.rle,
             "bbox": [row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height],
-            "score": round(row.score, 8),  # level ranges of a calibration differ by less than 1e-6
+            # Level ranges of a calibration differ by less than 1e-6.
+            "score": round(cast("float", row.score), 8),
         }
         for row in rows.itertuples()
     ]

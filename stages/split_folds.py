@@ -37,7 +37,7 @@ from src.formats.tables import read_table, write_table
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("groups", type=Path, help="folder of find_duplicates")
     parser.add_argument("split", type=Path, help="folder of validate_split")

@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     params, train = training.model, training.train
     device, bf16 = choose_device(train.precision)
     _make_repeatable(train.deterministic, train.seed + args.fold)
-    model = training_network(training).to(device, memory_format=torch.channels_last)
+    model = training_network(training)
+    model = model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
 
     sources = open_sources(args.prepared, args.weight_maps, args.pseudo)
     table = _images(args, sources, train)
@@ -94,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("weight_maps", type=Path)
@@ -135,7 +136,7 @@ def _images(args: argparse.Namespace, sources: Sources, train: TrainParams) -> p
     splits = ("train", "test") if args.pseudo else ("train",)
     images = fold_images(args.prepared, args.folds, args.fold, splits)
     labelled = training_images(images, train)
-    if not args.pseudo:
+    if sources.pseudo is None:
         return labelled
     taken = pseudo_images(images, args.pseudo / "images.csv", sources.pseudo.instances)
     return pd.concat([labelled, taken])

@@ -42,7 +42,7 @@ from src.parallel.workers import WorkersParams, in_order
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
     parser.add_argument("groups", type=Path)
     parser.add_argument("split", type=Path, help="folder to write")
@@ -70,8 +70,9 @@ def main(argv: list[str] | None = None) -> None:
         report[f"{against}.verdict"] = _verdict(against, found, report, names, params.warn_above)
         print(report[f"{against}.verdict"])
         share = found.gains if found else np.zeros(0)
+        rounded = np.round(share, 6)
         for place in np.argsort(-share, kind="stable").tolist():
-            gains.append((against, names[place], round(share[place], 6)))
+            gains.append((against, names[place], rounded[place]))
     with new_folder(args.split) as folder:
         write_table(folder / "likeness.csv", likeness)
         gains = pd.DataFrame(gains, columns=["against", "feature", "gain"])
@@ -149,7 +150,7 @@ def _compare(
     return tell_apart(features, other, groups, used, k=params.k, **numbers)
 
 
-def _counts(table: pd.DataFrame) -> dict[str, int]:
+def _counts(table: pd.DataFrame) -> dict:
     counts = {}
     for split in SPLITS:
         rows = table[table["split"] == split]

@@ -41,14 +41,14 @@ def fix_each_kind(objects: dict[str, np.ndarray], detections: dict[str, np.ndarr
         positions = objects["detection"][outcome == name].tolist()
         return np.array([score_of[position] for position in positions], np.float64)
 
-    def fixed(gone: np.ndarray, added: np.ndarray) -> tuple:
+    def fixed(gone: np.ndarray, added: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hits = np.append(tp[~gone], np.ones(added.size, bool))
         return np.append(scores[~gone], added), hits
 
     nothing, none = np.zeros(len(kind), bool), np.empty(0)
     missed = int((outcome == "missed").sum())
     outlined = np.isin(detections["detection"], objects["detection"][outcome == "poor_outline"])
-    cases = {
+    cases: dict[str, tuple[int, tuple[np.ndarray, np.ndarray]]] = {
         "none": (0, (scores, tp)),
         "missed": (missed, fixed(nothing, np.full(missed, np.inf))),
         "merged": (blamed("merged").size, fixed(kind == "merged", blamed("merged"))),
@@ -59,9 +59,10 @@ def fix_each_kind(objects: dict[str, np.ndarray], detections: dict[str, np.ndarr
         "score_order": ((~tp).sum(), (tp.astype(np.float64), tp)),
     }
     before, rows = average_precision_50(scores, tp, total), []
-    for name, (count, table) in cases.items():
-        ap50 = average_precision_50(*table, total)
-        share = (ap50 - before) / (1 - before) if total and before < 1 else None
+    for name, (count, (ranking, hits)) in cases.items():
+        ap50, share = average_precision_50(ranking, hits, total), None
+        if before is not None and ap50 is not None and before < 1:
+            share = (ap50 - before) / (1 - before)
         row = {"kind": name, "count": int(count), "ap50_if_fixed": ap50, "regained": share}
         rows.append(row)
     return rows

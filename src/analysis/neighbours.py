@@ -34,14 +34,15 @@ def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     gaps = _box_gaps(boxes)
     for place, points in enumerate(outlines):
         best = np.inf
-        for other in np.argsort(gaps[place], kind="stable"):
+        for other in map(int, np.argsort(gaps[place], kind="stable")):
             if gaps[place, other] >= best or not len(points):
                 break
-            if other == place or trees[other] is None:
+            tree = trees[other]
+            if other == place or tree is None:
                 continue
             nearest = 0.0
             if not overlap[place, other]:
-                nearest = trees[other].query(points, distance_upper_bound=best)[0].min()
+                nearest = tree.query(points, distance_upper_bound=best)[0].min()
             if nearest < best:
                 best, distance[place], neighbour[place] = nearest, nearest, other
     return distance, neighbour
@@ -60,6 +61,6 @@ def _outline(mask: dict) -> np.ndarray:
     if not inside.size:
         return np.empty((0, 2), np.int64)
     inside = inside.astype(np.uint8)
-    edge = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    core = cv2.erode(inside, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), **edge)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    core = cv2.erode(inside, cross, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     return np.argwhere(inside > core)[:, ::-1] + (x, y)

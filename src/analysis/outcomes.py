@@ -3,7 +3,7 @@
 Masks are compressed RLEs. The tables are dicts of columns, arrays of equal length. One category.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -100,7 +100,7 @@ def analyse_image(
             "area": areas,
             **dict(zip(("x", "y", "width", "height"), boxes.T, strict=True)),
             "at_edge": at_edge(boxes, height, width),
-            "found": finds.any(axis=0),
+            "found": np.any(finds, axis=0),
             "best_iou": iou.max(axis=0, initial=0),
             "outcome": judged.outcome,
             "detection": _best_scored(judged.blamed, scores, positions),
@@ -146,7 +146,7 @@ def _judge(
     part = ~right & inside[:, split].any(axis=1)
     best, target = iou.max(axis=1, initial=0), _largest(iou, axis=1)
     poor = ~(right | merging | part) & (best >= iou_poor)
-    poor_of = poor[:, None] & (target[:, None] == np.arange(len(found)))
+    poor_of = poor[:, None] & (target[:, None] == np.arange(finds.shape[1]))
     conditions = [found, merged, split, poor_of.any(axis=0)]
     kinds = [right, merging, part, best >= IOU, poor]  # from IOU its object is found already
     return _Judged(
@@ -170,8 +170,10 @@ def _is_split(mask: dict, is_part: np.ndarray, found: list[dict]) -> bool:
     parts = [found[place] for place in np.flatnonzero(is_part)]
     if len(parts) < 2:
         return False
-    covered = coco_mask.merge([mask, coco_mask.merge(parts)], intersect=True)
-    return bool(2 * int(coco_mask.area(covered)) > int(coco_mask.area(mask)))
+    together = coco_mask.merge(cast("Any", parts))
+    covered: Any = coco_mask.merge(cast("Any", [mask, together]), intersect=True)
+    shared, whole = mask_areas([covered, mask])
+    return bool(2 * shared > whole)
 
 
 def _best_scored(blamed: np.ndarray, scores: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Pixels and boxes of the masks of an image, and pixels that two of them share."""
 
+from typing import Any, cast
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -31,15 +33,18 @@ def shared_pixels(first: list[dict], second: list[dict]) -> np.ndarray:
 
 def mask_areas(masks: list[dict]) -> np.ndarray:
     """Return the pixels of each of N compressed RLEs, int64 (N,)."""
-    return coco_mask.area(masks).astype(np.int64) if masks else np.empty(0, np.int64)
+    return np.asarray(coco_mask.area(cast("Any", masks)), np.int64)
 
 
 def mask_boxes(masks: list[dict]) -> np.ndarray:
     """Return the bounding boxes XYWH of N compressed RLEs, int64 (N, 4); 0 of an empty mask."""
-    return coco_mask.toBbox(masks).astype(np.int64) if masks else np.empty((0, 4), np.int64)
+    if not masks:
+        return np.empty((0, 4), np.int64)
+    return coco_mask.toBbox(cast("Any", masks)).astype(np.int64)
 
 
 def at_edge(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
     """Tell which boxes (N, 4) come within EDGE px of the edge of their image, bool (N,)."""
     far = boxes[:, :2] + boxes[:, 2:]
-    return (boxes[:, :2] < EDGE).any(axis=1) | (far > (width - EDGE, height - EDGE)).any(axis=1)
+    near = (boxes[:, :2] < EDGE) | (far > (width - EDGE, height - EDGE))
+    return np.any(near, axis=1)

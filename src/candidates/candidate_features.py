@@ -263,7 +263,8 @@ def _neighbours(corners: np.ndarray, area: np.ndarray, shape: tuple) -> dict[str
         reach = NEAR
         while len(area) > 1:
             x, y, right, bottom = corners[:, chunk]
-            around = _squared_gaps(corners, [x.min(), y.min(), right.max(), bottom.max()])
+            frame = np.array([x.min(), y.min(), right.max(), bottom.max()])
+            around = _squared_gaps(corners, frame)
             others = np.flatnonzero(around <= reach**2)
             squares = _squared_gaps(corners[:, others], corners[:, chunk, None])
             squares[others == chunk[:, None]] = np.iinfo(squares.dtype).max

@@ -27,7 +27,7 @@ def collection_start(crs: str = "") -> str:
         allows longitude and latitude in WGS 84 alone, which is what a collection without a crs
         would be taken for.
     """
-    members = {"type": "FeatureCollection"}
+    members: dict = {"type": "FeatureCollection"}
     code = crs.removeprefix("EPSG:")
     if code == "4326":  # under its own name latitude would come first
         members["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
@@ -82,7 +82,7 @@ def _coordinates(ring: np.ndarray, transform: tuple[float | str, ...] | None) ->
     if transform is None:
         whole = closed.dtype.kind == "i"
         return (closed if whole else np.round(closed, PIXEL_DECIMALS)).tolist()
-    _, xc, xr, _, yc, yr = transform[:6]
+    _, xc, xr, _, yc, yr = map(float, transform[:6])
     if xc * yr < xr * yc:  # rows run down the map: what is clockwise in px is not on it
         closed = closed[::-1]
     points = to_map(closed, transform).tolist()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from pycocotools import mask as coco_mask
 
@@ -48,7 +48,7 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
     columns = (images[name].tolist() for name in ("name", "height", "width"))
     listed = dict(zip(images["image_id"].tolist(), zip(*columns, strict=True), strict=True))
     found = defaultdict(list)
-    for result in read_json(results):
+    for result in cast("list[dict]", read_json(results)):
         image_id, size = result["image_id"], result["segmentation"]["size"]
         if image_id not in listed:
             raise InputError(

@@ -13,7 +13,7 @@ that it tells its split.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,42 @@ IMAGE_TYPES = {  # of images.csv, before the metadata
 }
 _OF_FOLDS = ("copies", "copy", "test_likeness", "in_train", "left_out", "use")
 LATER_COLUMNS = (*_OF_FOLDS, "relative_depth", "image_weight")  # the last two by training
+
+
+class Rle(TypedDict):
+    """A mask of the size of its image, in COCO's compressed run lengths."""
+
+    size: list[int]  # height, width, px
+    counts: str | bytes  # bytes where pycocotools has just made it
+
+
+class ImageRecord(TypedDict):
+    """An image in truth.json."""
+
+    id: int
+    name: str
+    file_name: str
+    height: int  # px
+    width: int  # px
+
+
+class Annotation(TypedDict):
+    """An object, or a region that is not judged, in truth.json."""
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    area: float  # px
+    bbox: list[float]  # XYWH, px
+    iscrowd: int  # 1 of a region, which detections may find or not
+
+
+class Category(TypedDict):
+    """What objects are, in truth.json."""
+
+    id: int
+    name: str
 
 
 def read_images(prepared: Path, *splits: str) -> pd.DataFrame:
@@ -92,9 +128,8 @@ def read_truth(prepared: Path, split: str) -> dict[str, Any]:
     Returns
     -------
     truth : dict
-        "categories": [{"id", "name"}]; "images": of each id, name, file_name, height and width;
-        "annotations": of each id, image_id, category_id, segmentation (compressed RLE), area, bbox
-        and iscrowd. Without images where the data set lacks the split.
+        "categories": list of Category, "images": list of ImageRecord, "annotations": list of
+        Annotation. Without images where the data set lacks the split.
 
     Raises
     ------

@@ -103,6 +103,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
+def column_arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns of a table by name, for functions that want arrays."""
+    return {str(name): table[name].to_numpy() for name in table.columns}
+
+
 def read_parquet(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a Parquet file that an earlier stage wrote.
 

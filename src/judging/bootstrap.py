@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from src.judging.group_draws import Sampled, group_weights, interval
 from src.matching.average_precision import RECALLS
@@ -16,7 +18,8 @@ MEANS = {  # over images -> column
     "boundary_iou_mean": "boundary_iou",
     "detection_accuracy": "detection_accuracy",
 }
-RATIOS = {  # of sums over images: what is divided by tp + a * fp + b * fn; a, b; kind of match
+# of sums over images: what is divided by tp + a * fp + b * fn; a, b; kind of match
+RATIOS: dict[str, tuple[str, float, float, str]] = {
     "f1_50": ("tp", 0.5, 0.5, ""),
     "precision_50": ("tp", 1, 0, ""),
     "recall_50": ("tp", 0, 1, ""),
@@ -29,8 +32,11 @@ RATIOS = {  # of sums over images: what is divided by tp + a * fp + b * fn; a, b
     "rq": ("tp_panoptic", 0.5, 0.5, "_panoptic"),
 }
 ONE_IF_EMPTY = {"f1_50", "f1_histogram_50", "detection_accuracy_50", "detection_accuracy_75"}
-PRECISIONS = {"ap50": [50], "ap75": [75], "ap": list(PERCENTS)}  # IoU thresholds they average
+# IoU thresholds they average
+PRECISIONS: dict[str, list[int]] = {"ap50": [50], "ap75": [75], "ap": PERCENTS.tolist()}
 METRICS = (*PRECISIONS, *RATIOS, *MEANS)
+
+Columns = pd.DataFrame | Mapping[str, np.ndarray]  # of one length, by name
 
 
 class Difference(NamedTuple):
@@ -84,8 +90,8 @@ def average_precisions(
     rows, copy = _copies_in_order(scores, tp, ignored, detection_image, int(weights.max()))
     tp, ignored, groups = tp[rows].T, ignored[rows].T, detection_group[rows]
     for row in np.flatnonzero(objects):
-        times = weights[row][groups]
-        times = np.where(copy < 0, times, times > copy)
+        of_image: np.ndarray = weights[row][groups]
+        times = np.where(copy < 0, of_image, of_image > copy)
         drawn = np.flatnonzero(times)
         found[row] = _precisions(times[drawn], tp[:, drawn], ignored[:, drawn], objects[row])
     return found
@@ -121,12 +127,13 @@ def _precisions(
     It is `src.matching.average_precision` once more (a test says so), since that would want every
     detection written out as often as it was drawn, a thousand times for the intervals.
     """
-    found = []
+    found: list[float] = []
+    counted = np.empty(0)  # of the first threshold at once
     for place, right in enumerate(map(np.flatnonzero, tp)):
         if place == 0 or (ignored[place] != ignored[place - 1]).any():
             counted = np.cumsum(times * ~ignored[place])
         hits = np.cumsum(times[right])
-        precision = hits / (counted[right] + np.spacing(1))
+        precision: NDArray[np.float64] = hits / (counted[right] + np.spacing(1))
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         reached = np.searchsorted(hits / objects, RECALLS)
         found.append(precision[reached[reached < len(right)]].sum() / len(RECALLS))
@@ -134,8 +141,8 @@ def _precisions(
 
 
 def resample(
-    images: Mapping[str, np.ndarray],
-    detections: Mapping[str, np.ndarray],
+    images: Columns,
+    detections: Columns,
     *,
     metrics: Sequence[str],
     resamples: int,
@@ -145,10 +152,10 @@ def resample(
 
     Parameters
     ----------
-    images : mapping of column to (I,) ndarray
+    images : DataFrame or mapping of column to (I,) ndarray
         group (any names), image_id, and the columns of `src.judging.object_metrics` that are asked
         for.
-    detections : mapping of column to (N,) ndarray
+    detections : DataFrame or mapping of column to (N,) ndarray
         image_id, score, tp_50 .. tp_95, ignored_50 .. ignored_95 as far as asked for, of one
         category. Read for average precisions only; all their images are in `images`.
     metrics : sequence of str
@@ -174,8 +181,8 @@ def resample(
 
 
 def metric_samples(
-    images: Mapping[str, np.ndarray],
-    detections: Mapping[str, np.ndarray],
+    images: Columns,
+    detections: Columns,
     groups: np.ndarray,
     weights: np.ndarray,
     metrics: Sequence[str],
@@ -207,7 +214,7 @@ def metric_samples(
     samples = {}
     for metric in metrics:
         if metric in MEANS:
-            sums = _per_set(images[MEANS[metric]], groups, weights)
+            sums = _per_set(np.asarray(images[MEANS[metric]]), groups, weights)
             samples[metric] = sums / _per_set(np.ones(len(groups)), groups, weights)
         elif metric in RATIOS:
             samples[metric] = _ratio_samples(images, groups, weights, metric)
@@ -222,7 +229,7 @@ def metric_samples(
 
 def metric_rows(
     metrics: Mapping[str, float | int | None], sampled: Mapping[str, Sampled]
-) -> list[dict]:
+) -> list[dict[str, str | float | int | None]]:
     """Tabulate metrics with their intervals.
 
     Parameters
@@ -238,7 +245,7 @@ def metric_rows(
         metric, value, low, high in the order of `metrics`; counts whole, others to 6 decimals,
         None where there is no value or no interval.
     """
-    rows = []
+    rows: list[dict[str, str | float | int | None]] = []
     for name, value in metrics.items():
         low, high = interval(sampled[name]) if name in sampled else (None, None)
         numbers = {"value": value, "low": low, "high": high}
@@ -269,8 +276,8 @@ def paired_difference(base: Sampled, other: Sampled) -> Difference:
 
 
 def _precision_samples(
-    images: Mapping,
-    detections: Mapping,
+    images: Columns,
+    detections: Columns,
     groups: np.ndarray,
     weights: np.ndarray,
     percents: list[int],
@@ -297,11 +304,12 @@ def _precision_samples(
 
 
 def _ratio_samples(
-    images: Mapping, groups: np.ndarray, weights: np.ndarray, metric: str
+    images: Columns, groups: np.ndarray, weights: np.ndarray, metric: str
 ) -> np.ndarray:
     numerator, of_fp, of_fn, kind = RATIOS[metric]
     names = (numerator, f"tp{kind}", f"fp{kind}", "objects")
-    top, tp, fp, objects = (_per_set(images[name], groups, weights) for name in names)
+    columns = [np.asarray(images[name]) for name in names]
+    top, tp, fp, objects = (_per_set(column, groups, weights) for column in columns)
     bottom = tp + of_fp * fp + of_fn * (objects - tp)
     empty = np.full(len(weights), 1.0 if metric in ONE_IF_EMPTY else np.nan)
     return np.divide(top, bottom, out=empty, where=bottom > 0)

@@ -1,10 +1,14 @@
 """Agreement of the outlines of two unions of masks."""
 
 import math
+from typing import Any, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+
+from src.formats.prepared import Rle
 
 WIDTH = 0.02  # of the band along an outline, as a part of the image's diagonal
 
@@ -14,7 +18,7 @@ def boundary_width(height: int, width: int) -> int:
     return max(1, round(WIDTH * math.sqrt(height**2 + width**2)))
 
 
-def boundary_iou(predicted: dict | None, truth: dict | None, ignored: dict | None) -> float:
+def boundary_iou(predicted: Rle | None, truth: Rle | None, ignored: Rle | None) -> float:
     """Boundary IoU (Cheng et al. 2021) of two masks: the IoU of the bands along their outlines.
 
     A mask's band is the mask without its erosion by `boundary_width` steps in the eight
@@ -23,8 +27,8 @@ def boundary_iou(predicted: dict | None, truth: dict | None, ignored: dict | Non
 
     Parameters
     ----------
-    predicted, truth, ignored : dict or None
-        Compressed RLEs of one size, None for an empty mask. Pixels of `ignored` are left out of
+    predicted, truth, ignored : Rle or None
+        Of one size, None for an empty mask. Pixels of `ignored` are left out of
         both bands; the bands are those of the whole masks, so no outline arises where `ignored`
         ends.
 
@@ -49,7 +53,7 @@ def boundary_iou(predicted: dict | None, truth: dict | None, ignored: dict | Non
     if part is None:
         return 1.0
     outside = None if ignored is None else ~_decode(ignored, part)
-    bands = []
+    bands: list[NDArray[np.uint8]] = []
     for rle in (predicted, truth):
         if rle is not None:
             band = _band(_decode(rle, part), steps)
@@ -60,9 +64,9 @@ def boundary_iou(predicted: dict | None, truth: dict | None, ignored: dict | Non
     return both / either if either else 1.0
 
 
-def _part_with_masks(rles: list[dict]) -> tuple[slice, slice] | None:
+def _part_with_masks(rles: list[Rle]) -> tuple[slice, slice] | None:
     """Return the smallest box that holds all masks as slices of a (W, H) array; None if empty."""
-    boxes = coco_mask.toBbox(rles).astype(int)
+    boxes = coco_mask.toBbox(cast("Any", rles)).astype(int)  # a list is not in its types
     boxes = boxes[boxes[:, 2] > 0]
     if not len(boxes):
         return None
@@ -71,13 +75,13 @@ def _part_with_masks(rles: list[dict]) -> tuple[slice, slice] | None:
     return slice(left, right), slice(top, bottom)
 
 
-def _decode(rle: dict, part: tuple[slice, slice]) -> np.ndarray:
+def _decode(rle: Rle, part: tuple[slice, slice]) -> NDArray[np.uint8]:
     """Return a part of a mask, uint8 0 or 255, transposed, since an RLE runs down the columns."""
     mask = coco_mask.decode(rle).T[part]
     return np.ascontiguousarray(mask) * np.uint8(255)
 
 
-def _band(mask: np.ndarray, steps: int) -> np.ndarray:
+def _band(mask: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:
     square = np.ones((2 * steps + 1, 2 * steps + 1), np.uint8)
     eroded = cv2.erode(mask, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return mask & ~eroded
+    return mask & np.bitwise_not(eroded)

@@ -2,26 +2,40 @@
 
 import math
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
+from src.formats.prepared import Annotation, Category, ImageRecord, Rle
 from src.matching.average_precision import interpolated_precisions
 from src.matching.matching import Matched, match_regions, region_overlaps
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
 ANY_AREA = (0, 1e10)  # px
-CHALLENGE_AREAS = {  # px; COCO's bounds are inclusive: 14^2 itself is large
+CHALLENGE_AREAS: dict[
+    str, tuple[float, float]
+] = {  # px; COCO's bounds are inclusive: 14^2 itself is large
     "small": (0, math.nextafter(14**2, 0)),
     "large": (14**2, 1e10),
 }
-COCO_AREAS = {  # px; COCO's own, so 32^2 and 96^2 are in two of them
+COCO_AREAS: dict[
+    str, tuple[float, float]
+] = {  # px; COCO's own, so 32^2 and 96^2 are in two of them
     "small": (0, 32**2),
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
+
+
+class Prediction(TypedDict):
+    """A detection in a file of predictions, which are COCO results."""
+
+    image_id: int
+    category_id: int
+    segmentation: Rle
+    score: float
 
 
 class Matches(NamedTuple):
@@ -70,10 +84,10 @@ class CocoResult(NamedTuple):
 
 
 def evaluate_detections(
-    images: list[dict],
-    annotations: list[dict],
-    categories: list[dict],
-    predictions: list[dict],
+    images: list[ImageRecord],
+    annotations: list[Annotation],
+    categories: list[Category],
+    predictions: list[Prediction],
     max_detections: int,
 ) -> CocoResult:
     """Judge predicted masks as pycocotools' COCOeval does, over every listed image.
@@ -85,12 +99,10 @@ def evaluate_detections(
 
     Parameters
     ----------
-    images, annotations, categories : list of dict
-        COCO records; annotations of other images are left out. Segmentations are compressed RLEs;
-        `area` in px decides the size bins.
-    predictions : list of dict
-        image_id, category_id, segmentation (compressed RLE) and score; see `check_predictions`.
-        A detection's area is that of its mask.
+    images, annotations, categories : list of ImageRecord, of Annotation, of Category
+        Annotations of other images are left out; `area` decides the size bins.
+    predictions : list of Prediction
+        See `check_predictions`. A detection's area is that of its mask.
     max_detections : int
         At least 1.
 
@@ -119,28 +131,34 @@ def evaluate_detections(
         "ar": _mean(recall),
         "ap75": _mean(precision[5]),
     }
+    bins: list[tuple[str, tuple[float, float], int]]
     bins = [(f"50_{name}", areas, 1) for name, areas in CHALLENGE_AREAS.items()]
     bins += [(f"_coco_{name}", areas, len(THRESHOLDS)) for name, areas in COCO_AREAS.items()]
-    for name, *limits in bins:
-        of_precision, of_recall = _accumulate(judged, *limits)
+    for name, areas, thresholds in bins:
+        of_precision, of_recall = _accumulate(judged, areas, thresholds)
         metrics |= {f"ap{name}": _mean(of_precision), f"ar{name}": _mean(of_recall)}
     curve = precision[0].mean(axis=1) if precision.size else np.empty(0)
     return CocoResult(metrics, curve, _matches(judged, annotations))
 
 
 def check_predictions(
-    predictions: object, images: list[dict], categories: list[dict], origin: str
-) -> None:
-    """Refuse predictions that cannot be judged.
+    predictions: object, images: list[ImageRecord], categories: list[Category], origin: str
+) -> list[Prediction]:
+    """Return predictions if they can be judged.
 
     Parameters
     ----------
     predictions : object
         What the predictions file holds.
-    images, categories : list of dict
-        The COCO records of the images that are judged (id, height, width) and their categories.
+    images, categories : list of ImageRecord, of Category
+        The images that are judged and what their objects are.
     origin : str
         The file, for the message.
+
+    Returns
+    -------
+    predictions : list of Prediction
+        What was given.
 
     Raises
     ------
@@ -152,45 +170,48 @@ def check_predictions(
         raise InputError(f"{origin}: not a list of predictions; write COCO results")
     sizes = {image["id"]: [image["height"], image["width"]] for image in images}
     known = {category["id"] for category in categories}
-    for number, prediction in enumerate(predictions):
+    for number, prediction in enumerate(cast("list[object]", predictions)):
         problem = _problem(prediction, sizes, known)
         if problem:
             raise InputError(f"{origin}: prediction {number}: {problem}")
+    return cast("list[Prediction]", predictions)
 
 
-def _problem(prediction: object, sizes: dict, known: set) -> str:
+def _problem(prediction: object, sizes: dict[int, list[int]], known: set[int]) -> str:
     keys = ("image_id", "category_id", "segmentation", "score")
     if not isinstance(prediction, dict) or any(key not in prediction for key in keys):
         return f"has not all of {', '.join(keys)}; write COCO results"
-    image, category, rle, score = (prediction[key] for key in keys)
+    image, category, rle, score = (cast("dict[str, Any]", prediction)[key] for key in keys)
     if not isinstance(image, int) or image not in sizes:
         return f"image_id {image} is not among the {len(sizes)} judged images; predict again"
     if category not in known:
         return f"category_id {category} is not in the truth ({sorted(known)}); predict again"
-    if not isinstance(rle, dict) or not isinstance(rle.get("counts"), str | bytes):
+    mask = cast("dict[str, Any]", rle) if isinstance(rle, dict) else {}
+    if not isinstance(mask.get("counts"), str | bytes):
         return "its segmentation is no compressed RLE; encode the mask"
-    if list(rle.get("size", [])) != sizes[image]:
-        return f"mask of {rle.get('size')} for an image of {sizes[image]} (height, width)"
+    if list(mask.get("size", [])) != sizes[image]:
+        return f"mask of {mask.get('size')} for an image of {sizes[image]} (height, width)"
     if not isinstance(score, int | float) or not math.isfinite(score):
         return f"score {score!r} is not a finite number"
     return ""
 
 
 def _judge(
-    images: list[dict],
-    annotations: list[dict],
-    categories: list[dict],
-    predictions: list[dict],
+    images: list[ImageRecord],
+    annotations: list[Annotation],
+    categories: list[Category],
+    predictions: list[Prediction],
     max_detections: int,
 ) -> list[list[_Judged]]:
     """Match the detections of every category and image, both by rising id."""
-    regions, found = defaultdict(list), defaultdict(list)
+    regions: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for places, records in ((regions, annotations), (found, predictions)):
         for place, record in enumerate(records):
             places[record["image_id"], record["category_id"]].append(place)
-    judged = []
+    judged: list[list[_Judged]] = []
     for category in sorted({category["id"] for category in categories}):
-        of_category = []
+        of_category: list[_Judged] = []
         for image in sorted({image["id"] for image in images}):
             places = regions[image, category], found[image, category]
             if any(places):
@@ -204,15 +225,15 @@ def _judge_one(
     image: int,
     regions: list[int],
     found: list[int],
-    annotations: list[dict],
-    predictions: list[dict],
+    annotations: list[Annotation],
+    predictions: list[Prediction],
     max_detections: int,
 ) -> _Judged:
     """Match the detections of one image and category, at positions `found` and `regions`."""
     scores = np.array([predictions[place]["score"] for place in found], np.float64)
     best = np.argsort(-scores, kind="stable")[:max_detections]
     detections = np.array(found, np.int64)[best]
-    masks = [predictions[place]["segmentation"] for place in detections]
+    masks: list[Rle] = [predictions[place]["segmentation"] for place in detections]
     truth = [annotations[place] for place in regions]
     crowd = np.array([annotation.get("iscrowd", 0) for annotation in truth], bool)
     overlaps = region_overlaps(masks, [one["segmentation"] for one in truth], crowd)
@@ -251,7 +272,8 @@ def _accumulate(
     judged: list[list[_Judged]], areas: tuple[float, float], thresholds: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return precision (T, 101, K) and recall (T, K) of the K categories that have an object."""
-    precisions, recalls = [], []
+    precisions: list[list[np.ndarray]] = []
+    recalls: list[np.ndarray] = []
     for of_category in judged:
         parts = [_of_areas(one, areas, thresholds) for one in of_category]
         objects = sum(part.objects for part in parts)
@@ -271,7 +293,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if values.size else None
 
 
-def _matches(judged: list[list[_Judged]], annotations: list[dict]) -> Matches:
+def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matches:
     """Tell what became of each detection: at IoU 0.5 (the first threshold), and at the others."""
     ids = np.array([annotation["id"] for annotation in annotations] + [-1], np.int64)
     whole, number, truth = np.empty(0, np.int64), np.empty(0), np.empty((0, 10), bool)

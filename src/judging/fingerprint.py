@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 NUMBERS = ("id", "image_id")  # of records, which say nothing of what is shown
 SIZE = ("name", "height", "width")
 LENGTH = 12  # characters
 
 
-def data_fingerprint(truths: Iterable[dict]) -> str:
+def data_fingerprint(truths: Iterable[Mapping[str, list[dict[str, Any]]]]) -> str:
     """Digest the ground truth of the splits that figures are told of.
 
     Two data sets with the same fingerprint ask for the same objects in images of the same names.
@@ -20,7 +21,7 @@ def data_fingerprint(truths: Iterable[dict]) -> str:
 
     Parameters
     ----------
-    truths : iterable of dict
+    truths : iterable of mapping
         COCO ground truth of each split: categories, images and annotations as
         `src.formats.prepared.read_truth` returns them, always in the same order of splits. A split
         may be without images.
@@ -38,7 +39,7 @@ def data_fingerprint(truths: Iterable[dict]) -> str:
             | {"image": names[one["image_id"]]}
             for one in truth["annotations"]
         ]
-        parts = {
+        parts: dict[str, list[dict[str, Any]]] = {
             "categories": truth["categories"],
             "images": [{key: image[key] for key in SIZE} for image in truth["images"]],
             "annotations": annotations,

@@ -5,12 +5,15 @@ quality, which asks for more than 0.5 (Kirillov et al. 2019).
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.formats.prepared import Annotation, ImageRecord, Rle
 from src.judging.boundaries import boundary_iou
-from src.judging.coco_evaluation import THRESHOLDS, Matches
+from src.judging.coco_evaluation import THRESHOLDS, Matches, Prediction
 from src.matching.matching import region_overlaps
 
 IMAGE_COLUMNS = [
@@ -37,15 +40,17 @@ IMAGE_COLUMNS = [
 
 
 def by_image(
-    images: list[dict], annotations: list[dict], predictions: list[dict], matches: Matches
-) -> list[tuple[dict, list[dict], list[dict], Matches]]:
+    images: list[ImageRecord],
+    annotations: list[Annotation],
+    predictions: list[Prediction],
+    matches: Matches,
+) -> list[tuple[ImageRecord, list[Annotation], list[Prediction], Matches]]:
     """Part what was judged by image, for `score_image`.
 
     Parameters
     ----------
-    images, annotations : list of dict
-        COCO records: images with id and name, annotations with compressed RLE.
-    predictions : list of dict
+    images, annotations : list of ImageRecord, of Annotation
+    predictions : list of Prediction
         The list that was judged.
     matches : Matches
         What `src.judging.coco_evaluation` says of it. Detections it does not list count nowhere.
@@ -55,32 +60,33 @@ def by_image(
     parts : list of tuple
         Arguments of `score_image` of every image, sorted by name.
     """
-    of_image = defaultdict(list)
+    of_image: defaultdict[int, list[Annotation]] = defaultdict(list)
     for annotation in annotations:
         of_image[annotation["image_id"]].append(annotation)
     order = np.argsort(matches.image_id, kind="stable")
     columns = [column[order] for column in matches]
-    parts = []
+    parts: list[tuple[ImageRecord, list[Annotation], list[Prediction], Matches]] = []
     for image in sorted(images, key=lambda image: image["name"]):
         low, high = np.searchsorted(columns[1], [image["id"], image["id"] + 1])
         found = Matches(*(column[low:high] for column in columns))
-        detections = [predictions[place] for place in found.detection]
+        detections = [predictions[int(place)] for place in found.detection]
         parts.append((image, of_image[image["id"]], detections, found))
     return parts
 
 
 def score_image(
-    image: dict, annotations: list[dict], detections: list[dict], matches: Matches
-) -> dict:
+    image: ImageRecord,
+    annotations: list[Annotation],
+    detections: list[Prediction],
+    matches: Matches,
+) -> dict[str, Any]:
     """Count and score the objects of one image.
 
     Parameters
     ----------
-    image : dict
-        COCO record with id and name.
-    annotations, detections : list of dict
-        Its annotations (category_id, iscrowd, compressed RLE) and its N judged detections
-        (category_id, compressed RLE).
+    image : ImageRecord
+    annotations, detections : list of Annotation, of Prediction
+        Its annotations and its N judged detections.
     matches : Matches
         The N rows of these detections, in their order.
 
@@ -130,7 +136,7 @@ def score_image(
     return values | dict(zip(IMAGE_COLUMNS[-3:], panoptic, strict=True))
 
 
-def score_together(rows: list[dict]) -> dict[str, float | int | None]:
+def score_together(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
     """Score all images together: counts are summed before dividing, `*_mean` are means of images.
 
     Parameters
@@ -226,7 +232,7 @@ def panoptic_quality(tp: int, fp: int, fn: int, sum_iou: float) -> dict[str, flo
 
 
 def panoptic_counts(
-    matches: Matches, detections: list[dict], crowd: list[dict]
+    matches: Matches, detections: list[Prediction], crowd: list[Annotation]
 ) -> tuple[int, int, float]:
     """Count the matches of one image as panoptic quality does.
 
@@ -239,8 +245,8 @@ def panoptic_counts(
     ----------
     matches : Matches
         The N judged detections of an image.
-    detections, crowd : list of dict
-        These N, and the crowd annotations of the image: category_id, compressed RLE.
+    detections, crowd : list of Prediction, of Annotation
+        These N, and the crowd regions of the image.
 
     Returns
     -------
@@ -250,16 +256,16 @@ def panoptic_counts(
     """
     matched = matches.tp & (matches.iou > 0.5)
     tp, sum_iou = int(matched.sum()), float(matches.iou[matched].sum())
-    regions = defaultdict(list)
+    of_category: defaultdict[int, list[Annotation]] = defaultdict(list)
     for annotation in crowd:
-        regions[annotation["category_id"]].append(annotation)
-    regions = {category: _union(records) for category, records in regions.items()}
+        of_category[annotation["category_id"]].append(annotation)
+    regions = {category: _union(records) for category, records in of_category.items()}
     fp = len(matched) - tp
     for detection, right in zip(detections, matched, strict=True):
         region = regions.get(detection["category_id"])
         if not right and region is not None:
             inside = coco_mask.iou([detection["segmentation"]], [region], [1])  # part of detection
-            fp -= int(inside[0, 0] > 0.5)
+            fp -= int(np.asarray(inside)[0, 0] > 0.5)
     return tp, fp, sum_iou
 
 
@@ -272,20 +278,22 @@ def _iou(both: int, predicted: int, truth: int) -> float:
     return both / either if either else 1.0
 
 
-def _union(records: list[dict]) -> dict | None:
+def _union(records: Sequence[Annotation | Prediction]) -> Rle | None:
     return coco_mask.merge([record["segmentation"] for record in records]) if records else None
 
 
-def _areas(
-    predicted: dict | None, truth: dict | None, ignored: dict | None
-) -> tuple[int, int, int]:
+def _areas(predicted: Rle | None, truth: Rle | None, ignored: Rle | None) -> tuple[int, int, int]:
     """Pixels of the intersection and of either mask, outside the ignored ones."""
-    empty = predicted is None or truth is None
-    both = None if empty else coco_mask.merge([predicted, truth], intersect=True)
-    return tuple(_area_outside(rle, ignored) for rle in (both, predicted, truth))
+    both = None
+    if predicted is not None and truth is not None:
+        both = coco_mask.merge([predicted, truth], intersect=True)
+    in_both, in_predicted, in_truth = (
+        _area_outside(rle, ignored) for rle in (both, predicted, truth)
+    )
+    return in_both, in_predicted, in_truth
 
 
-def _area_outside(rle: dict | None, ignored: dict | None) -> int:
+def _area_outside(rle: Rle | None, ignored: Rle | None) -> int:
     if rle is None:
         return 0
     area = int(coco_mask.area(rle))
@@ -294,11 +302,11 @@ def _area_outside(rle: dict | None, ignored: dict | None) -> int:
     return area - int(coco_mask.area(coco_mask.merge([rle, ignored], intersect=True)))
 
 
-def _ious(objects: list[dict], detections: list[dict]) -> np.ndarray:
+def _ious(objects: list[Annotation], detections: list[Prediction]) -> np.ndarray:
     """IoU (G, D) of masks, 0 across categories."""
-    masks = [[record["segmentation"] for record in records] for records in (detections, objects)]
-    categories = [[record["category_id"] for record in rs] for rs in (objects, detections)]
-    iou = region_overlaps(*masks, np.zeros(len(objects), bool)).T
+    truth, found = ([record["segmentation"] for record in rs] for rs in (objects, detections))
+    categories = ([record["category_id"] for record in rs] for rs in (objects, detections))
+    iou = region_overlaps(found, truth, np.zeros(len(objects), bool)).T
     return iou * np.equal.outer(*categories)
 
 
@@ -307,7 +315,7 @@ def _one_to_one(iou: np.ndarray, threshold: float) -> int:
     rows, columns = np.nonzero(iou >= threshold)
     if len(np.unique(rows)) == len(np.unique(columns)) == len(rows):
         return len(rows)
-    taken_rows, taken_columns = set(), set()
+    taken_rows, taken_columns = set[int](), set[int]()
     for place in np.argsort(-iou[rows, columns], kind="stable"):
         row, column = int(rows[place]), int(columns[place])
         if row not in taken_rows and column not in taken_columns:

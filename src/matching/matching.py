@@ -1,9 +1,10 @@
 """COCO's matching of the detections of one image with its objects: greedy, by falling score."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 HIGHEST = 1 - 1e-10  # an IoU that is 1 but for rounding reaches any threshold
@@ -18,14 +19,14 @@ class Matched(NamedTuple):
 
 
 def region_overlaps(
-    detections: list[dict[str, Any]], regions: list[dict[str, Any]], crowd: np.ndarray
+    detections: Sequence[Mapping[str, Any]], regions: Sequence[Mapping[str, Any]], crowd: np.ndarray
 ) -> np.ndarray:
     """Return how much each detection overlaps each region.
 
     Parameters
     ----------
-    detections, regions : list of dict
-        D and G compressed RLEs of one image; either list may be empty.
+    detections, regions : sequence of mapping
+        D and G compressed RLEs of one image; either may be empty.
     crowd : ndarray of bool, shape (G,)
         Which regions are crowds.
 
@@ -42,9 +43,10 @@ def region_overlaps(
     if not detections or not regions:
         return np.zeros((len(detections), len(regions)))
     flags = np.asarray(crowd).astype(np.uint8)
-    overlaps = np.asarray(coco_mask.iou(cast("Any", detections), cast("Any", regions), flags))
+    masks = cast("Any", list(detections)), cast("Any", list(regions))  # it takes lists alone
+    overlaps = np.asarray(coco_mask.iou(*masks, flags))
     if (overlaps < 0).any():  # so pycocotools marks masks that cannot be compared
-        sizes = sorted({tuple(rle["size"]) for rle in detections + regions})
+        sizes = sorted({tuple(rle["size"]) for rle in (*detections, *regions)})
         raise ValueError(f"masks of one image must have one size, got {sizes}")
     return overlaps
 
@@ -52,7 +54,7 @@ def region_overlaps(
 def match_regions(
     overlaps: np.ndarray,
     crowd: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | NDArray[np.float64],
     ignored: np.ndarray | None = None,
 ) -> Matched:
     """Match detections, best first, each with the free region that it overlaps most.
@@ -65,7 +67,7 @@ def match_regions(
     overlaps : ndarray of float, shape (D, G)
         From `region_overlaps`, the detections ordered by falling score.
     crowd : ndarray of bool, shape (G,)
-    thresholds : sequence of float
+    thresholds : sequence or ndarray of float
         T least overlaps, each above 0.
     ignored : ndarray of bool, shape (G,), optional
         Regions that are neither to be found nor wrong to find, all crowds among them: these are

@@ -1,6 +1,7 @@
 """Changes to encoders of segmentation-models-pytorch: weights from a file, attention, the stem."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -46,7 +47,7 @@ def add_attention(encoder: nn.Module, name: str) -> None:
     stages = _stages(encoder)
     if stages is None:
         raise _no_resnet("encoder_attention scse", name, "none")
-    for stage, channels in zip(stages, encoder.out_channels[2:], strict=True):
+    for stage, channels in zip(stages, _widths(encoder)[2:], strict=True):
         stage.add_module("scse", SCSEModule(channels))
 
 
@@ -71,7 +72,8 @@ def keep_stem_size(encoder: nn.Module, name: str) -> None:
     if _stages(encoder) is None or first.stride != (2, 2):
         raise _no_resnet("stem_stride 1", name, "2")
     first.stride = (1, 1)
-    encoder._output_stride = encoder.output_stride // 2  # there is no other way to tell it
+    of_library = cast("Any", encoder)
+    of_library._output_stride = of_library.output_stride // 2  # there is no other way to tell it
 
 
 def load_encoder_weights(encoder: nn.Module, name: str, in_channels: int) -> None:
@@ -138,7 +140,8 @@ def _adapted(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
     """Weight (O, 3, h, w) of a convolution made to take `in_channels`, by the library's rule."""
     if in_channels == 3:
         return weight
-    holder = nn.Conv2d(3, weight.shape[0], weight.shape[2:], bias=False)
+    widths, _, height, width = weight.shape
+    holder = nn.Conv2d(3, widths, (height, width), bias=False)
     holder.weight = nn.Parameter(weight)
     patch_first_conv(holder, in_channels)
     return holder.weight.detach()
@@ -154,6 +157,12 @@ def _no_resnet(setting: str, name: str, off: str) -> InputError:
 def _stages(encoder: nn.Module) -> list[nn.Sequential] | None:
     """Return the stages that run, from the largest maps to the deepest; None where not a ResNet."""
     body = getattr(encoder, "model", encoder)  # a timm encoder wraps its network
-    numbers = range(1, len(encoder.out_channels) - 1)
-    stages = [getattr(body, f"layer{number}", None) for number in numbers]
-    return stages if all(isinstance(stage, nn.Sequential) for stage in stages) else None
+    numbers = range(1, len(_widths(encoder)) - 1)
+    parts = [getattr(body, f"layer{number}", None) for number in numbers]
+    stages = [part for part in parts if isinstance(part, nn.Sequential)]
+    return stages if len(stages) == len(parts) else None
+
+
+def _widths(encoder: nn.Module) -> list[int]:
+    """Return the channels of the input and of the maps, from the largest to the deepest."""
+    return cast("list[int]", encoder.out_channels)

@@ -60,11 +60,11 @@ def head_outputs(
         If `heads` is refused by `map_channels` or C is not the sum of its channels.
     """
     channels = map_channels(heads, embedding_size)
-    maps, numbers = output if "empty" in heads else (output, None)
+    maps, numbers = output if isinstance(output, tuple) else (output, None)
     if maps.shape[1] != sum(channels.values()):
         raise ValueError(f"{maps.shape[1]} channels are not those of {channels}")
     outputs = dict(zip(channels, maps.split(list(channels.values()), dim=1), strict=True))
     outputs = {head: part if head == "embedding" else part[:, 0] for head, part in outputs.items()}
-    if "empty" in heads:
+    if numbers is not None:
         outputs["empty"] = numbers[:, 0]
     return {head: outputs[head] for head in heads}

@@ -3,6 +3,8 @@
 Hariharan et al. 2015, "Hypercolumns for object segmentation and fine-grained localization".
 """
 
+from typing import cast
+
 import torch
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.initialization import initialize_head
@@ -47,6 +49,6 @@ def add_hypercolumn(model: nn.Module, widths: list[int], channels: int) -> None:
     channels : int
         Output channels of the head.
     """
-    model.decoder = HypercolumnDecoder(model.decoder)
+    model.decoder = HypercolumnDecoder(cast("UnetDecoder", model.decoder))
     model.segmentation_head = SegmentationHead(sum(widths), channels, kernel_size=3)
     initialize_head(model.segmentation_head)

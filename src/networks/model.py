@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import segmentation_models_pytorch as smp
 from pydantic import ValidationError
@@ -59,7 +60,7 @@ def build_model(
         If a name is unknown, a combination is impossible or pretrained weights cannot be had.
     """
     _refuse_impossible(params)
-    file = encoder_weights is not None and encoder_weights.endswith(".safetensors")
+    file = encoder_weights if (encoder_weights or "").endswith(".safetensors") else None
     channels = sum(map_channels(heads, params.embedding_size).values())
     widths = [params.decoder_width * 2**level for level in reversed(range(params.encoder_depth))]
     model = _create(
@@ -72,13 +73,14 @@ def build_model(
         **_decoder_options(params, widths),
         **({"aux_params": {"classes": 1, "dropout": 0.0}} if "empty" in heads else {}),
     )
-    leave_out_stages(model.encoder, params.encoder_depth)
+    encoder = model.get_submodule("encoder")
+    leave_out_stages(encoder, params.encoder_depth)
     if params.encoder_attention == "scse":
-        add_attention(model.encoder, params.encoder)
+        add_attention(encoder, params.encoder)
     if params.stem_stride == 1:
-        keep_stem_size(model.encoder, params.encoder)
+        keep_stem_size(encoder, params.encoder)
     if file:
-        load_encoder_weights(model.encoder, encoder_weights, in_channels)
+        load_encoder_weights(encoder, file, in_channels)
     if params.hypercolumn:
         add_hypercolumn(model, widths, channels)
     return model
@@ -87,7 +89,7 @@ def build_model(
 def stride(model: nn.Module) -> int:
     """Return what height and width of the input must be multiples of, in pixels."""
     further = 8 if isinstance(model, smp.PAN) else 1  # it halves the deepest map three times more
-    return int(model.encoder.output_stride) * further
+    return cast("int", model.get_submodule("encoder").output_stride) * further
 
 
 def save_model(folder: Path, model: nn.Module, description: dict) -> None:
@@ -218,7 +220,7 @@ def _create(architecture: str, encoder: str, weights: str | None, **options) -> 
         return smp.create_model(
             architecture,
             encoder_name=encoder,
-            encoder_weights=True if own_set else weights,
+            encoder_weights=cast("str | None", True if own_set else weights),  # timm takes True
             **options,
         )
     except OSError as error:

@@ -1,5 +1,7 @@
 """What a network sees of an image: normalised colours or grey, and planes made from them."""
 
+from collections.abc import Sequence
+
 import torch
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
@@ -7,7 +9,7 @@ IMAGE_CHANNELS = {"rgb": 3, "grey": 1}
 EXTRA_CHANNELS = {"depth": 1, "coordinates": 2, "row_gradient": 1}
 
 
-def input_channels(image_channels: str, extra_channels: list[str]) -> int:
+def input_channels(image_channels: str, extra_channels: Sequence[str]) -> int:
     """Return how many channels `network_input` gives.
 
     Raises
@@ -28,7 +30,7 @@ def network_input(
     depth: torch.Tensor,
     *,
     image_channels: str,
-    extra_channels: list[str],
+    extra_channels: Sequence[str],
     mean: list[float],
     std: list[float],
 ) -> torch.Tensor:
@@ -43,7 +45,7 @@ def network_input(
     image_channels : {"rgb", "grey"}
         Three planes (x / 255 - mean) / std, or one: the luma of the image in [0, 1] less the luma
         of `mean`, over the luma of `std`.
-    extra_channels : list of str
+    extra_channels : sequence of str
         Planes to follow, in this order. "depth": the same everywhere. "coordinates": rows, then
         columns, from -1 at the first to 1 at the last (Liu et al. 2018, CoordConv), 0 where there
         is only one. "row_gradient": luma in [0, 1] times the row's position, from 0 at the first to
@@ -62,12 +64,12 @@ def network_input(
         If a name is unknown.
     """
     input_channels(image_channels, extra_channels)  # refuses unknown names
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
+    centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
     scaled = images.float() / 255
     if image_channels == "grey":
-        planes = [(_luma(scaled) - _luma(mean)) / _luma(std)]
+        planes = [(_luma(scaled) - _luma(centre)) / _luma(spread)]
     else:
-        planes = [(scaled - mean) / std]
+        planes = [(scaled - centre) / spread]
     like = scaled[:, :1]
     for name in extra_channels:
         if name == "depth":

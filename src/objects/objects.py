@@ -1,5 +1,7 @@
 """From a probability map to labelled objects."""
 
+from typing import cast
+
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -131,7 +133,8 @@ def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
     """
     if not dilate or not instances.any():
         return instances
-    away, nearest = distance_transform_edt(instances == 0, return_indices=True)
+    found = distance_transform_edt(instances == 0, return_indices=True)
+    away, nearest = cast("tuple[np.ndarray, np.ndarray]", found)  # its type depends on arguments
     return np.where(away <= dilate, instances[tuple(nearest)], 0).astype(np.uint16)
 
 

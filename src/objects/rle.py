@@ -1,5 +1,6 @@
 """Run-length encoding (COCO's: column-major, starting with background) of whole label maps."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
@@ -65,17 +66,17 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
     return EncodedObjects(labels, rles, areas, boxes)
 
 
-def decode(rle: dict[str, Any]) -> np.ndarray:
+def decode(rle: Mapping[str, Any]) -> np.ndarray:
     """Return the mask, bool (H, W), of a compressed RLE ({"size": [H, W], "counts": str})."""
     return coco_mask.decode(cast("Any", rle)).astype(bool)
 
 
-def crop_mask(rle: dict[str, Any]) -> tuple[np.ndarray, int, int]:
+def crop_mask(rle: Mapping[str, Any]) -> tuple[np.ndarray, int, int]:
     """Decode an object within its box.
 
     Parameters
     ----------
-    rle : dict
+    rle : mapping
         Compressed, {"size": [H, W], "counts": str}.
 
     Returns

@@ -74,7 +74,8 @@ def resampled_affinity(affinity: torch.Tensor, size: tuple[int, int]) -> torch.T
         wide or high nothing was compared, and the affinity in that direction is 1.
     """
     right, lower = affinity
-    resampled = [_across(right, size), _across(lower.T, size[::-1]).T]
+    height, width = size
+    resampled = [_across(right, size), _across(lower.T, (width, height)).T]
     return torch.stack(resampled)
 
 

@@ -1,6 +1,7 @@
 """Predictions for one image of any size, over views, scales and windows."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from src.predicting.params import PredictParams
 from src.predicting.views import VIEWS, undo_view, view
 
 Forward = Callable[[torch.Tensor], dict[str, torch.Tensor]]
-PADDINGS = {"replicate": "edge", "reflect": "reflect"}  # as NumPy calls them
+# As NumPy calls them.
+PADDINGS: dict[str, Literal["edge", "reflect"]] = {"replicate": "edge", "reflect": "reflect"}
 NUMBERS = ("empty",)  # heads that answer with one number per image, not with a map
 MOMENTS = ("mask_mean", "mask_variance")  # of the mask's probability over views
 
@@ -26,7 +28,7 @@ def predict_image(
     *,
     stride: int,
     resize: float,
-    embedding_loss: str | None = None,
+    embedding_loss: str = "",
 ) -> dict[str, torch.Tensor | float]:
     """Predict one image.
 
@@ -117,7 +119,7 @@ def _predict_scaled(
     predict_window: Forward, image: torch.Tensor, factor: float, max_size: int, overlap: int
 ) -> dict[str, torch.Tensor]:
     """Predict at one size, window by window; the maps come back at the size of the image."""
-    size = image.shape[-2:]
+    height, width = image.shape[-2:]
     image = resized_tensor(image, factor)
     rows, columns = image.shape[-2:]
     totals, numbers = {}, {head: [] for head in NUMBERS}
@@ -141,7 +143,7 @@ def _predict_scaled(
         affinity, seen = maps["embedding"].chunk(2)
         maps["embedding"] = affinity / seen.where(seen > 0, 1)
     if factor != 1:
-        maps = {head: _enlarged(head, one, size) for head, one in maps.items()}
+        maps = {head: _enlarged(head, one, (height, width)) for head, one in maps.items()}
     return maps | {head: torch.stack(found).amin(0) for head, found in numbers.items() if found}
 
 
@@ -156,7 +158,7 @@ def _predict_views(
     image: torch.Tensor,
     params: PredictParams,
     stride: int,
-    embedding_loss: str | None,
+    embedding_loss: str,
 ) -> dict[str, torch.Tensor]:
     """Predict one window of any size in all views; return each head's answers (V, ...)."""
     (rows, inner_rows), (columns, inner_columns) = (

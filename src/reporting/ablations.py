@@ -97,9 +97,7 @@ def metric_columns(columns: list[str]) -> list[str]:
     return [name for name in columns if name not in COLUMNS and not name.endswith((LOW, HIGH))]
 
 
-def ablation_rows(
-    rows: list[dict[str, str]], columns: list[str], baseline: dict[str, str] | None
-) -> list[AblationRow]:
+def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -> list[AblationRow]:
     """Compare every experiment with the baseline.
 
     Parameters
@@ -127,14 +125,15 @@ def ablation_rows(
     compared = []
     for row in rows:
         values = [number_in(row[column]) for column in columns]
-        alone = baseline is None or row is baseline
-        differences = ["" if alone else _difference(row, baseline, name) for name in columns]
+        differences = [""] * len(columns)
+        if baseline is not None and row is not baseline:
+            differences = [_difference(row, baseline, name) for name in columns]
         texts = [as_text(value) for value in values]
         compared.append(AblationRow(row["experiment"], row["changes"], texts, differences))
     return compared
 
 
-def _difference(row: dict[str, str], baseline: dict[str, str], column: str) -> str:
+def _difference(row: dict, baseline: dict, column: str) -> str:
     value, base = number_in(row[column]), number_in(baseline[column])
     if value is None or base is None:
         return ""

@@ -61,8 +61,7 @@ def learning_curves(curves: dict[int, dict[str, np.ndarray]]) -> bytes:
     panels = ("loss", "dice", "lr")
 
     def draw(figure: Figure) -> None:
-        mosaic = [["loss", "dice"], ["lr", "lr"]]
-        axes = figure.subplot_mosaic(mosaic, height_ratios=[4, 1])
+        axes = figure.subplot_mosaic([["loss", "dice"], ["lr", "lr"]], height_ratios=[4, 1])
         for place, (fold, columns) in enumerate(sorted(curves.items())):
             colour = SERIES[place % len(SERIES)]
             label = f"fold {fold}"

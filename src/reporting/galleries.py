@@ -1,7 +1,7 @@
 """Pictures of the images of a split that tell most: best and worst, and each kind of error."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def read_judged(
         split=split,
         images=read_table(evaluation / f"images_{split}.csv", "evaluate", IMAGES),
         truth=read_truth(prepared, SPLIT_OF[split])["annotations"],
-        predictions=read_json(predictions / f"{split}.json"),
+        predictions=cast("list[dict]", read_json(predictions / f"{split}.json")),
         matches=read_parquet(evaluation / f"detections_{split}.parquet", "evaluate", MATCHES),
         worst=read_table(errors / f"worst_{split}.csv", "analyse_errors", WORST),
         objects=read_table(errors / f"objects_{split}.csv", "analyse_errors", OBJECTS),

@@ -106,7 +106,7 @@ def list_error(
         merged, split, poor_outline, missed, duplicate or spurious.
     objects, detections : list of dict
         The image's objects (truth_id, outcome, detection) and wrong detections (detection, kind,
-        truth_id) as `src.analysis.error_analysis` judges them.
+        truth_id) as `src.analysis.outcomes` judges them.
     annotations : dict
         The image's truth by its id.
     predictions : list of dict
@@ -157,5 +157,5 @@ def window_around(mask: np.ndarray, side: int) -> tuple[slice, slice]:
 def _shrink(mask: np.ndarray, width: int) -> np.ndarray:
     """Take a rim off a uint8 mask, also where it meets the image edge."""
     kernel = np.ones((3, 3), np.uint8)
-    edge = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    return cv2.erode(mask, kernel, iterations=width, **edge)
+    edge = cv2.BORDER_CONSTANT
+    return cv2.erode(mask, kernel, iterations=width, borderType=edge, borderValue=(0,))

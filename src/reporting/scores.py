@@ -124,18 +124,18 @@ def headline_rows(metrics: dict[str, float | int | str | None]) -> tuple[list[st
         Known metrics in the order of METRICS, then all others under their own name; one text per
         split, UNDEFINED where the split has no such number.
     """
-    metrics = {key: value for key, value in metrics.items() if not isinstance(value, str)}
-    splits = list(dict.fromkeys(key.partition(".")[0] for key in metrics))
-    found = list(dict.fromkeys(key.partition(".")[2] for key in metrics))
+    numbers = {key: value for key, value in metrics.items() if not isinstance(value, str)}
+    splits = list(dict.fromkeys(key.partition(".")[0] for key in numbers))
+    found = list(dict.fromkeys(key.partition(".")[2] for key in numbers))
     names = [name for name in METRICS if name in found]
     names += [name for name in found if name not in METRICS]
     return splits, [
-        (name, METRICS.get(name, name), [as_text(metrics.get(f"{s}.{name}")) for s in splits])
+        (name, METRICS.get(name, name), [as_text(numbers.get(f"{s}.{name}")) for s in splits])
         for name in names
     ]
 
 
-def interval_rows(rows: list[dict[str, str]], images: str) -> tuple[list[str], list[tuple]]:
+def interval_rows(rows: list[dict], images: str) -> tuple[list[str], list[tuple]]:
     """Arrange the rows of metrics.csv as `headline_rows` does, each value with its interval.
 
     Parameters
@@ -160,7 +160,7 @@ def interval_rows(rows: list[dict[str, str]], images: str) -> tuple[list[str], l
     ]
 
 
-def _texts_with_intervals(rows: list[dict[str, str]]) -> dict[str, tuple[str, dict[str, str]]]:
+def _texts_with_intervals(rows: list[dict]) -> dict[str, tuple[str, dict[str, str]]]:
     """Return metric, "_clean" behind it for the clean images, -> (plain words, split -> text)."""
     texts = {}
     for images, behind in (("all", ""), ("clean", "_clean")):
@@ -170,9 +170,9 @@ def _texts_with_intervals(rows: list[dict[str, str]]) -> dict[str, tuple[str, di
     return texts
 
 
-def _with_bounds(row: dict[str, str]) -> str:
+def _with_bounds(row: dict) -> str:
     value, low, high = (number_in(row[key]) for key in ("value", "low", "high"))
-    text = as_text(int(value) if row["value"].isdecimal() else value)
+    text = as_text(int(row["value"]) if row["value"].isdecimal() else value)
     return text if low is None else f"{text} [{low:.4f}, {high:.4f}]"
 
 

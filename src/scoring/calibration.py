@@ -1,9 +1,12 @@
 """Scores as probabilities: isotonic calibration, and how well scores agree with hit rates."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
+
+# sklearn has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 TIE_WEIGHT = 0.001  # of the raw order in a calibrated score; so far may it be off
 BINS = 10
@@ -15,6 +18,15 @@ class Calibrator(NamedTuple):
     knots: np.ndarray  # (K,) float64, rising scores
     rates: np.ndarray  # (K,) float64 in [0, 1], never falling
     scores: np.ndarray  # (M,) float64, the different scores it was fitted on, rising
+
+
+class Bin(TypedDict):
+    """The candidates whose scores are in one of BINS ranges of equal width."""
+
+    bin: int  # 0 to 9: bin b holds scores from b / 10 to below (b + 1) / 10, the last also 1
+    count: int
+    mean_score: float | None  # in [0, 1], as the next; None where the bin is empty
+    hit_rate: float | None
 
 
 def fit_isotonic(scores: np.ndarray, hit: np.ndarray) -> Calibrator:
@@ -110,7 +122,7 @@ def cross_calibrate(
     return probabilities, fit_isotonic(scores[used], hit[used])
 
 
-def reliability(scores: np.ndarray, hit: np.ndarray) -> list[dict]:
+def reliability(scores: np.ndarray, hit: np.ndarray) -> list[Bin]:
     """Compare scores with hit rates in ten bins of equal width.
 
     Parameters
@@ -121,9 +133,8 @@ def reliability(scores: np.ndarray, hit: np.ndarray) -> list[dict]:
 
     Returns
     -------
-    rows : list of dict
-        bin (0 to 9: bin b holds scores from b / 10 to below (b + 1) / 10, the last also 1), count,
-        mean_score and hit_rate in [0, 1], None where the bin is empty.
+    rows : list of Bin
+        One for each, by rising score.
 
     Raises
     ------
@@ -133,7 +144,7 @@ def reliability(scores: np.ndarray, hit: np.ndarray) -> list[dict]:
     if not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError("scores must be in [0, 1]")
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    rows = []
+    rows: list[Bin] = []
     for number in range(BINS):
         inside = bins == number
         count = int(inside.sum())
@@ -142,12 +153,12 @@ def reliability(scores: np.ndarray, hit: np.ndarray) -> list[dict]:
     return rows
 
 
-def expected_calibration_error(rows: list[dict]) -> float | None:
+def expected_calibration_error(rows: list[Bin]) -> float | None:
     """Mean distance of mean score and hit rate over all candidates.
 
     Parameters
     ----------
-    rows : list of dict
+    rows : list of Bin
         From `reliability`.
 
     Returns
@@ -155,9 +166,12 @@ def expected_calibration_error(rows: list[dict]) -> float | None:
     error : float or None
         In [0, 1], sum of count / N * |mean_score - hit_rate|; None without a candidate.
     """
-    rows = [row for row in rows if row["count"]]
     total = sum(row["count"] for row in rows)
-    gaps = (row["count"] * abs(row["mean_score"] - row["hit_rate"]) for row in rows)
+    gaps = (
+        row["count"] * abs(row["mean_score"] - row["hit_rate"])
+        for row in rows
+        if row["mean_score"] is not None and row["hit_rate"] is not None
+    )
     return sum(gaps) / total if total else None
 
 

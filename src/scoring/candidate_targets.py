@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from src.formats.prepared import Annotation, Rle
 from src.matching.matching import match_regions, region_overlaps
 
 HIT_IOU = 0.5
@@ -26,37 +27,39 @@ class Hits(NamedTuple):
     ignored: np.ndarray  # (N,) bool, matched with a crowd region: neither right nor wrong
 
 
-def annotations_by_name(coco: dict) -> dict[str, list[dict]]:
+def annotations_by_name(coco: dict[str, Any]) -> dict[str, list[Annotation]]:
     """Group annotations by the name of their image.
 
     Parameters
     ----------
     coco : dict
-        images with id and name, annotations with image_id.
+        From `src.formats.prepared.read_truth`.
 
     Returns
     -------
     annotations : dict
         The annotations of each image in the order of the file; an image without any has no entry.
     """
-    names = {image["id"]: image["name"] for image in coco["images"]}
-    grouped = defaultdict(list)
+    names: dict[int, str] = {image["id"]: image["name"] for image in coco["images"]}
+    grouped: defaultdict[str, list[Annotation]] = defaultdict(list)
     for annotation in coco["annotations"]:
         grouped[names[annotation["image_id"]]].append(annotation)
     return dict(grouped)
 
 
-def best_overlaps(names: np.ndarray, rles: list[dict], truth: dict[str, list[dict]]) -> Overlaps:
+def best_overlaps(
+    names: np.ndarray, rles: list[Rle], truth: dict[str, list[Annotation]]
+) -> Overlaps:
     """Find the best IoU of each candidate with any object; several may have the same object.
 
     Parameters
     ----------
     names : ndarray of str, shape (N,)
         The image of each candidate.
-    rles : list of dict
-        N compressed RLEs.
+    rles : list of Rle
+        N of them.
     truth : dict
-        From `annotations_by_name`: segmentation (compressed RLE) and iscrowd of each annotation.
+        From `annotations_by_name`.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def best_overlaps(names: np.ndarray, rles: list[dict], truth: dict[str, list[dic
 
 
 def find_hits(
-    names: np.ndarray, rles: list[dict], scores: np.ndarray, truth: dict[str, list[dict]]
+    names: np.ndarray, rles: list[Rle], scores: np.ndarray, truth: dict[str, list[Annotation]]
 ) -> Hits:
     """Match candidates with objects as COCO's evaluation does at IoU 0.5, objects of any area.
 
@@ -87,12 +90,12 @@ def find_hits(
     ----------
     names : ndarray of str, shape (N,)
         The image of each candidate.
-    rles : list of dict
-        N compressed RLEs.
+    rles : list of Rle
+        N of them.
     scores : ndarray of float, shape (N,)
         Only their order matters.
     truth : dict
-        From `annotations_by_name`: segmentation (compressed RLE) and iscrowd of each annotation.
+        From `annotations_by_name`.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def find_hits(
 
 
 def _per_image(
-    names: np.ndarray, rles: list[dict], truth: dict[str, list[dict]]
+    names: np.ndarray, rles: list[Rle], truth: dict[str, list[Annotation]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield rows of an image, their overlaps with its G regions (n, G), and which are crowds."""
     images, ids = np.unique(names, return_inverse=True)
@@ -122,4 +125,4 @@ def _per_image(
     for rows, annotations in tqdm(with_truth, "match candidates", unit="image", delay=2):
         crowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
         regions = [annotation["segmentation"] for annotation in annotations]
-        yield rows, region_overlaps([rles[row] for row in rows], regions, crowd), crowd
+        yield rows, region_overlaps([rles[int(row)] for row in rows], regions, crowd), crowd

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from src.formats.prepared import Rle
 from src.scoring.params import RescoreParams
 from src.scoring.scores import best_of_each
 from src.scoring.selection import best_disjoint, suppress
@@ -9,7 +10,7 @@ from src.scoring.selection import best_disjoint, suppress
 
 def choose_detections(
     names: np.ndarray,
-    rles: list[dict],
+    rles: list[Rle],
     boxes: np.ndarray,
     parents: np.ndarray,
     scores: np.ndarray,
@@ -21,8 +22,8 @@ def choose_detections(
     ----------
     names : ndarray of str, shape (N,)
         The image of each candidate.
-    rles : list of dict
-        Compressed RLEs.
+    rles : list of Rle
+        N of them.
     boxes : ndarray of int, shape (N, 4)
         XYWH in px.
     parents : ndarray of int, shape (N,)

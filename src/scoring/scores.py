@@ -54,6 +54,6 @@ def best_of_each(groups: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarr
     """
     _, ids = np.unique(groups, return_inverse=True)
     order = np.lexsort((np.arange(len(ids)), -scores, ids))
-    starts = np.searchsorted(ids[order], np.arange(ids.max(initial=-1) + 1))
+    starts = np.searchsorted(ids[order], np.arange(int(ids.max(initial=-1)) + 1))
     rank = np.arange(len(order)) - starts[ids[order]]
     return order[rank < limit]

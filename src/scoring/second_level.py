@@ -3,7 +3,7 @@
 Models are cross-fitted, so that no candidate is scored by a model that has seen its target.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import lightgbm
 import numpy as np
@@ -11,6 +11,9 @@ from sklearn.ensemble import RandomForestRegressor
 from tqdm import tqdm
 
 from src.scoring.params import MODELS, RescoreParams
+
+# sklearn has no types, lightgbm's are in part unknown.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 FOREST_LEAVES = 16  # times `leaves`: trees that are averaged may be deeper than trees added up
 FOREST_ROWS = 10_000  # most candidates drawn for a tree, which bounds what a forest costs
@@ -59,7 +62,8 @@ def cross_fit(
     """
     if len(np.unique(folds[used])) < 2:
         raise ValueError(f"candidates of at least two folds, got {np.unique(folds[used]).tolist()}")
-    scores, of_fold = np.zeros(len(targets)), {}
+    scores = np.zeros(len(targets))
+    of_fold: dict[int, Model] = {}
     for fold in tqdm(np.unique(folds).tolist(), "second level", unit="fold", delay=2):
         others = used & (folds != fold)
         of_fold[fold] = fit(features[others], targets[others], names, params)
@@ -135,7 +139,9 @@ def fit(
             random_state=params.seed,
             n_jobs=threads or -1,
         )
-        return forest.fit(features, targets).set_params(n_jobs=1)  # threads add up in any order
+        forest.fit(features, targets)
+        forest.set_params(n_jobs=1)  # threads add up in any order
+        return forest
     raise ValueError(f"score {params.score} is not learnt; {' and '.join(MODELS)} are")
 
 
@@ -162,13 +168,14 @@ def predict(model: Model, features: np.ndarray) -> np.ndarray:
     _check_finite(features)
     if not len(features):
         return np.zeros(0)
-    return np.clip(model.predict(features), 0, 1)
+    scores = cast("np.ndarray", model.predict(features))  # sparse of sparse features alone
+    return np.clip(scores, 0, 1)
 
 
 def importances(model: Model) -> np.ndarray:
     """Return the share of each feature in what all splits gain, float64 (F,); 0 without a split."""
     if isinstance(model, RandomForestRegressor):
-        gains = model.feature_importances_
+        gains = cast("np.ndarray", model.feature_importances_)
     else:
         gains = model.feature_importance("gain")
     return gains / gains.sum() if gains.any() else np.zeros(len(gains))
@@ -187,9 +194,11 @@ def model_texts(fitted: CrossFit) -> dict[str, str]:
         "final" and "fold<k>" for every fold; empty for `random_forest`, which has no text format.
     """
     models = {"final": fitted.final} | {f"fold{k}": m for k, m in fitted.of_fold.items()}
-    if isinstance(fitted.final, RandomForestRegressor):
-        return {}
-    return {name: model.model_to_string() for name, model in models.items()}
+    return {
+        name: model.model_to_string()
+        for name, model in models.items()
+        if isinstance(model, lightgbm.Booster)
+    }
 
 
 def _check(features: np.ndarray, targets: np.ndarray) -> None:

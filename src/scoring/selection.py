@@ -3,9 +3,11 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.formats.prepared import Rle
+
 
 def suppress(
-    groups: np.ndarray, rles: list[dict], boxes: np.ndarray, scores: np.ndarray, iou: float
+    groups: np.ndarray, rles: list[Rle], boxes: np.ndarray, scores: np.ndarray, iou: float
 ) -> np.ndarray:
     """Greedy non-maximum suppression by the IoU of masks, image by image.
 
@@ -17,8 +19,8 @@ def suppress(
     ----------
     groups : ndarray, shape (N,)
         Image of each candidate, of any type that sorts; only candidates of one image compete.
-    rles : list of dict
-        N compressed RLEs {"size": [H, W], "counts": str or bytes}.
+    rles : list of Rle
+        N of them.
     boxes : ndarray, shape (N, 4)
         XYWH in px, each the tight box of its mask.
     scores : ndarray, shape (N,)
@@ -49,7 +51,7 @@ def suppress(
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     image = np.unique(groups, return_inverse=True)[1]
     order = np.lexsort((-scores, image))  # stable: of equal scores the first row stays first
-    kept = []
+    kept: list[np.ndarray] = []
     for rows in np.split(order, np.flatnonzero(np.diff(image[order])) + 1):
         stays = _suppress_image([rles[row] for row in rows], corners[rows], areas[rows], iou)
         kept.append(rows[stays])
@@ -94,7 +96,8 @@ def best_disjoint(parent: np.ndarray, scores: np.ndarray, *, cost: float = 0.5) 
     if not np.all((scores >= 0) & (scores <= 1)):
         raise ValueError("scores must be in [0, 1]; a sum of others says nothing")
     upward = _children_first(parent)
-    above, score = parent.tolist(), scores.tolist()
+    above: list[int] = parent.tolist()
+    score: list[float] = scores.tolist()
     below = [0.0] * count  # the best sum that the descendants reach
     highest = [-1.0] * count  # the best score of a descendant
     takes = [False] * count
@@ -105,7 +108,7 @@ def best_disjoint(parent: np.ndarray, scores: np.ndarray, *, cost: float = 0.5) 
             below[above[row]] += max(gain, below[row])
             highest[above[row]] = max(highest[above[row]], score[row], highest[row])
     covered = [False] * count  # it or a candidate that contains it is kept
-    kept = []
+    kept: list[int] = []
     for row in reversed(upward):
         inside = above[row] >= 0 and covered[above[row]]
         covered[row] = inside or takes[row]
@@ -115,7 +118,7 @@ def best_disjoint(parent: np.ndarray, scores: np.ndarray, *, cost: float = 0.5) 
 
 
 def _suppress_image(
-    rles: list[dict], corners: np.ndarray, areas: np.ndarray, iou: float
+    rles: list[Rle], corners: np.ndarray, areas: np.ndarray, iou: float
 ) -> np.ndarray:
     """Tell which candidates of one image stay; they come by falling score."""
     by_left = np.argsort(corners[:, 0], kind="stable")
@@ -132,7 +135,7 @@ def _suppress_image(
         rivals = rivals[_largest_iou(corners, areas, row, rivals) > iou]
         if rivals.size:
             found = coco_mask.iou([rles[rival] for rival in rivals], [rles[row]], [0])
-            stays[rivals[found[:, 0] > iou]] = False
+            stays[rivals[np.asarray(found)[:, 0] > iou]] = False
     return stays
 
 
@@ -149,9 +152,10 @@ def _largest_iou(
 
 def _children_first(parent: np.ndarray) -> list[int]:
     """Order the rows of a forest so that each comes after all its children."""
-    waits_for = np.bincount(parent[parent >= 0], minlength=len(parent))
-    ready = np.flatnonzero(waits_for == 0).tolist()
-    waits_for, above, order = waits_for.tolist(), parent.tolist(), []
+    children = np.bincount(parent[parent >= 0], minlength=len(parent))
+    ready = np.flatnonzero(children == 0).tolist()
+    waits_for, above = children.tolist(), parent.tolist()
+    order: list[int] = []
     while ready:
         row = ready.pop()
         order.append(row)

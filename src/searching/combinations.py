@@ -1,9 +1,10 @@
 """Combinations of post-processing values: which are tried, on what images, what each is worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from src.base.errors import InputError
 from src.matching.average_precision import average_precision
@@ -59,7 +60,7 @@ def metric_values(
     return values
 
 
-def draw_images(folds: Sequence[int], most: int, seed: int) -> np.ndarray:
+def draw_images(folds: ArrayLike, most: int, seed: int) -> np.ndarray:
     """Draw images to search on.
 
     Parameters
@@ -81,11 +82,11 @@ def draw_images(folds: Sequence[int], most: int, seed: int) -> np.ndarray:
     InputError
         If no image of some fold is drawn: nothing could be chosen for the others on it.
     """
-    folds = np.asarray(folds)
-    if not 0 < most < len(folds):
-        return np.arange(len(folds))
-    places = np.sort(np.random.default_rng(seed).choice(len(folds), most, replace=False))
-    missing = np.setdiff1d(folds, folds[places])
+    of_images = np.asarray(folds)
+    if not 0 < most < len(of_images):
+        return np.arange(len(of_images))
+    places = np.sort(np.random.default_rng(seed).choice(len(of_images), most, replace=False))
+    missing = np.setdiff1d(of_images, of_images[places])
     if missing.size:
         raise InputError(
             f"params.yaml: search.max_images {most} leaves no image of fold {missing[0]}; raise it "
@@ -94,16 +95,16 @@ def draw_images(folds: Sequence[int], most: int, seed: int) -> np.ndarray:
     return places
 
 
-def sets_to_choose_on(folds: Sequence[int]) -> dict[str, np.ndarray]:
+def sets_to_choose_on(folds: ArrayLike) -> dict[str, np.ndarray]:
     """Return which images each choice is made on, bool (images,) by name.
 
     "all" holds all images, the name of a fold those of the other folds. With a single fold there
     are no others, and so "all" alone.
     """
-    folds = np.asarray(folds)
-    present = np.unique(folds)
-    others = {str(fold): folds != fold for fold in present} if present.size > 1 else {}
-    return {"all": np.ones(folds.shape, bool)} | others
+    of_images = np.asarray(folds)
+    present = np.unique(of_images)
+    others = {str(fold): of_images != fold for fold in present} if present.size > 1 else {}
+    return {"all": np.ones(of_images.shape, bool)} | others
 
 
 def best_of(name: str, values: np.ndarray, metric: str) -> int:

@@ -37,7 +37,8 @@ class Judged(NamedTuple):
 
 class _Truth(NamedTuple):
     rles: list[dict]  # objects first, then crowd regions
-    crowd: list[bool]  # for each
+    crowd: np.ndarray  # bool, for each
+    objects: int  # without crowd regions
     union: np.ndarray  # (H, W) bool, of objects, without crowd
     judged: np.ndarray  # (H, W) bool, pixels outside crowd regions
 
@@ -95,14 +96,15 @@ def judge_image(
     mask = maps["mask"]
     truth = _read_truth(annotations, mask.shape)
     by_map: dict[tuple[bytes, int], _Found] = {}
-    found: list[_Found | None] = [None] * len(combinations)
+    of_place: dict[int, _Found] = {}
     for index, instances, dilate in _label_maps(maps, empty_probability, combinations):
-        key = hashlib.blake2b(instances, digest_size=16).digest(), dilate
+        key = hashlib.blake2b(instances.data, digest_size=16).digest(), dilate
         if key not in by_map:
             by_map[key] = _judge(grow_objects(instances, dilate), mask, truth, metric)
-        found[index] = by_map[key]
+        of_place[index] = by_map[key]
+    found = [of_place[index] for index in range(len(combinations))]
     return Judged(
-        objects=truth.crowd.count(False),
+        objects=truth.objects,
         detections=np.array([one.scores.size for one in found], np.int64),
         scores=np.concatenate([one.scores for one in found]),
         hits=np.concatenate([one.hits for one in found]),
@@ -140,7 +142,8 @@ def _read_truth(annotations: list[dict], shape: tuple[int, int]) -> _Truth:
         of_kind = [rle for rle, flag in zip(rles, crowd, strict=True) if flag == kind]
         union = coco_mask.decode(coco_mask.merge(of_kind)) if of_kind else np.zeros(shape)
         unions.append(union.astype(bool))
-    return _Truth(rles, crowd, unions[0] & ~unions[1], ~unions[1])
+    flags = np.array(crowd, bool)
+    return _Truth(rles, flags, crowd.count(False), unions[0] & ~unions[1], ~unions[1])
 
 
 def _judge(instances: np.ndarray, mask: np.ndarray, truth: _Truth, metric: str) -> _Found:
@@ -157,8 +160,8 @@ def _judge(instances: np.ndarray, mask: np.ndarray, truth: _Truth, metric: str) 
     matched = match_regions(overlaps, truth.crowd, IOUS[metric])
     hits = np.where(matched.ignored, -1, matched.hit).astype(np.int8)
     if metric == "detection_accuracy":
-        objects = truth.crowd.count(False)
-        return _Found(*none, float(np.mean([_accuracy(one, objects) for one in hits])))
+        accuracies = [_accuracy(one, truth.objects) for one in hits]
+        return _Found(*none, float(np.mean(accuracies)))
     return _Found(means[best], hits[0], 0.0)
 
 

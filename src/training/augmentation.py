@@ -142,7 +142,7 @@ def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int
     augment = augment.model_copy(update=SETS.get(augment.set, {}))
     refuse_far_turn("augment.rotate", augment.rotate, allowed)
     free = [_free(number, entry, allowed) for number, entry in enumerate(augment.transforms)]
-    steps = [
+    steps: list[A.BasicTransform] = [
         RandomView(
             views=limited_views(augment.views, allowed),
             shift=augment.shift,
@@ -157,7 +157,7 @@ def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int
         crop = A.RandomCrop(crop_size, crop_size, pad_if_needed=True, border_mode=border)
         steps += [*free, crop]
     steps += _distortions(augment)
-    return A.Compose(steps, mask_interpolation=cv2.INTER_NEAREST)
+    return A.Compose([*steps], mask_interpolation=cv2.INTER_NEAREST)
 
 
 def centre_crop(crop_size: int) -> A.Compose:
@@ -179,10 +179,10 @@ def _colours(augment: AugmentParams) -> list:
 
 def _distortions(augment: AugmentParams) -> list:
     """Return what costs much a pixel, and so comes after the crop."""
-    edge = {"border_mode": cv2.BORDER_REPLICATE}
+    edge = cv2.BORDER_REPLICATE
     steps = {  # elastic: displacements of about 2 px, smooth over 6 px
-        "grid": lambda p: A.GridDistortion(num_steps=4, distort_limit=0.3, **edge, p=p),
-        "elastic": lambda p: A.ElasticTransform(alpha=200, sigma=6, **edge, p=p),
+        "grid": lambda p: A.GridDistortion(num_steps=4, distort_limit=0.3, border_mode=edge, p=p),
+        "elastic": lambda p: A.ElasticTransform(alpha=200, sigma=6, border_mode=edge, p=p),
         "grey": lambda p: A.ToGray(p=p),
         "blur": lambda p: A.GaussianBlur(blur_limit=0, sigma_limit=(0.5, 1.5), p=p),
         "noise": lambda p: A.GaussNoise(std_range=(0.01, 0.05), p=p),
@@ -191,7 +191,7 @@ def _distortions(augment: AugmentParams) -> list:
     return [step(getattr(augment, key)) for key, step in steps.items() if getattr(augment, key)]
 
 
-def _free(number: int, entry: dict, allowed: str):
+def _free(number: int, entry: dict, allowed: Views):
     """Make one of augment.transforms, refusing what would not do as meant."""
     place = f"params.yaml: augment.transforms.{number}"
     if not isinstance(entry.get("name"), str):
@@ -217,7 +217,7 @@ def _free(number: int, entry: dict, allowed: str):
     return step
 
 
-def _check_turns(number: int, name: str, step, allowed: str) -> None:
+def _check_turns(number: int, name: str, step, allowed: Views) -> None:
     """Refuse arguments by which a transform that need not mirror or turn far does."""
     turns = [abs(angle) for key in ("rotate", "limit") for angle in getattr(step, key, ())]
     if turns:
@@ -229,9 +229,9 @@ def _check_turns(number: int, name: str, step, allowed: str) -> None:
         )
 
 
-def _kind(place: str, name: str, allowed: str) -> type:
+def _kind(place: str, name: str, allowed: Views) -> type:
     """Return the class of a free transform, if it is one that can be used."""
-    kind = getattr(A, name, None)
+    kind = getattr(A, name, object)
     colour = inspect.isclass(kind) and issubclass(kind, A.ImageOnlyTransform)
     if name not in GEOMETRIC and not (colour and name not in UNSUITABLE):
         raise InputError(
@@ -249,7 +249,8 @@ def _kind(place: str, name: str, allowed: str) -> type:
 
 def _reason(error: Exception) -> str:
     """Return the first complaint of pydantic, which albumentations checks arguments with."""
-    if not hasattr(error.__cause__, "errors"):
+    complaints = getattr(error.__cause__, "errors", None)
+    if complaints is None:
         return str(error).splitlines()[0]
-    first = error.__cause__.errors()[0]
+    first = complaints()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")

@@ -84,11 +84,8 @@ class TrainingCrops(Dataset):
             return [self[draw] for draw in draws]
         with ThreadPoolExecutor(threads) as pool:  # a transform remembers its draw: one a thread
             shares = [draws[start::threads] for start in range(threads)]
-            parts = pool.map(self._crops, shares, self.transforms)
-        crops = [None] * len(draws)
-        for start, part in enumerate(parts):
-            crops[start::threads] = part
-        return crops
+            parts = list(pool.map(self._crops, shares, self.transforms))
+        return [parts[place % threads][place // threads] for place in range(len(draws))]
 
     def whole(self, index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and planes before they are cut, of several images if drawn so.

@@ -30,7 +30,7 @@ def parameter_groups(model: nn.Module, *, lr: float, encoder_lr: float) -> list[
     groups : list of dict
         Two parameter groups of torch, the encoder's last: every weight once, frozen or not.
     """
-    encoder = list(model.encoder.parameters())
+    encoder = list(model.get_submodule("encoder").parameters())
     inside = set(encoder)
     rest = [weight for weight in model.parameters() if weight not in inside]
     return [{"params": rest, "lr": lr}, {"params": encoder, "lr": lr * encoder_lr}]
@@ -61,14 +61,15 @@ def thaw(model: nn.Module, *, freeze: str, progress: float) -> None:
     model.requires_grad_(True)
     if freeze == "none":
         return
-    blocks = _blocks(model.encoder) if freeze == "gradual" else []
+    encoder = model.get_submodule("encoder")
+    blocks = _blocks(encoder) if freeze == "gradual" else []
     learning = math.floor(progress * (len(blocks) + 1) + 1e-9)  # 1 / 49 * 49 is below 1
     if blocks and learning >= len(blocks):
         return
-    model.encoder.requires_grad_(False)
+    encoder.requires_grad_(False)
     for block in blocks[len(blocks) - learning :]:
         block.requires_grad_(True)
-    for weight in model.encoder.parameters():
+    for weight in encoder.parameters():
         if not weight.requires_grad:
             weight.grad = None  # an old gradient would move it once more
 

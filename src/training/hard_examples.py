@@ -32,7 +32,7 @@ def with_replays(batches: Iterable[Batch], losses: list[float], every: int) -> I
     ValueError
         If the loss of a batch was not appended.
     """
-    worst, highest = None, None
+    worst: tuple[Batch, float] | None = None  # with its loss
     for number, batch in enumerate(batches, start=1):
         seen = len(losses)
         yield batch
@@ -40,8 +40,8 @@ def with_replays(batches: Iterable[Batch], losses: list[float], every: int) -> I
             continue
         if len(losses) != seen + 1:
             raise ValueError("append the loss of every batch before asking for the next")
-        if highest is None or losses[-1] > highest:
-            worst, highest = batch, losses[-1]
+        if worst is None or losses[-1] > worst[1]:
+            worst = batch, losses[-1]
         if number % every == 0:
-            yield worst
-            worst, highest = None, None
+            yield worst[0]
+            worst = None

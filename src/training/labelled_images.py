@@ -56,13 +56,14 @@ def open_sources(prepared: Path, weight_maps: Path, pseudo: Path | None) -> Sour
         If an archive is absent or none.
     """
     prepared = Path(prepared)
-    labels = ImageArchive(prepared / "labels/train/instances.zip"), ImageArchive(weight_maps)
+    instances = ImageArchive(prepared / "labels/train/instances.zip")
+    maps = ImageArchive(weight_maps)
     if pseudo is None:
-        return Sources(open_photos(prepared, "train"), *labels)
+        return Sources(open_photos(prepared, "train"), instances, maps)
     kinds = [ImageArchive(pseudo / f"{kind}.zip") for kind in ("instances", "weight_maps")]
     soft = pseudo / "soft.zip"
-    labels_of_test = PseudoLabels(*kinds, ImageArchive(soft) if soft.exists() else None)
-    return Sources(open_photos(prepared, "train", "test"), *labels, labels_of_test)
+    labels_of_test = PseudoLabels(*kinds, soft=ImageArchive(soft) if soft.exists() else None)
+    return Sources(open_photos(prepared, "train", "test"), instances, maps, labels_of_test)
 
 
 class LabelledImages(Dataset):
@@ -120,7 +121,7 @@ class LabelledImages(Dataset):
         """Return the labels of an image, uint16 (H, W), not to be changed."""
         name = self.names[index]
         pseudo, labelled = self.sources.pseudo, self.sources.instances
-        archive = pseudo.instances if name in self.pseudo_names else labelled
+        archive = pseudo.instances if pseudo and name in self.pseudo_names else labelled
         if not self.mixed:  # needed for its planes alone
             return archive.read(name)
         return self._from_memory(("instances", index), lambda: archive.read(name))
@@ -131,7 +132,7 @@ class LabelledImages(Dataset):
         def make():
             name, pseudo, soft = self.names[index], self.sources.pseudo, None
             weight_maps = self.sources.weight_maps
-            if name in self.pseudo_names:
+            if pseudo and name in self.pseudo_names:
                 weight_maps = pseudo.weight_maps
                 soft = pseudo.soft.read(name) if pseudo.soft else None
             weights = weight_maps.read(name)

@@ -221,7 +221,8 @@ def _steps(
         if not images:
             return
         if accumulate > 1:
-            torch._foreach_div_([w.grad for w in learning if w.grad is not None], images)
+            gradients = [weight.grad for weight in learning if weight.grad is not None]
+            torch._foreach_div_(gradients, images)  # pyright: ignore[reportPrivateImportUsage]  no public name
         if train.gradient_clip:
             torch.nn.utils.clip_grad_norm_(learning, train.gradient_clip)
         optimiser.step()

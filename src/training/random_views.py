@@ -126,12 +126,13 @@ def resampled(
     -------
     result : ndarray of uint8, shape (height, width, C)
     """
-    options = {"flags": interpolation | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+    flags, edge = interpolation | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
     last = array.shape[2] - CHANNELS
     if last <= 0:
-        return cv2.warpAffine(array, source, sides, **options)
+        return cv2.warpAffine(array, source, sides, flags=flags, borderMode=edge)
     result = np.empty((*sides[::-1], array.shape[2]), array.dtype)
     for start in [*range(0, last, CHANNELS), last]:  # other numbers of channels round otherwise
         block = slice(start, start + CHANNELS)
-        result[..., block] = cv2.warpAffine(array[..., block].copy(), source, sides, **options)
+        part = array[..., block].copy()
+        result[..., block] = cv2.warpAffine(part, source, sides, flags=flags, borderMode=edge)
     return result

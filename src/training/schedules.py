@@ -102,7 +102,7 @@ def _triangular2(
         made,
         base_lr=[min_lr * lr for lr in highest],
         max_lr=highest,
-        step_size_up=cycle_steps / 2,
+        step_size_up=cycle_steps / 2,  # pyright: ignore[reportArgumentType]  torch takes halves too
         mode="triangular2",
         cycle_momentum=False,
     )

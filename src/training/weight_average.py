@@ -50,9 +50,9 @@ def update_average(tensors: Averaged, *, decay: float, step: int) -> None:
         Updates made before this one, from 0.
     """
     keep = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(tensors.averages, tensors.weights, 1 - keep)
+    torch._foreach_lerp_(tensors.averages, tensors.weights, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]  no public name
     if tensors.counters:
-        torch._foreach_copy_(tensors.counter_copies, tensors.counters)
+        torch._foreach_copy_(tensors.counter_copies, tensors.counters)  # pyright: ignore[reportPrivateImportUsage]  no public name
 
 
 def snapshot_weights(count: int, decay: float) -> list[float]:

@@ -18,6 +18,7 @@ split_folds:
   likeness: false
   folds:
   - 0
+  likeness: false
   seed: 1
 evaluate:
   max_detections: 100
