@@ -357,7 +357,7 @@ def test_equals_the_published_figures_of_100_coco_images():
     for annotation in coco["annotations"]:  # from polygons, and from lists of run lengths
         annotation["segmentation"] = index.annToRLE(annotation)
     results = json.loads((COCO_EVAL / "instances_val2014_fakesegm100_results.json").read_text())
-    check_predictions(results, coco["images"], coco["categories"], "results")
+    assert check_predictions(results, coco["images"], coco["categories"], "results") is results
     assert len({r["image_id"] for r in results}) == 99  # one image has no detections
     metrics = assert_equals_plain_coco(
         coco["images"], coco["annotations"], coco["categories"], results
