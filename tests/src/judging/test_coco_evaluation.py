@@ -393,6 +393,11 @@ def test_what_is_no_list_of_predictions_is_refused(predictions, words):
         check_predictions(predictions, images(), CATEGORIES, "results.json")
 
 
+def test_predictions_that_can_be_judged_come_back():
+    predictions = [found(A, 0.5), found(A, 1)]
+    assert check_predictions(predictions, images(), CATEGORIES, "results.json") is predictions
+
+
 def test_nothing_to_judge_is_a_programming_mistake():
     with pytest.raises(ValueError, match="nothing to judge: 0 images"):
         evaluate([], [], count=0)
