@@ -128,7 +128,7 @@ def _precisions(
     detection written out as often as it was drawn, a thousand times for the intervals.
     """
     found: list[float] = []
-    counted = np.empty(0)  # of the first threshold at once
+    counted = np.empty(0)  # until the first threshold
     for place, right in enumerate(map(np.flatnonzero, tp)):
         if place == 0 or (ignored[place] != ignored[place - 1]).any():
             counted = np.cumsum(times * ~ignored[place])

@@ -28,9 +28,8 @@ def boundary_iou(predicted: Rle | None, truth: Rle | None, ignored: Rle | None) 
     Parameters
     ----------
     predicted, truth, ignored : Rle or None
-        Of one size, None for an empty mask. Pixels of `ignored` are left out of
-        both bands; the bands are those of the whole masks, so no outline arises where `ignored`
-        ends.
+        Of one size, None for an empty mask. Pixels of `ignored` are left out of both bands; the
+        bands are those of the whole masks, so no outline arises where `ignored` ends.
 
     Returns
     -------

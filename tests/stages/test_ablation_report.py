@@ -29,6 +29,7 @@ split_folds:
   column: fold
   k: 2
   repeats: 1
+  likeness: false
   folds:
   - 0
   - 1
@@ -78,7 +79,7 @@ def write_split(data, split, prefix):
         {"id": n, "image_id": i, "iscrowd": 0, "segmentation": mask} for n, i, mask in truth
     ]
     coco = {"images": [], "annotations": annotations, "categories": []}
-    (data / f"prepared/{prefix}/truth.json").write_text(json.dumps(coco))
+    (data / f"prepared/labels/{prefix}/truth.json").write_text(json.dumps(coco))
     predictions = [{"segmentation": mask, "score": 0.5} for mask in (LEFT, RIGHT, LEFT)]
     (data / f"predictions/{split}.json").write_text(json.dumps(predictions))
     counts = {"tp": [1, 0, 1], "fp": [0, 1, 0], "fn": [0, 1, 1]}
@@ -126,7 +127,8 @@ def write_errors(data, split, prefix):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     data = tmp_path_factory.mktemp("report")
-    folders = "prepared/train prepared/val prepared/test predictions evaluation errors search"
+    folders = "prepared/train prepared/val prepared/test prepared/labels/train"
+    folders += " prepared/labels/val predictions evaluation errors search"
     for name in [*folders.split(), "models/main/fold0", "models/main/fold1"]:
         (data / name).mkdir(parents=True)
     for split, prefix in (("oof", "train"), ("val", "val")):

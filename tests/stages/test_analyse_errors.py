@@ -16,6 +16,7 @@ split_folds:
   column: fold
   k: 3
   repeats: 1
+  likeness: false
   folds:
   - 0
   - 2
@@ -89,7 +90,7 @@ OOF = [found(3, BOTH, 0.5), found(1, LEFT, 0.4), found(1, CORNER, 0.9), found(1,
 
 @pytest.fixture
 def data(tmp_path):
-    for name in ("prepared/train", "prepared/val", "predictions", "evaluation"):
+    for name in ("prepared/labels/train", "prepared/labels/val", "predictions", "evaluation"):
         (tmp_path / name).mkdir(parents=True)
     train, val = truth(TRAIN), truth([(1, "val/a", [])])
     (tmp_path / "prepared/labels/train/truth.json").write_text(json.dumps(train))

@@ -15,6 +15,7 @@ split_folds:
   column: fold
   k: 2
   repeats: 1
+  likeness: false
   folds:
   - 0
   likeness: false
@@ -262,8 +263,8 @@ def test_folds_that_were_not_trained_are_not_judged(data):
     params = data / "params.yaml"
     params.write_text(PARAMS.replace("  - 0\n", "  - 0\n  - 1\n"))
     assert run(data)["oof.images"] == 3
-    params.write_text(PARAMS.replace("repeats: 1", "repeats: 2").replace("  - 0\n", "  - 2\n"))
-    with pytest.raises(InputError, match=r"split_folds.folds: no image of .* is in \[2\]"):
+    params.write_text(PARAMS.replace("  k: 2", "  k: 8").replace("  - 0\n", "  - 7\n"))
+    with pytest.raises(InputError, match=r"split_folds.folds: no image of .* is in \[7\]"):
         run(data)
 
 

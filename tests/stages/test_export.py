@@ -64,7 +64,8 @@ def write_images(data, names, first):
     ]
     write_prepared(data / "prepared", images)
     for split in ("train", "val", "test"):
-        path = data / f"prepared/{split}/geotransforms.csv"
+        path = data / f"prepared/geotransforms/{split}.csv"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(",".join(["name", *PLACE]) + "\n")
 
 

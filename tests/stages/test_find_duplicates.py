@@ -41,16 +41,17 @@ def prepare(folder, images, groups=(), places=()):
     for split in ("train", "val", "test"):
         own = {name: image for name, image in images.items() if name.startswith(f"{split}/")}
         (folder / split).mkdir(parents=True)
+        (folder / "geotransforms").mkdir(exist_ok=True)
         write_archive(folder / split / "images.zip", sorted(own.items()))
         rows = [
             [name, split, 1, "a.jpg", *size(image), 1, 0, 0.1, groups.get(name, name)]
             for name, image in own.items()
         ]
         for file, header, lines in (
-            ("images.csv", list(IMAGE_TYPES), rows),
-            ("geotransforms.csv", ["name", *PLACE], [p for p in places if p[0] in own]),
+            (f"{split}/images.csv", list(IMAGE_TYPES), rows),
+            (f"geotransforms/{split}.csv", ["name", *PLACE], [p for p in places if p[0] in own]),
         ):
-            with (folder / split / file).open("w", newline="") as opened:
+            with (folder / file).open("w", newline="") as opened:
                 csv.writer(opened, lineterminator="\n").writerows([header, *lines])
     return folder
 

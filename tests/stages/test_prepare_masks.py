@@ -90,12 +90,13 @@ def all_images(prepared):
 
 
 def names_in(prepared, kind):
-    splits = sorted(path.parent for path in prepared.glob(f"*/{kind}.zip"))
-    return [name for split in splits for name in ImageArchive(split / f"{kind}.zip").names]
+    paths = sorted(prepared.rglob(f"{kind}.zip"))
+    return [name for path in paths for name in ImageArchive(path).names]
 
 
 def archive_of(prepared, name, kind="images"):
-    return ImageArchive(prepared / name.split("/")[0] / f"{kind}.zip")
+    folder = prepared / "labels" if kind == "instances" else prepared
+    return ImageArchive(folder / name.split("/")[0] / f"{kind}.zip")
 
 
 @pytest.fixture
@@ -380,7 +381,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
         ("category_id", "'100'", "dataset.category_id: .*valid integer"),
         ("masks", "boxes", "dataset.masks: .*'instances', 'components', 'whole' or 'ids'"),
         ("id_column", "''", "dataset.id_column: .*at least 1 character"),
-        ("group_pattern", "'a('", r"dataset.group_pattern is 'a\(', no regular expression"),
+        ("group_pattern", "'a('", "dataset.group_pattern: .*no regular expression .*got 'a"),
         ("metadata_file", "../x.csv", "dataset.metadata_file: .*below dataset.root.*'../x.csv'"),
         ("metadata", "[depth, 3]", "dataset.metadata.1: .*valid string"),
         ("metadata", "[group]", "dataset.metadata: .*has a column 'group' of its own"),

@@ -20,8 +20,8 @@ SPLIT_FOLDS = {
     "column": "fold",
     "k": 5,
     "repeats": 1,
-    "folds": [0, 1, 2, 4],
     "likeness": False,
+    "folds": [0, 1, 2, 4],
     "seed": 0,
 }
 

@@ -80,7 +80,7 @@ def run(tmp_path):
 
 
 def _write_inputs(root, pictures, folds, heads):
-    (root / "prepared/train").mkdir(parents=True, exist_ok=True)
+    (root / "prepared/labels/train").mkdir(parents=True, exist_ok=True)
     coco = {"images": [], "annotations": [], "categories": [{"id": 100, "name": "building"}]}
     for number, (name, (_, _, truth)) in enumerate(pictures.items(), start=1):
         image = {"id": number, "name": name, "file_name": "x", "height": 1, "width": 8}

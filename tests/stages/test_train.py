@@ -39,6 +39,7 @@ PARAMS["augment"] |= {"brightness": 0.0, "contrast": 0.0}
 PARAMS["train"] |= {"crop_size": 32, "batch_size": 4, "precision": "float32", "ema_decay": 0.9}
 PARAMS["train"] |= {"evaluate_every": 1, "phases": [PHASE]}
 TRAIN = "prepared/train"
+LABELS = "prepared/labels/train"
 READ = ("model", "loss", "augment", "train", "members", "views", "weight_maps")
 
 
@@ -83,8 +84,8 @@ def write_squares(root, noise_in_fold=None):
             image = np.random.default_rng(i).integers(0, 256, (32, 32, 3))
         content["images"].append(image.astype(np.uint8))
         content["instances"].append(instances)
-    for kind, arrays in content.items():
-        write_archive(root / TRAIN / f"{kind}.zip", zip(names, arrays, strict=True))
+    for kind, folder in (("images", TRAIN), ("instances", LABELS)):
+        write_archive(root / folder / f"{kind}.zip", zip(names, content[kind], strict=True))
     planes = [np.dstack([(i == 0) * 40, i * 0 + 120, i * 12]) for i in content["instances"]]
     planes = [p.astype(np.uint8) for p in planes]
     write_archive(root / "weights.zip", zip(names, planes, strict=True))
@@ -180,7 +181,7 @@ def as_pseudo(root, soft=None, taken=("train/5", "train/7")):
     Their names stay in order, so that they are drawn as before.
     """
     kinds = {
-        "instances": root / "prepared/labels/train/instances.zip",
+        "instances": root / LABELS / "instances.zip",
         "weight_maps": root / "weights.zip",
     }
     kinds["images"] = root / TRAIN / "images.zip"

@@ -41,7 +41,7 @@ def test_a_table_of_another_split_is_refused(tmp_path):
 
 
 def test_truth_is_read_and_what_is_none_is_refused(tmp_path):
-    (tmp_path / "train").mkdir()
+    (tmp_path / "labels/train").mkdir(parents=True)
     truth = {"categories": [{"id": 1, "name": "a"}], "images": [], "annotations": []}
     (tmp_path / "labels/train/truth.json").write_text(json.dumps(truth))
     assert read_truth(tmp_path, "train") == truth

@@ -357,7 +357,7 @@ def test_equals_the_published_figures_of_100_coco_images():
     for annotation in coco["annotations"]:  # from polygons, and from lists of run lengths
         annotation["segmentation"] = index.annToRLE(annotation)
     results = json.loads((COCO_EVAL / "instances_val2014_fakesegm100_results.json").read_text())
-    check_predictions(results, coco["images"], coco["categories"], "results")
+    assert check_predictions(results, coco["images"], coco["categories"], "results") is results
     assert len({r["image_id"] for r in results}) == 99  # one image has no detections
     metrics = assert_equals_plain_coco(
         coco["images"], coco["annotations"], coco["categories"], results
@@ -391,6 +391,11 @@ def test_predictions_that_cannot_be_judged_are_refused(change, words):
 def test_what_is_no_list_of_predictions_is_refused(predictions, words):
     with pytest.raises(InputError, match=words):
         check_predictions(predictions, images(), CATEGORIES, "results.json")
+
+
+def test_predictions_that_can_be_judged_come_back():
+    predictions = [found(A, 0.5), found(A, 1)]
+    assert check_predictions(predictions, images(), CATEGORIES, "results.json") is predictions
 
 
 def test_nothing_to_judge_is_a_programming_mistake():

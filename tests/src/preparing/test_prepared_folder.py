@@ -70,7 +70,7 @@ def test_each_image_goes_where_it_belongs(tmp_path):
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == FILES
     images = {split: ImageArchive(folder / split / "images.zip") for split in SPLITS}
-    maps = {split: ImageArchive(folder / split / "instances.zip") for split in LABELLED}
+    maps = {split: ImageArchive(folder / "labels" / split / "instances.zip") for split in LABELLED}
     names = {"train": ["train/a", "train/c"], "val": ["val/v"], "test": ["test/x"]}
     assert {split: archive.names for split, archive in images.items()} == names
     assert {split: archive.names for split, archive in maps.items()} == {

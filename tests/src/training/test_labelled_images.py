@@ -64,9 +64,9 @@ def test_without_room_nothing_is_kept(archives):
 def test_archives_of_test_are_opened_only_for_pseudo_labels(archives, pseudo, tmp_path):
     names, content, _ = archives
     prepared = tmp_path / "prepared"
-    for kind in ("images", "instances"):
+    for kind, folder in (("images", "train"), ("instances", "labels/train")):
         pairs = zip(names, content[kind], strict=True)
-        write_archive(prepared / "train" / f"{kind}.zip", pairs)
+        write_archive(prepared / folder / f"{kind}.zip", pairs)
     plain = open_sources(prepared, tmp_path / "weights", None)
     assert set(plain.photos) == {"train"}
     assert not plain.soft
