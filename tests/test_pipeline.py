@@ -33,6 +33,8 @@ READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report"}
 PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
 PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
 PARALLEL |= {"analyse_errors", "export"}
+JUDGING = {"rescore", "evaluate", "analyse_errors"}
+MAPS = {"search_postprocess", "postprocess"}
 DATA = {"prepare_masks", "find_duplicates", "validate_split", "split_folds"}
 
 pytestmark = pytest.mark.slow
@@ -147,7 +149,7 @@ def test_a_second_run_does_nothing(repository):
     ("key", "value", "stages"),
     [
         ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
-        ("dataset.category_id", 7, {"prepare_masks"}),
+        ("dataset.category_id", 7, {"prepare_masks", "ablation_report"}),
         ("prepare_masks.edge_width", 3, {"prepare_masks"}),
         ("images.orientation", "apply", {"prepare_masks"}),
         ("workers.scheduler", "tcp://localhost:8786", PARALLEL),
@@ -183,7 +185,10 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
+        ("src/parallel/workers.py", PARALLEL),
         ("src/sample/footprints.py", {"data/dvc.yaml:make_sample"}),
+        ("src/image_files/geotiff.py", {"prepare_masks", "find_duplicates", "export"}),
+        ("src/preparing/instances.py", {"prepare_masks"}),
         ("src/reading/segmentations.py", {"prepare_masks"}),
         ("src/duplicates/perceptual_hash.py", {"find_duplicates"}),
         ("src/likeness/split_classifier.py", {"validate_split"}),
@@ -195,14 +200,19 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/predicting/views.py", PREDICTION),
         ("src/networks/model.py", TRAINING | PREDICTION),
         ("src/maps/probability_maps.py", PREDICTION | {"ensemble"}),
+        ("src/maps/map_folder.py", PREDICTION | {"ensemble"} | MAPS),
+        ("src/merging/sources.py", {"ensemble"}),
+        ("src/searching/combinations.py", {"search_postprocess"}),
         ("src/objects/objects.py", {"search_postprocess", "postprocess"}),
         ("src/candidates/candidate_features.py", {"postprocess"}),
         ("src/scoring/second_level.py", {"rescore"}),
         ("src/scoring/scores.py", {"rescore"}),
         ("src/scoring/selection.py", {"rescore"}),
         ("src/judging/coco_evaluation.py", {"evaluate"}),
-        ("src/judging/bootstrap.py", {"evaluate", "validate_split"}),
-        ("src/analysis/error_analysis.py", {"analyse_errors"}),
+        ("src/judging/bootstrap.py", {"evaluate"}),
+        ("src/judging/group_draws.py", {"evaluate", "validate_split"}),
+        ("src/matching/matching.py", JUDGING | {"search_postprocess"}),
+        ("src/analysis/outcomes.py", {"analyse_errors"}),
         ("src/exporting/polygons.py", {"export"}),
         ("src/reporting/figures.py", {"ablation_report"}),
     ],
