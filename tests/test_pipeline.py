@@ -24,6 +24,7 @@ SMALL = {
     "report": {"overlays": 1},
 }
 PHASE = {"epochs": 80, "lr": 0.01}
+CHECK = "data/dvc.yaml:check_params"
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
@@ -124,7 +125,7 @@ def stages_run(output):
 
 def stages_changed(root):
     """Stages that would run, but for the check of all params, which nothing follows."""
-    return set(json.loads(dvc(root, "status", "--json"))) - {"check_params"}
+    return set(json.loads(dvc(root, "status", "--json"))) - {CHECK}
 
 
 def test_the_figures_are_those_stored(repository):
@@ -231,7 +232,7 @@ def own_data(repository, tmp_path_factory):
     params = read_params(root)
     params["dataset"]["root"] = "data/raw/mine"
     write_params(root, params)
-    assert stages_run(dvc(root, "repro", "train")) == {"check_params", "prepare_masks"}
+    assert stages_run(dvc(root, "repro", "train")) == {CHECK, "prepare_masks"}
     return root
 
 
@@ -301,13 +302,13 @@ def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository
 def test_a_postprocessing_param_trains_nothing(repository, edit):
     edit("postprocess.threshold", 0.3)
     ran = stages_run(dvc(repository, "repro"))
-    assert ran == AFTER_PREDICTION - {"ensemble"} | {"check_params"}
+    assert ran == AFTER_PREDICTION - {"ensemble"} | {CHECK}
 
 
 def test_a_loss_param_reruns_training_and_what_follows_and_nothing_before(repository, edit):
     edit("loss.dice_weight", 5.0)
     ran = stages_run(dvc(repository, "repro"))
-    assert ran == TRAINING | PREDICTION | AFTER_PREDICTION | {"check_params"}
+    assert ran == TRAINING | PREDICTION | AFTER_PREDICTION | {CHECK}
 
 
 def test_a_wrong_param_stops_with_one_sentence(repository, edit):
@@ -339,4 +340,4 @@ def test_a_wrong_param_of_a_late_stage_stops_before_anything_runs(
     run = dvc_run(repository, "repro")
     assert run.returncode != 0
     assert f"params.yaml: {words}" in run.stdout + run.stderr
-    assert stages_run(run.stdout) == {"check_params"}
+    assert stages_run(run.stdout) == {CHECK}
