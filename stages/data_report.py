@@ -3,7 +3,7 @@
     python -m stages.data_report data/prepared data/groups data/split data/fold_summary.csv \
         reports/leakage.json reports/split.json reports/data.html
 
-Reads  prepared/images.zip, images.csv, rejected.csv, warnings.csv (name,kind,detail and file)
+Reads  prepared/<split>/images.zip, images.csv; prepared/rejected.csv, warnings.csv
        groups/groups.csv (name,cluster and others), groups/pairs.csv (name_a,name_b,...)
        split/likeness.csv, split/features.csv, fold_summary.csv, leakage.json, split.json
 Writes data.html  self-contained: needs neither network nor other files
