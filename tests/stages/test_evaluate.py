@@ -18,7 +18,6 @@ split_folds:
   likeness: false
   folds:
   - 0
-  likeness: false
   seed: 1
 evaluate:
   max_detections: 100

