@@ -35,7 +35,7 @@ from src.duplicates.near_duplicates import Pairs, find_pairs
 from src.duplicates.params import FindDuplicatesParams
 from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
 from src.formats.archive import decode_image
-from src.formats.prepared import SPLITS, open_photos, read_images
+from src.formats.prepared import SPLITS, archive_of, open_photos, read_images
 from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
 from src.parallel.workers import WorkersParams, in_order
@@ -61,12 +61,10 @@ def main(argv: list[str] | None = None) -> None:
     if params.distance >= 0:
         thumbnails = _read_thumbnails(args.prepared, names, workers.scheduler)
         blank = int(is_blank(thumbnails).sum())
-    pairs, of_train = _find_pairs(thumbnails, train, params)
+    pairs, train_pairs = _find_pairs(thumbnails, train, params)
     places = _read_places(args.prepared) if params.tile_overlap > 0 else {}
     table = _group(images, pairs, places, params)
-    numbers = np.cumsum(train) - 1  # of train alone
-    of_train = of_train._replace(first=numbers[of_train.first], second=numbers[of_train.second])
-    train_table = _group(images[train], of_train, places, params)
+    train_table = _group(images[train], train_pairs, places, params)
     clusters = None
     if params.distance >= 0:
         clusters = table["cluster"].replace("", -1).to_numpy(np.int64)
@@ -82,25 +80,26 @@ def main(argv: list[str] | None = None) -> None:
 def _find_pairs(
     thumbnails: np.ndarray, train: np.ndarray, params: FindDuplicatesParams
 ) -> tuple[Pairs, Pairs]:
-    """Return the pairs that join the clusters of all images, and those of train alone.
+    """Return the pairs that join the clusters of all images, and of train by numbers of its own.
 
-    What is joined in train is joined among all: what the other images join may not be parted.
+    What is joined in train is joined among all, too.
     """
     if not len(thumbnails):
         nothing = Pairs(*np.empty((5, 0), np.int64))
         return nothing, nothing
     hashes = hash_views(thumbnails)
     limits = {"distance": params.distance, "difference": params.difference}
-    found, numbers = find_pairs(thumbnails[train], hashes[train], **limits), np.flatnonzero(train)
-    of_train = found._replace(first=numbers[found.first], second=numbers[found.second])
+    train_pairs = find_pairs(thumbnails[train], hashes[train], **limits)
     if train.all():
-        return of_train, of_train
+        return train_pairs, train_pairs
+    numbers = np.flatnonzero(train)
+    first, second = numbers[train_pairs.first], numbers[train_pairs.second]
     pairs = find_pairs(thumbnails, hashes, **limits)
     clusters = number_clusters(len(thumbnails), np.stack(pairs[:2], axis=1))
-    one, other = clusters[of_train.first], clusters[of_train.second]
-    missed = (one != other) | (one < 0)
-    joined = (np.append(a, b[missed]) for a, b in zip(pairs, of_train, strict=True))
-    return Pairs(*joined), of_train
+    missed = (clusters[first] != clusters[second]) | (clusters[first] < 0)
+    among_all = train_pairs._replace(first=first, second=second)
+    joined = (np.append(a, b[missed]) for a, b in zip(pairs, among_all, strict=True))
+    return Pairs(*joined), train_pairs
 
 
 def _group(
@@ -134,7 +133,7 @@ def shrink_image(encoded: bytes, origin: str) -> np.ndarray:
 
 def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.ndarray:
     photos = open_photos(prepared, *SPLITS)
-    archives = (photos[name.split("/")[0]] for name in names)
+    archives = [archive_of(photos, name) for name in names]
     images = (
         (one.read_bytes(name), f"{one.path}: {name}")
         for one, name in zip(archives, names, strict=True)

@@ -33,7 +33,13 @@ from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_params
 from src.formats.archive import PHOTO, ImageArchive, decode_image
-from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
+from src.formats.prepared import (
+    SPLITS,
+    archive_of,
+    open_photos,
+    read_images,
+    read_photo,
+)
 from src.formats.tables import read_table, write_table
 from src.likeness.image_statistics import FEATURES, image_statistics
 from src.likeness.params import ValidateSplitParams
@@ -123,7 +129,7 @@ def _features(
     names: list[str], photos: dict[str, ImageArchive], params: ValidateSplitParams, scheduler: str
 ) -> tuple[np.ndarray, list[str]]:
     """Describe images: rows of numbers, and what the columns are called."""
-    calls = ((photos[name.split("/")[0]].read_bytes(name), name) for name in names)
+    calls = ((archive_of(photos, name).read_bytes(name), name) for name in names)
     rows = in_order(_statistics, calls, scheduler=scheduler)
     features = np.stack(list(tqdm(rows, "statistics", total=len(names), unit="image")))
     if params.encoder == "none":

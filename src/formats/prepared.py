@@ -150,6 +150,14 @@ def open_photos(prepared: Path, *splits: str) -> dict[str, ImageArchive]:
     return {split: ImageArchive(Path(prepared) / split / "images.zip") for split in splits}
 
 
+def archive_of(photos: dict[str, ImageArchive], name: str) -> ImageArchive:
+    """Return the archive of the split that a name tells. Raises InputError if it is not open."""
+    split = name.split("/")[0]
+    if split not in photos:
+        raise InputError(f"'{name}' is of none of the splits {', '.join(photos)}; run {STAGE}")
+    return photos[split]
+
+
 def read_photo(photos: dict[str, ImageArchive], name: str) -> np.ndarray:
     """Return the image of a name as uint8 RGB, shape (H, W, 3).
 
@@ -158,7 +166,4 @@ def read_photo(photos: dict[str, ImageArchive], name: str) -> np.ndarray:
     InputError
         If it is of a split that is not open, or its archive does not hold it.
     """
-    split = name.split("/")[0]
-    if split not in photos:
-        raise InputError(f"'{name}' is of none of the splits {', '.join(photos)}; run {STAGE}")
-    return photos[split].read(name, PHOTO)
+    return archive_of(photos, name).read(name, PHOTO)

@@ -47,9 +47,7 @@ def read_table(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.DataFr
         or fewer cells than the first, a column is missing, or a cell is not of its type; the
         message names file, line and what to do.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run {stage}")
+    path = _present(path, stage)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -74,9 +72,7 @@ def read_table(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.DataFr
     if len(set(names)) < len(names):
         twin = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path}: has two columns {twin}; run {stage} again")
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; run {stage} again")
+    _check_columns(path, stage, columns, names)
     cells = zip(*rows, strict=True) if rows else ((),) * len(names)
     table = dict(zip(names, cells, strict=True))
     types = (
@@ -124,17 +120,27 @@ def read_parquet(path: Path, stage: str, columns: Iterable[str] = ()) -> pd.Data
     InputError
         If the file is absent, is no Parquet, or lacks a column.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run {stage}")
+    path = _present(path, stage)
     try:
         table = cast("pd.DataFrame", pyarrow.parquet.read_table(path).to_pandas())
     except (pyarrow.ArrowException, OSError):
         raise InputError(f"{path}: not a Parquet file; run {stage} again") from None
-    missing = [name for name in columns if name not in table]
+    _check_columns(path, stage, columns, table.columns)
+    return table
+
+
+def _present(path: Path, stage: str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run {stage}")
+    return path
+
+
+def _check_columns(path: Path, stage: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+    known = set(there)
+    missing = [name for name in wanted if name not in known]
     if missing:
         raise InputError(f"{path}: has no column {missing[0]}; run {stage} again")
-    return table
 
 
 def _typed(path: Path, stage: str, name: str, column: tuple[str, ...], kind: type) -> pd.Series:
