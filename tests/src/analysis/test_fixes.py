@@ -1,22 +1,9 @@
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from src.analysis.fixes import FIXES, average_precision_50, fix_each_kind
 from src.judging.coco_evaluation import evaluate_detections
-
-HEIGHT, WIDTH = 40, 60
-
-
-def rle(mask):
-    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
-
-
-def block(x, y, width, height):
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[y : y + height, x : x + width] = True
-    return mask
+from tests.blocks import HEIGHT, WIDTH, block, rle
 
 
 @pytest.mark.parametrize("seed", range(4))

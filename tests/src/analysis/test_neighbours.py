@@ -1,22 +1,8 @@
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from src.analysis.neighbours import nearest_neighbours
-
-HEIGHT, WIDTH = 40, 60
-
-
-def rle(mask):
-    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
-
-
-def block(x, y, width, height):
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[y : y + height, x : x + width] = True
-    return mask
-
+from tests.blocks import HEIGHT, WIDTH, block, rle
 
 A = (10, 10, 10, 10)
 
