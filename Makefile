@@ -32,7 +32,7 @@ test: $(TOOLS) lint  ## lint and all tests
 	python -m pytest
 
 test-fast: $(TOOLS)  ## the tests that take seconds, on all cores
-	OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"
 
 lint: $(TOOLS)  ## check style, format, what make deps writes, and types
 	ruff check .
