@@ -1,12 +1,20 @@
 """Strict reading of params.yaml: one section, one frozen pydantic model."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -32,10 +40,23 @@ class Params(BaseModel):
         return value
 
 
+def _number_or_auto(value: Any, as_number: Callable[[Any], Any]) -> Any:
+    return value if value == "auto" else as_number(value)
+
+
+AUTO = "auto"
+Auto = WrapValidator(_number_or_auto)  # of a field that may say `auto` in place of its value
 P = TypeVar("P", bound=Params)
 
 
-def load_params(path: Path, section: str, model: type[P], *, member: str | None = None) -> P:
+def load_params(
+    path: Path,
+    section: str,
+    model: type[P],
+    *,
+    member: str | None = None,
+    plan: Path | None = None,
+) -> P:
     """Read one section of a params file (YAML 1.2, as DVC writes it: 1e-05 is a float).
 
     Parameters
@@ -49,12 +70,17 @@ def load_params(path: Path, section: str, model: type[P], *, member: str | None 
     member : str, optional
         Name of an ensemble member under `members`: its overrides of this section are merged in,
         maps key by key, everything else (lists too) replaced whole.
+    plan : Path, optional
+        Folder that the stage plan wrote: a key of the section that says `auto` takes the value
+        that plan/<section>.json has for it, wherever in the section the key stands. Keys that it
+        does not have stay `auto`, as do all without a plan.
 
     Raises
     ------
     InputError
-        If the file is not YAML, the section or member is absent, or a key is unknown, missing,
-        mistyped or out of range; the message names the file, the key and the value.
+        If the file is not YAML, the section or member is absent, a key is unknown, missing,
+        mistyped or out of range, or there is no plan of the section; the message names the file,
+        the key and the value.
     """
     document = _read_yaml(path)
     node = _map(_section(document, section))
@@ -64,6 +90,8 @@ def load_params(path: Path, section: str, model: type[P], *, member: str | None 
     if member is not None:
         overrides = _member_overrides(document, member, path).get(section) or {}
         node = _merge(node, overrides)
+    if plan is not None:
+        node = _planned(node, _read_plan(plan / f"{section}.json"))
     try:
         return model.model_validate(node)
     except ValidationError as error:
@@ -143,6 +171,29 @@ def _parse(text: str) -> Any:
     """Parse a text once, though a stage reads several sections of it; nobody changes the result."""
     yaml: Any = YAML(typ="safe")  # whose load has no type
     return yaml.load(text)
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        found = _map(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        found = None
+    if found is None:
+        raise InputError(f"{path}: holds no values planned; run the stage plan")
+    return found
+
+
+def _planned(node: Any, values: dict[str, Any]) -> Any:
+    """Put the planned values in the place of `auto`, in lists and maps inside the section too."""
+    if isinstance(node, list):
+        return [_planned(part, values) for part in cast("list[Any]", node)]
+    section = _map(node)
+    if section is None:
+        return node
+    return {
+        key: values.get(key, AUTO) if part == AUTO else _planned(part, values)
+        for key, part in section.items()
+    }
 
 
 def _section(document: Any, section: str) -> Any:

@@ -1,21 +1,15 @@
 """The section `postprocess` of params.yaml, which two stages read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, WrapValidator, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from src.base.errors import InputError
-from src.base.params import Params
+from src.base.params import Auto, Params
 
 SEARCHABLE = ("threshold", "min_area", "max_hole", "dilate")  # in the order they are searched
 
-
-def _number_or_auto(value: Any, as_number: Callable[[Any], Any]) -> Any:
-    return value if value == "auto" else as_number(value)
-
-
-Auto = WrapValidator(_number_or_auto)
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(ge=0)]
 

@@ -1,10 +1,10 @@
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
 
 from src.base.errors import InputError
-from src.base.params import Params, load_keys, load_params
+from src.base.params import Auto, Params, load_keys, load_params
 
 
 class Phase(Params):
@@ -320,3 +320,41 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_bytes("loss: {w0: 1}  # Größe".encode("latin-1"))
     with pytest.raises(InputError, match="params.yaml: not UTF-8 text; save it as such"):
         load_params(tmp_path / "params.yaml", "loss", LossParams)
+
+
+class Inner(Params):
+    epochs: Annotated[int, Field(gt=0), Auto]
+
+
+class Planned(Params):
+    crop_size: Annotated[int, Field(gt=0), Auto]
+    sigma: Annotated[float, Field(gt=0), Auto]
+    phases: list[Inner]
+
+
+def test_auto_takes_the_value_of_the_plan_and_a_number_stays(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {crop_size: auto, sigma: 5.0, phases: [{epochs: auto}, {epochs: 2}]}")
+    (tmp_path / "train.json").write_text('{"crop_size": 256, "sigma": 7.0, "epochs": 30}')
+    found = load_params(path, "train", Planned, plan=tmp_path)
+    assert (found.crop_size, found.sigma) == (256, 5.0)
+    assert [phase.epochs for phase in found.phases] == [30, 2]
+    assert load_params(path, "train", Planned).crop_size == "auto"
+
+
+def test_a_planned_value_out_of_range_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {crop_size: auto, sigma: 5.0, phases: []}")
+    (tmp_path / "train.json").write_text('{"crop_size": 0}')
+    with pytest.raises(InputError, match="train.crop_size: Input should be greater than 0, got 0"):
+        load_params(path, "train", Planned, plan=tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "[1]", "{"])
+def test_a_plan_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {crop_size: auto, sigma: 5.0, phases: []}")
+    if text is not None:
+        (tmp_path / "train.json").write_text(text)
+    with pytest.raises(InputError, match="train.json: holds no values planned; run the stage plan"):
+        load_params(path, "train", Planned, plan=tmp_path)
