@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from src.base.errors import InputError
+from src.networks.depthwise import keep_depthwise_in_float32
 from src.networks.encoders import (
     add_attention,
     keep_stem_size,
@@ -75,6 +76,7 @@ def build_model(
     )
     encoder = model.get_submodule("encoder")
     leave_out_stages(encoder, params.encoder_depth)
+    keep_depthwise_in_float32(model)
     if params.encoder_attention == "scse":
         add_attention(encoder, params.encoder)
     if params.stem_stride == 1:
