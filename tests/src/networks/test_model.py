@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from src.base.errors import InputError
-from src.networks.encoders import load_encoder_weights
+from src.networks.encoder_weights import load_encoder_weights
 from src.networks.heads import head_outputs
 from src.networks.model import REBUILT_FROM, build_model, load_model, save_model, stride
 from src.networks.params import NetworkParams
@@ -234,7 +234,9 @@ def test_encoder_weights_come_from_a_file_of_a_trained_network(tmp_path, monkeyp
     image = torch.rand(1, channels, 32, 32)
     for mine, other in zip(model.encoder(image), expected.encoder(image), strict=True):
         assert torch.equal(mine, other)
-    with pytest.raises(InputError, match="weights of another encoder.*Unexpected key.*scse"):
+    with pytest.raises(
+        InputError, match="has weights of attention; set model.encoder_attention to scse"
+    ):
         network(encoder_weights="mine.safetensors", in_channels=channels)
 
 
@@ -313,6 +315,7 @@ def without(description, key):
             {"encoder": "resnet18", "encoder_weights": "mine"},
             "model.encoder_weights 'mine'.*Available options.*imagenet",
         ),
+        ({"encoder_weights": "packaged"}, "packaged: no package has weights.*tu-tf_efficientnet_l"),
         ({"encoder_weights": "../a.safetensors"}, "encoder_weights ../a.safetensors: must be the"),
         ({"architecture": "PAN", "encoder": "densenet121"}, "DenseNet encoders do not support"),
         (
