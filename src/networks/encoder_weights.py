@@ -115,7 +115,8 @@ def packaged_state(name: str) -> dict[str, torch.Tensor]:
             f"params.yaml: model.encoder_weights {PACKAGED}: timm {timm.__version__} builds the "
             f"encoder '{name}' otherwise than its weights want; install requirements.txt"
         )
-    return dict(zip(own, given.values(), strict=True))
+    weights = (weight.contiguous() for weight in given.values())  # as safetensors wants them
+    return dict(zip(own, weights, strict=True))
 
 
 def input_statistics(encoder: str, weights: str) -> tuple[list[float], list[float]]:

@@ -13,9 +13,10 @@ from src.base.errors import InputError
 def leave_out_stages(encoder: nn.Module, depth: int) -> None:
     """Delete the stages of an encoder that lie deeper than `depth` and whose maps nobody sees.
 
-    The library keeps those of ResNets, timm those of EfficientNets and MobileNets, which even run.
-    They would be saved and averaged, and count as blocks to thaw. Other encoders of timm have none.
-    In place; the answer of the encoder is the same.
+    The library keeps those of ResNets, timm those of EfficientNets and MobileNets, which even run
+    (github.com/huggingface/pytorch-image-models/issues/1849). They would be saved and averaged,
+    and count as blocks to thaw. Other encoders of timm have none. In place; the answer of the
+    encoder is the same.
     """
     for number in range(depth, 5):  # stage n gives the map that is halved n + 1 times
         if hasattr(encoder, f"layer{number}"):

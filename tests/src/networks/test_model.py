@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from src.base.errors import InputError
-from src.networks.encoder_weights import load_encoder_weights
+from src.networks.encoder_weights import load_encoder_weights, packaged_state
 from src.networks.heads import head_outputs
 from src.networks.model import REBUILT_FROM, build_model, load_model, save_model, stride
 from src.networks.params import NetworkParams
@@ -299,6 +299,19 @@ def test_the_description_holds_every_argument_but_the_weights_a_network_began_wi
         (tmp_path / "model.json").write_text(json.dumps(without(SMALL, key)))
         with pytest.raises(InputError, match=f"model.json: has no {key}; train again"):
             load_model(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "FPN"])
+@pytest.mark.parametrize(("depth", "channels"), [(3, 1), (4, 3), (5, 5)])
+def test_a_network_begins_with_packaged_weights(architecture, depth, channels):
+    name = "tu-tf_efficientnet_lite0"
+    change = {"architecture": architecture, "encoder": name, "encoder_depth": depth}
+    model = network(encoder_weights="packaged", in_channels=channels, **change)
+    expected = packaged_state(name)
+    for key in ("bn1.running_var", "blocks.2.0.conv_dw.weight"):
+        assert torch.equal(model.encoder.state_dict()[f"model.{key}"], expected[key])
+    side = 2 * stride(model)
+    assert model(torch.zeros(1, channels, side, side)).shape == (1, 1, side, side)
 
 
 def without(description, key):
