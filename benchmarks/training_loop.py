@@ -39,7 +39,7 @@ from src.predicting.allowed_views import ViewsParams
 from src.training.crops import crops_by_use
 from src.training.labelled_images import open_sources
 from src.training.loop import fit, loader_of
-from src.training.network import training_network
+from src.training.network import training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams
 from src.training.targets import plane_names
 
@@ -135,7 +135,7 @@ def _training(epochs: int, crop_size: int | None) -> Training:
     plain = {"image_channels": "rgb", "extra_channels": [], "clahe": 0.0, "resize": 1.0}
     plain["encoder_weights"] = "none"
     return Training(
-        model=load_params(PARAMS, "model", ModelParams).model_copy(update=plain),
+        model=with_statistics(load_params(PARAMS, "model", ModelParams).model_copy(update=plain)),
         losses=[load_params(PARAMS, "loss", LossParams)],
         heads=HEADS,
         image_weight="none",

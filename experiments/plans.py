@@ -169,10 +169,11 @@ def shorten(params: dict, budget: Fraction) -> dict:
 
 
 def without_download(params: dict) -> dict:
-    """Start every encoder from random weights instead of pretrained ones."""
+    """Start every encoder from random weights instead of a set that is downloaded."""
     params = copy.deepcopy(params)
     for model in _sections(params, "model"):
-        if "encoder_weights" in model:
+        weights = str(model.get("encoder_weights", "packaged"))  # or those of the section model
+        if weights != "packaged" and not weights.endswith(".safetensors"):
             model["encoder_weights"] = "none"
     return params
 

@@ -44,7 +44,7 @@ from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
 from src.training.loop import fit, refresh_statistics
-from src.training.network import described, training_network
+from src.training.network import described, training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams, checked_training
 from src.training.targets import plane_names
 
@@ -52,10 +52,12 @@ from src.training.targets import plane_names
 def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
     training = _training(args.params, args.member)
-    params, train = training.model, training.train
+    train = training.train
     device, bf16 = choose_device(train.precision)
     _make_repeatable(train.deterministic, train.seed + args.fold)
     model = training_network(training)
+    params = with_statistics(training.model)
+    training = training._replace(model=params)
     model = model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
 
     sources = open_sources(args.prepared, args.weight_maps, args.pseudo)

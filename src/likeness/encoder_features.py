@@ -11,11 +11,15 @@ from torch import nn
 
 from src.base.errors import InputError
 from src.networks.device import choose_device
-from src.networks.encoders import load_encoder_weights
+from src.networks.encoder_weights import (
+    input_statistics,
+    load_encoder_weights,
+    load_packaged_weights,
+)
+from src.networks.packaged_weights import PACKAGED, refuse_unpackaged
 
 SIDE = 224  # px, that images are resized to: what encoders are commonly pretrained on
 BATCH = 16  # images
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in ImageNet
 SECTION = "params.yaml: validate_split"
 
 
@@ -29,7 +33,8 @@ def encoder_features(images: Iterable[np.ndarray], *, encoder: str, weights: str
     encoder : str
         Of segmentation-models-pytorch, or `tu-NAME` for any timm model.
     weights : str
-        Name of a pretrained set, or a file NAME.safetensors in data/encoder_weights.
+        Name of a pretrained set, "packaged", or a file NAME.safetensors in data/encoder_weights;
+        images are normalised as `src.networks.encoder_weights.input_statistics` says.
 
     Returns
     -------
@@ -47,8 +52,9 @@ def encoder_features(images: Iterable[np.ndarray], *, encoder: str, weights: str
             "pretrained set such as imagenet or a file, or set validate_split.encoder to none"
         )
     device, _ = choose_device("float32")
-    network = _pretrained(encoder, weights).to(device).eval()
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    network, mean, std = _pretrained(encoder, weights)
+    network = network.to(device).eval()
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
     images, found = iter(images), []
     with torch.inference_mode():
         while batch := list(islice(images, BATCH)):
@@ -59,11 +65,22 @@ def encoder_features(images: Iterable[np.ndarray], *, encoder: str, weights: str
     return np.concatenate(found)
 
 
-def _pretrained(encoder: str, weights: str) -> nn.Module:
-    file = weights.endswith(".safetensors")
-    name = None if file else True if encoder.startswith("tu-") else weights
+def _pretrained(encoder: str, weights: str) -> tuple[nn.Module, list[float], list[float]]:
+    """Return the encoder, and the mean and std of what it learnt from."""
+    own = weights == PACKAGED or weights.endswith(".safetensors")
+    name = None if own else True if encoder.startswith("tu-") else weights
     try:
+        if weights == PACKAGED:
+            refuse_unpackaged(encoder)
         network = smp.encoders.get_encoder(encoder, weights=name)
+        if weights == PACKAGED:
+            load_packaged_weights(network, encoder, in_channels=3)
+        elif own:
+            load_encoder_weights(network, weights, in_channels=3)
+        return network, *input_statistics(encoder, weights)
+    except InputError as error:  # which speaks of the section of networks that are trained
+        words = str(error).replace(" and model.encoder_depth", "")
+        raise InputError(words.replace("model.encoder", "validate_split.encoder")) from None
     except OSError as error:
         raise InputError(
             f"{SECTION}.encoder_weights '{weights}' for '{encoder}' could not be downloaded "
@@ -76,10 +93,3 @@ def _pretrained(encoder: str, weights: str) -> nn.Module:
             f"{SECTION}.encoder '{encoder}' with encoder_weights '{weights}' cannot be built: "
             f"{reason}"
         ) from None
-    if file:
-        try:
-            load_encoder_weights(network, weights, in_channels=3)
-        except InputError as error:  # which speaks of the section of networks that are trained
-            words = str(error).replace(" and model.encoder_depth", "")
-            raise InputError(words.replace("model.encoder", "validate_split.encoder")) from None
-    return network

@@ -1,29 +1,29 @@
-"""Changes to encoders of segmentation-models-pytorch: weights from a file, attention, the stem."""
+"""Changes to encoders of segmentation-models-pytorch: depth, attention, the stem."""
 
-from pathlib import Path
 from typing import Any, cast
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from segmentation_models_pytorch.base.modules import SCSEModule
-from segmentation_models_pytorch.encoders._utils import patch_first_conv
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import nn
 
 from src.base.errors import InputError
 
-ENCODER_WEIGHTS = Path("data/encoder_weights")
-
 
 def leave_out_stages(encoder: nn.Module, depth: int) -> None:
-    """Delete the stages of a ResNet-like encoder that lie deeper than `depth` and never run.
+    """Delete the stages of an encoder that lie deeper than `depth` and whose maps nobody sees.
 
-    The library keeps them; they would be saved and averaged, and count as blocks to thaw. timm's
-    encoders have none. In place; the answer of the encoder is the same.
+    The library keeps those of ResNets, timm those of EfficientNets and MobileNets, which even run
+    (github.com/huggingface/pytorch-image-models/issues/1849). They would be saved and averaged,
+    and count as blocks to thaw. Other encoders of timm have none. In place; the answer of the
+    encoder is the same.
     """
     for number in range(depth, 5):  # stage n gives the map that is halved n + 1 times
         if hasattr(encoder, f"layer{number}"):
             delattr(encoder, f"layer{number}")
+    body: Any = getattr(encoder, "model", encoder)  # a timm encoder wraps its network
+    if isinstance(body, EfficientNetFeatures | MobileNetV3Features):
+        del body.blocks[max(body._stage_out_idx) :]  # stage 0 is the stem
 
 
 def add_attention(encoder: nn.Module, name: str) -> None:
@@ -74,77 +74,6 @@ def keep_stem_size(encoder: nn.Module, name: str) -> None:
     first.stride = (1, 1)
     of_library = cast("Any", encoder)
     of_library._output_stride = of_library.output_stride // 2  # there is no other way to tell it
-
-
-def load_encoder_weights(encoder: nn.Module, name: str, in_channels: int) -> None:
-    """Load the weights of an encoder from a file in data/encoder_weights.
-
-    The file holds the state of an encoder, or of a whole network of which the keys that begin with
-    "encoder." are taken. Parts that this encoder does not have, such as a classifier or stages
-    beyond its depth, are left out. A first convolution of 3 channels is adapted to `in_channels`
-    as the library does it: for 1 channel the sum of the three, else R, G, B, R, ... times
-    3 / in_channels. scSE modules that the file has none of stay as they are.
-
-    Parameters
-    ----------
-    encoder : nn.Module
-        Changed in place.
-    name : str
-        Name of the file, without folders, such as "roofs.safetensors".
-    in_channels : int
-        Channels of the encoder's input.
-
-    Raises
-    ------
-    InputError
-        If the name is more than a name, there is no such file, or it fits another encoder.
-    """
-    if Path(name).name != name:
-        raise InputError(
-            f"params.yaml: model.encoder_weights {name}: must be the name of a file in "
-            f"{ENCODER_WEIGHTS}, without folders"
-        )
-    path = ENCODER_WEIGHTS / name
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; put it there or correct model.encoder_weights")
-    own = encoder.state_dict()
-    parts = {part for part, _ in encoder.named_children()}
-    state = {key: value for key, value in _read(path).items() if key.split(".")[0] in parts}
-    for key, value in state.items():
-        old, new = value.shape, own[key].shape if key in own else None
-        if new is not None and len(new) == 4 and (old[1], new[1]) == (3, in_channels):
-            state[key] = _adapted(value, in_channels)
-    if not any(".scse." in key for key in state):
-        state |= {key: value for key, value in own.items() if ".scse." in key}
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()[:200]  # the first line names the class
-        raise InputError(
-            f"{path}: weights of another encoder than model.encoder and model.encoder_depth say "
-            f"({reason}); take the file made for this one"
-        ) from None
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """State of an encoder, its keys without the prefix they have in a network."""
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); write it again") from None
-    inner = {key.removeprefix("encoder."): state[key] for key in state if key[:8] == "encoder."}
-    return inner or state
-
-
-def _adapted(weight: torch.Tensor, in_channels: int) -> torch.Tensor:
-    """Weight (O, 3, h, w) of a convolution made to take `in_channels`, by the library's rule."""
-    if in_channels == 3:
-        return weight
-    widths, _, height, width = weight.shape
-    holder = nn.Conv2d(3, widths, (height, width), bias=False)
-    holder.weight = nn.Parameter(weight)
-    patch_first_conv(holder, in_channels)
-    return holder.weight.detach()
 
 
 def _no_resnet(setting: str, name: str, off: str) -> InputError:

@@ -11,14 +11,11 @@ from torch import nn
 
 from src.base.errors import InputError
 from src.networks.depthwise import keep_depthwise_in_float32
-from src.networks.encoders import (
-    add_attention,
-    keep_stem_size,
-    leave_out_stages,
-    load_encoder_weights,
-)
+from src.networks.encoder_weights import load_encoder_weights, load_packaged_weights
+from src.networks.encoders import add_attention, keep_stem_size, leave_out_stages
 from src.networks.heads import map_channels
 from src.networks.hypercolumn import add_hypercolumn
+from src.networks.packaged_weights import PACKAGED, refuse_unpackaged
 from src.networks.params import NetworkParams
 
 DECODERS_OF_DEPTH = ("unet", "unetplusplus", "manet")  # want one width for each level
@@ -50,10 +47,11 @@ def build_model(
     heads : list of str
         As for `src.networks.heads.map_channels`.
     encoder_weights : str or None
-        Name of a pretrained set ("imagenet" is downloaded by the library), a file NAME.safetensors
-        in data/encoder_weights, None for random. For a timm encoder any name but a file's stands
-        for the set in the encoder's own name (`tu-NAME.SET`). With other than 3 channels the first
-        convolution is adapted; see `src.networks.encoders.load_encoder_weights`.
+        Name of a pretrained set ("imagenet" is downloaded by the library), "packaged" for those of
+        an installed package, a file NAME.safetensors in data/encoder_weights, None for random. For
+        a timm encoder the name of a set stands for the set in the encoder's own name
+        (`tu-NAME.SET`). With other than 3 channels the first convolution is adapted; see
+        `src.networks.encoder_weights.load_encoder_weights`.
 
     Raises
     ------
@@ -62,12 +60,15 @@ def build_model(
     """
     _refuse_impossible(params)
     file = encoder_weights if (encoder_weights or "").endswith(".safetensors") else None
+    packaged = encoder_weights == PACKAGED
+    if packaged:
+        refuse_unpackaged(params.encoder)
     channels = sum(map_channels(heads, params.embedding_size).values())
     widths = [params.decoder_width * 2**level for level in reversed(range(params.encoder_depth))]
     model = _create(
         params.architecture,
         params.encoder,
-        None if file else encoder_weights,
+        None if file or packaged else encoder_weights,
         encoder_depth=params.encoder_depth,
         in_channels=in_channels,
         classes=channels,
@@ -83,6 +84,8 @@ def build_model(
         keep_stem_size(encoder, params.encoder)
     if file:
         load_encoder_weights(encoder, file, in_channels)
+    if packaged:
+        load_packaged_weights(encoder, params.encoder, in_channels)
     if params.hypercolumn:
         add_hypercolumn(model, widths, channels)
     return model

@@ -1,10 +1,12 @@
 """The section `model`: what a network is built from, and what it is fed with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from src.base.params import Params
+from src.base.params import Auto, Params
+
+Colours = Annotated[list[float], Field(min_length=3, max_length=3), Auto]
 
 
 class NetworkParams(Params):
@@ -28,5 +30,5 @@ class ModelParams(NetworkParams):
     depth_column: str
     clahe: float = Field(ge=0)
     resize: float = Field(gt=0, le=8)
-    mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[float] = Field(min_length=3, max_length=3)
+    mean: Colours
+    std: Colours

@@ -3,8 +3,11 @@
 from torch import nn
 
 from src.base.errors import InputError
+from src.base.params import AUTO
+from src.networks.encoder_weights import input_statistics
 from src.networks.model import build_model, stride
 from src.networks.network_input import input_channels
+from src.networks.params import ModelParams
 from src.training.params import Training
 
 
@@ -28,12 +31,39 @@ def training_network(training: Training) -> nn.Module:
     return model
 
 
+def with_statistics(params: ModelParams) -> ModelParams:
+    """Return the section `model` with numbers where `mean` or `std` say `auto`.
+
+    A pretrained set that the library downloads is to be here already, as it is once a network is
+    built; what goes with it then is too.
+
+    Raises
+    ------
+    InputError
+        If the library has to download what it says of the set and cannot.
+    """
+    asked = [key for key in ("mean", "std") if getattr(params, key) == AUTO]
+    if not asked:
+        return params
+    try:
+        mean, std = input_statistics(params.encoder, params.encoder_weights)
+    except OSError as error:
+        raise InputError(
+            f"params.yaml: model.{asked[0]} auto: what '{params.encoder_weights}' of "
+            f"'{params.encoder}' learnt with could not be downloaded ({type(error).__name__}); "
+            "check the network or give three numbers"
+        ) from None
+    known = {"mean": mean, "std": std}
+    return params.model_copy(update={key: known[key] for key in asked})
+
+
 def described(training: Training, depth_range: list[float] | None) -> dict:
     """Return what rebuilds the network and what prediction must know of it.
 
     Parameters
     ----------
     training : Training
+        With numbers for `mean` and `std`, by `with_statistics`.
     depth_range : [least, most], optional
         Of the images learnt from, in the unit of the column; None without depths.
 

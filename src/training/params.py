@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from src.base.errors import InputError
 from src.base.params import Params
 from src.losses.params import LossParams
+from src.networks.packaged_weights import PACKAGED, refuse_unpackaged
 from src.networks.params import ModelParams
 from src.networks.precision import Precision
 from src.predicting.allowed_views import Views
@@ -116,8 +117,8 @@ def checked_training(
     ------
     InputError
         If a phase overrides what the section loss does not have, contacts are wider than distances
-        are measured, the depth is wanted without a column, a turn shows what is not allowed, or a
-        phase is to end early by looks that are never taken.
+        are measured, the encoder has no packaged weights, the depth is wanted without a column, a
+        turn shows what is not allowed, or a phase is to end early by looks that are never taken.
     """
     losses = phase_losses(loss, train.phases)
     for of_phase in losses:
@@ -126,6 +127,8 @@ def checked_training(
                 f"params.yaml: loss.contact_width {of_phase.contact_width} must be below "
                 f"weight_maps.max_distance {max_distance}, beyond which distances are not measured"
             )
+    if model.encoder_weights == PACKAGED:
+        refuse_unpackaged(model.encoder)
     if "depth" in model.extra_channels and model.depth_column == "none":
         raise InputError(
             "params.yaml: model.extra_channels has depth but model.depth_column is none; name the "

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from experiments.plans import OPTIONAL, REQUIRED, merge, plan
 from src.base.params import MEMBER_SECTIONS
+from src.networks.packaged_weights import FILES
 from stages import train
 from stages.check_params import SECTIONS
 from tests.stages.test_train import write_squares
@@ -37,7 +38,7 @@ OFF = {
     | {"likeness": False},
     "model": {"decoder_width": 16, "encoder_attention": "none", "stem_stride": 2, "resize": 1.0}
     | {"decoder_attention": "none", "hypercolumn": False, "image_channels": "rgb", "clahe": 0.0}
-    | {"extra_channels": [], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    | {"extra_channels": [], "mean": "auto", "std": "auto"},
     "loss": {"focal_weight": 0, "jaccard_weight": 0, "tversky_weight": 0, "lovasz_weight": 0}
     | {"ohem": 1, "label_smoothing": 0, "overlap_log": False, "overlap_weighted": False}
     | {"overlap_per": "batch", "lovasz_per": "image", "lovasz_symmetric": False, "max_weight": 0}
@@ -164,8 +165,11 @@ def test_a_published_system_names_all_that_a_default_could_change(name):
 def test_the_pretrained_weights_a_recipe_names_exist(name, member):
     params = OF_RECIPE[name].params
     model = params["model"] | params["members"][member].get("model", {})
-    known = smp.encoders.encoders[model["encoder"]]["pretrained_settings"]
-    assert model["encoder_weights"] in {"none", *known}
+    if model["encoder_weights"] == "packaged":
+        assert model["encoder"] in FILES
+    elif model["encoder_weights"] != "none":
+        known = smp.encoders.encoders[model["encoder"]]["pretrained_settings"]
+        assert model["encoder_weights"] in known
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -132,6 +132,12 @@ def test_a_depth_channel_stays_only_where_the_data_set_brings_the_column():
     assert fit(with_depth, 128)["model"]["extra_channels"] == ["depth", "coordinates"]
 
 
+@pytest.mark.parametrize("weights", ["packaged", "own.safetensors", "none"])
+def test_without_download_weights_that_are_here_stay(weights):
+    params = changed(model=PARAMS["model"] | {"encoder_weights": weights})
+    assert without_download(params) == params
+
+
 def test_without_download_no_encoder_is_pretrained():
     members = {"a": {"model": {"encoder_weights": "imagenet"}}, "b": {"model": {"encoder": "x"}}}
     model = PARAMS["model"] | {"encoder_weights": "imagenet"}

@@ -7,6 +7,7 @@ from src.base.errors import InputError
 from stages.check_params import main
 
 ROOT = Path(__file__).parents[2]
+PACKAGED = {"encoder": "resnet18", "encoder_weights": "packaged"}
 
 
 @pytest.fixture
@@ -47,6 +48,8 @@ def test_what_is_written_does_not_depend_on_the_values(check):
         ({"members.big": {"loss": {"w0": -1.0}}}, "members.big.loss.w0: .*got -1"),
         ({"loss.contact_weight": 1.0, "loss.contact_width": 70.0}, "loss.contact_width 70.0 must"),
         ({"train.phases.0.loss": {"diceweight": 1.0}}, "train.phases.0.loss.*dice"),
+        ({"members.big": {"model": PACKAGED}}, "model.encoder_weights packaged: no .*'resnet18'"),
+        ({"model.mean": [0.5, 0.5]}, "model.mean: .* at least 3 items"),
         ({"soups.mix": ["main", "other"]}, "soups.mix: no member 'other'; known: main"),
         ({"ensemble.weights": {"mian": 1.0}}, "ensemble.weights.mian: no such member or soup"),
         ({"student.folds": [0]}, r"student.folds \[0\] must be split_folds.folds \[0, 1\]"),

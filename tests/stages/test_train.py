@@ -506,6 +506,14 @@ def test_the_depth_range_is_that_of_the_images_learnt_from(run):
     assert description["in_channels"] == 4
 
 
+def test_what_the_colours_were_normalised_by_is_described_in_numbers(plain, run):
+    found = run(model__mean="auto", model__std="auto")
+    description = json.loads((found / "model.json").read_text())
+    assert description["mean"] == [0.485, 0.456, 0.406]
+    assert description["std"] == [0.229, 0.224, 0.225]
+    assert differ(weights(found), weights(plain))
+
+
 def test_heads_are_those_with_a_weight_in_any_phase(run):
     phases = [PHASE | {"loss": {"border_weight": 1.0}}]
     folder = run(train__phases=phases, loss__empty_weight=0.5)

@@ -1,12 +1,14 @@
 import cv2
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from segmentation_models_pytorch.encoders import get_encoder
 
 from src.base.errors import InputError
-from src.likeness.encoder_features import MEAN, SIDE, STD, encoder_features
+from src.likeness.encoder_features import SIDE, encoder_features
+from src.networks.encoder_weights import IMAGENET, packaged_state
 
 TINY = "tu-test_resnet"
 IMAGES = [
@@ -34,11 +36,23 @@ def test_features_are_the_means_of_the_last_maps_of_the_encoder_in_the_file(weig
     assert features.shape == (len(IMAGES), network.out_channels[-1])
     for image, found in zip(IMAGES[:3], features, strict=False):
         square = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        planes = (square / 255 - MEAN) / STD
+        planes = (square / 255 - IMAGENET[0]) / IMAGENET[1]
         planes = torch.from_numpy(planes.transpose(2, 0, 1)).float()[None]
         expected = network(planes)[-1].mean(dim=(2, 3))[0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-3)
     assert features.std(axis=0).max() > 0.01
+
+
+@torch.no_grad()
+def test_packaged_weights_see_images_as_they_learnt_to():
+    name = "tf_efficientnet_lite0"
+    features = encoder_features(IMAGES[:2], encoder=f"tu-{name}", weights="packaged")
+    network = timm.create_model(name).eval()
+    network.load_state_dict(packaged_state(f"tu-{name}"), strict=False)
+    square = cv2.resize(IMAGES[0], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    planes = torch.from_numpy((square / 127.5 - 1).transpose(2, 0, 1)).float()[None]
+    maps = network.blocks(network.bn1(network.conv_stem(planes)))
+    np.testing.assert_allclose(features[0], maps.mean(dim=(2, 3))[0].numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +63,12 @@ def test_features_are_the_means_of_the_last_maps_of_the_encoder_in_the_file(weig
         ("resnet18", "moon", r"validate_split\.encoder 'resnet18' .* 'moon' cannot be built"),
         (TINY, "absent.safetensors", r"no such file; .* correct validate_split\.encoder_weights"),
         (TINY, "../tiny.safetensors", r"validate_split\.encoder_weights .* without folders"),
-        ("resnet18", "tiny.safetensors", r"another encoder than validate_split\.encoder say"),
+        ("resnet18", "tiny.safetensors", r"no weight 'conv1.weight' .*validate_split\.encoder say"),
+        (
+            "resnet18",
+            "packaged",
+            r"validate_split\.encoder_weights packaged: no package has .*",
+        ),
     ],
 )
 def test_weights_that_are_none_are_refused(weights, encoder, file, words):

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from src.base.errors import InputError
-from src.networks.encoders import load_encoder_weights
+from src.networks.encoder_weights import load_encoder_weights, packaged_state
 from src.networks.heads import head_outputs
 from src.networks.model import REBUILT_FROM, build_model, load_model, save_model, stride
 from src.networks.params import NetworkParams
@@ -234,7 +234,9 @@ def test_encoder_weights_come_from_a_file_of_a_trained_network(tmp_path, monkeyp
     image = torch.rand(1, channels, 32, 32)
     for mine, other in zip(model.encoder(image), expected.encoder(image), strict=True):
         assert torch.equal(mine, other)
-    with pytest.raises(InputError, match="weights of another encoder.*Unexpected key.*scse"):
+    with pytest.raises(
+        InputError, match="has weights of attention; set model.encoder_attention to scse"
+    ):
         network(encoder_weights="mine.safetensors", in_channels=channels)
 
 
@@ -299,6 +301,19 @@ def test_the_description_holds_every_argument_but_the_weights_a_network_began_wi
             load_model(tmp_path)
 
 
+@pytest.mark.parametrize("architecture", ["Unet", "FPN"])
+@pytest.mark.parametrize(("depth", "channels"), [(3, 1), (4, 3), (5, 5)])
+def test_a_network_begins_with_packaged_weights(architecture, depth, channels):
+    name = "tu-tf_efficientnet_lite0"
+    change = {"architecture": architecture, "encoder": name, "encoder_depth": depth}
+    model = network(encoder_weights="packaged", in_channels=channels, **change)
+    expected = packaged_state(name)
+    for key in ("bn1.running_var", "blocks.2.0.conv_dw.weight"):
+        assert torch.equal(model.encoder.state_dict()[f"model.{key}"], expected[key])
+    side = 2 * stride(model)
+    assert model(torch.zeros(1, channels, side, side)).shape == (1, 1, side, side)
+
+
 def without(description, key):
     return {name: value for name, value in description.items() if name != key}
 
@@ -313,6 +328,7 @@ def without(description, key):
             {"encoder": "resnet18", "encoder_weights": "mine"},
             "model.encoder_weights 'mine'.*Available options.*imagenet",
         ),
+        ({"encoder_weights": "packaged"}, "packaged: no package has weights.*tu-tf_efficientnet_l"),
         ({"encoder_weights": "../a.safetensors"}, "encoder_weights ../a.safetensors: must be the"),
         ({"architecture": "PAN", "encoder": "densenet121"}, "DenseNet encoders do not support"),
         (

@@ -69,6 +69,10 @@ STOPPING = {"train__early_stopping": 2}
             {"augment__rotate": 90.0, "views__allowed": "d2"},
             "augment.rotate 90: .* 45 degrees .*views.allowed d2 .* to d4",
         ),
+        (
+            {"model__encoder": "resnet18", "model__encoder_weights": "packaged"},
+            "encoder_weights packaged: no package has weights of the encoder 'resnet18'; take tu-",
+        ),
         (STOPPING, "train.early_stopping 2 has nothing to look at; set train.holdout and"),
         (STOPPING | {"train__holdout": 0.2, "train__evaluate_every": 0}, "nothing to look at"),
     ],
