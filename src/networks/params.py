@@ -1,10 +1,10 @@
 """The section `model`: what a network is built from, and what it is fed with."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from src.base.params import Params
+from src.base.params import Auto, Params
 
 
 class NetworkParams(Params):
@@ -12,7 +12,7 @@ class NetworkParams(Params):
 
     architecture: str
     encoder: str
-    encoder_depth: int = Field(ge=3, le=5)
+    encoder_depth: Annotated[int, Field(ge=3, le=5), Auto]
     encoder_attention: Literal["none", "scse"]
     stem_stride: Literal[1, 2]
     decoder_width: int = Field(gt=0)
@@ -27,6 +27,6 @@ class ModelParams(NetworkParams):
     extra_channels: list[Literal["depth", "coordinates", "row_gradient"]]
     depth_column: str
     clahe: float = Field(ge=0)
-    resize: float = Field(gt=0, le=8)
+    resize: Annotated[float, Field(gt=0, le=8), Auto]
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
