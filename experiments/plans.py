@@ -145,11 +145,11 @@ def fit(params: dict, largest_crop: int) -> dict:
 def shorten(params: dict, budget: Fraction) -> dict:
     """Bring the cost of params down to about the budget, a fraction of 1, for a quick look.
 
-    Epochs and cycles go with the budget, rounded up, and so do the steps by which the plan counts
-    epochs that are `auto`. Crops go with its root, to the nearest multiple of 32, and not below
-    64 px; those that are `auto` stay. The number of folds and of those trained go with it too,
-    rounded up, and not below 2 (but one trained fold stays one); the first ones are trained, and
-    have students where those they stand for had.
+    Epochs and cycles go with the budget, rounded up, and so do the steps by which the plan
+    counts epochs that are `auto`. Crops go with its root, to the nearest multiple of 32, and
+    not below 64 px; those that are `auto` stay. The number of folds and of those trained go with
+    it too, rounded up, and not below 2 (but one trained fold stays one); the first ones are
+    trained, and have students where those they stand for had.
     """
     if budget == 1:
         return params

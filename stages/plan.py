@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import load_params
+from src.base.params import load_keys, load_params
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import ImageArchive
 from src.formats.prepared import read_images
@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params, "plan", PlanParams)
     folds = load_params(args.params, "split_folds", SplitFoldsParams)
-    loss = load_params(args.params, "loss", LossParams)
+    losses = [
+        load_params(args.params, "loss", LossParams, member=name)
+        for name in load_keys(args.params, "members")
+    ]
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     table = read_images(args.prepared, "train")
@@ -54,8 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     measured = in_order(measured_objects, encoded, scheduler=scheduler)
     measured = list(tqdm(measured, total=len(names), desc="plan", unit="image"))
     found = fingerprint(table, measured)
-    effort = Effort(steps=params.steps, learnt=1 - 1 / folds.k)
-    choices = choose(found, effort=effort, contact_width=loss.contact_width)
+    effort = Effort(
+        steps=params.steps,
+        learnt=1 - 1 / folds.k,
+    )
+    choices = choose(found, effort=effort, losses=losses)
     with new_folder(args.plan) as folder:
         write_plan(folder, choices)
     print("\n".join(_lines(choices)))

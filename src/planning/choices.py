@@ -6,8 +6,11 @@ change none. After nnU-Net (Isensee et al. 2021), whose rules these are not.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from src.base.params import AUTO
+from src.losses.params import LossParams
 from src.planning.fingerprint import HARMLESS, REACH, Fingerprint
 from src.planning.plan_folder import Choice
 
@@ -34,13 +37,13 @@ NO_OBJECT = "there is no object to go by"
 
 
 class Effort(NamedTuple):
-    """How long networks are trained."""
+    """How long a network is trained."""
 
-    steps: int  # of the optimiser
+    steps: int  # batches, in each phase that leaves its epochs to the plan
     learnt: float  # share of the images that one network learns from
 
 
-def choose(found: Fingerprint, *, effort: Effort, contact_width: float) -> list[Choice]:
+def choose(found: Fingerprint, *, effort: Effort, losses: Sequence[LossParams]) -> list[Choice]:
     """Choose all values that `auto` stands for.
 
     Parameters
@@ -48,8 +51,9 @@ def choose(found: Fingerprint, *, effort: Effort, contact_width: float) -> list[
     found : Fingerprint
         Of at least one image.
     effort : Effort
-    contact_width : float
-        `loss.contact_width`, which distances are measured beyond; in pixels.
+    losses : sequence of LossParams
+        Of all members: distances are measured as far as their sigma and contact_width
+        need, where sigma may be "auto".
     """
     resize = _resize(found)
     crop_size = _crop_size(found, resize.value)
@@ -62,7 +66,7 @@ def choose(found: Fingerprint, *, effort: Effort, contact_width: float) -> list[
         batch_size,
         _epochs(found, effort, batch_size.value),
         sigma,
-        _max_distance(sigma.value, contact_width),
+        _max_distance(sigma.value, losses),
         _min_area(found),
         _max_hole(found),
         _connectivity(found),
@@ -135,13 +139,11 @@ def _epochs(found: Fingerprint, effort: Effort, batch_size: float) -> Choice:
     learnt = max(1, round(found.images * effort.learnt))
     batches = max(1, int(learnt // batch_size))
     value = max(1, coarse(effort.steps / batches))
-    return Choice(
-        "train",
-        "epochs",
-        value,
+    reason = (
         f"a network learns from about {learnt} of {found.images} images, {batches} "
-        f"batch{'es' * (batches > 1)} in an epoch, and plan.steps is {effort.steps}",
+        f"batch{'es' * (batches > 1)} in an epoch, and plan.steps is {effort.steps}"
     )
+    return Choice("train", "epochs", value, reason)
 
 
 def _sigma(found: Fingerprint) -> Choice:
@@ -158,12 +160,14 @@ def _sigma(found: Fingerprint) -> Choice:
     )
 
 
-def _max_distance(sigma: float, contact_width: float) -> Choice:
-    felt, contact = math.ceil(FELT * sigma), math.floor(contact_width) + 1
+def _max_distance(chosen: float, losses: Sequence[LossParams]) -> Choice:
+    sigma = max(chosen if one.sigma == AUTO else one.sigma for one in losses)
+    width = max(one.contact_width for one in losses)
+    felt, contact = math.ceil(FELT * sigma), math.floor(width) + 1
     value = min(max(felt, contact), LONGEST_DISTANCE)
     reason = f"weights of sigma {sigma:g} px are not felt beyond {felt} px"
     if contact > felt:
-        reason += f", and loss.contact_width {contact_width:g} needs {contact} px"
+        reason += f", and loss.contact_width {width:g} needs {contact} px"
     return Choice("weight_maps", "max_distance", value, reason)
 
 

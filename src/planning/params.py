@@ -8,6 +8,6 @@ from src.base.params import Params
 class PlanParams(Params):
     """The section `plan`."""
 
-    steps: int = Field(ge=1)  # of the optimiser, of one network
+    steps: int = Field(ge=1)  # batches that a network is trained on
     max_images: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)

@@ -157,7 +157,7 @@ def phase_losses(loss: LossParams, phases: list[Phase]) -> list[LossParams]:
     losses = []
     for number, phase in enumerate(phases):
         try:
-            of_phase = LossParams.model_validate(loss.model_dump() | phase.loss)
+            of_phase = LossParams.model_validate(dict(loss) | phase.loss)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(

@@ -7,6 +7,7 @@ from src.base.errors import InputError
 from stages.check_params import main
 
 ROOT = Path(__file__).parents[2]
+CLIPPED = {"loss.contact_width": 70.0, "weight_maps.max_distance": 63}
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ def test_what_is_written_does_not_depend_on_the_values(check):
     assert check({}) == check({"loss.w0": 7.0, "members.big": {"train": {"seed": 3}}})
 
 
+def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
+    check({"loss.contact_weight": 1.0, "loss.contact_width": 40.0})
+    check({"members.big": {"train": {"crop_size": "auto"}, "loss": {"sigma": "auto"}}})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -45,7 +51,7 @@ def test_what_is_written_does_not_depend_on_the_values(check):
         ({"loss.boundary_kernel": 4}, "loss.boundary_kernel: .*odd.*got 4"),
         ({"members.big": {"los": {}}}, "members.big.los: a member overrides only augment, loss,"),
         ({"members.big": {"loss": {"w0": -1.0}}}, "members.big.loss.w0: .*got -1"),
-        ({"loss.contact_weight": 1.0, "loss.contact_width": 70.0}, "loss.contact_width 70.0 must"),
+        ({"loss.contact_weight": 1.0, **CLIPPED}, "loss.contact_width 70.0 must"),
         ({"train.phases.0.loss": {"diceweight": 1.0}}, "train.phases.0.loss.*dice"),
         ({"soups.mix": ["main", "other"]}, "soups.mix: no member 'other'; known: main"),
         ({"ensemble.weights": {"mian": 1.0}}, "ensemble.weights.mian: no such member or soup"),
