@@ -2,8 +2,9 @@
 
     python -m stages.plan data/prepared data/plan
 
-Where params.yaml says `auto` the value written here is taken; a number there overrides it. Only
-train is looked at, so that an image of val or test changes nothing.
+Where params.yaml says `auto` the value written here is taken; a number there overrides it, and
+what depends on it is chosen by the number. Only train is looked at, so that an image of val or
+test changes nothing.
 
 Reads  prepared/train/images.csv    sizes, objects and coverage of all images
        prepared/labels/train/instances.zip  uint16 (H, W), 0 background, 1..N objects, 65535 ignore;
@@ -25,11 +26,13 @@ from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import ImageArchive
 from src.formats.prepared import read_images
 from src.losses.params import LossParams
+from src.networks.params import ModelParams
 from src.parallel.workers import WorkersParams, in_order
-from src.planning.choices import Effort, choose
+from src.planning.choices import choose
 from src.planning.fingerprint import drawn_images, fingerprint, measured_objects
 from src.planning.params import PlanParams
 from src.planning.plan_folder import Choice, write_plan
+from src.training.params import TrainParams
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,12 +59,14 @@ def main(argv: list[str] | None = None) -> None:
     encoded = ((archive.read_bytes(name), f"{archive.path}: {name}") for name in names)
     measured = in_order(measured_objects, encoded, scheduler=scheduler)
     measured = list(tqdm(measured, total=len(names), desc="plan", unit="image"))
-    found = fingerprint(table, measured)
-    effort = Effort(
+    choices = choose(
+        fingerprint(table, measured),
         steps=params.steps,
         learnt=1 - 1 / folds.k,
+        model=load_params(args.params, "model", ModelParams),
+        train=load_params(args.params, "train", TrainParams),
+        losses=losses,
     )
-    choices = choose(found, effort=effort, losses=losses)
     with new_folder(args.plan) as folder:
         write_plan(folder, choices)
     print("\n".join(_lines(choices)))

@@ -7,12 +7,13 @@ change none. After nnU-Net (Isensee et al. 2021), whose rules these are not.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from src.base.params import AUTO
 from src.losses.params import LossParams
+from src.networks.params import ModelParams
 from src.planning.fingerprint import HARMLESS, REACH, Fingerprint
 from src.planning.plan_folder import Choice
+from src.training.params import TrainParams
 
 STRIDE = 32  # px, of an encoder of depth 5; a multiple of it fits one of any depth
 SHRINKING = (0.75, 0.5, 0.4, 0.25)
@@ -36,43 +37,57 @@ MIN_AREA_WITHOUT, MAX_HOLE_WITHOUT = 12, 8  # px, without any object to go by
 NO_OBJECT = "there is no object to go by"
 
 
-class Effort(NamedTuple):
-    """How long a network is trained."""
-
-    steps: int  # batches, in each phase that leaves its epochs to the plan
-    learnt: float  # share of the images that one network learns from
-
-
-def choose(found: Fingerprint, *, effort: Effort, losses: Sequence[LossParams]) -> list[Choice]:
+def choose(
+    found: Fingerprint,
+    *,
+    steps: int,
+    learnt: float,
+    model: ModelParams,
+    train: TrainParams,
+    losses: Sequence[LossParams],
+) -> list[Choice]:
     """Choose all values that `auto` stands for.
 
     Parameters
     ----------
     found : Fingerprint
         Of at least one image.
-    effort : Effort
+    steps : int
+        Batches that a network is trained on.
+    learnt : float
+        Share of the images that one network learns from.
+    model, train : Params
+        Where they have a number in the place of `auto`, what depends on it goes by the number.
     losses : sequence of LossParams
-        Of all members: distances are measured as far as their sigma and contact_width
-        need, where sigma may be "auto".
+        Of all members: distances are measured as far as sigma and contact_width of all need.
     """
     resize = _resize(found)
-    crop_size = _crop_size(found, resize.value)
-    batch_size = _batch_size(crop_size.value)
+    factor = _in_force(resize, model.resize)
+    crop_size = _crop_size(found, factor)
+    crop = _in_force(crop_size, train.crop_size)
+    batch_size = _batch_size(crop)
+    phases = train.repeat * sum(phase.epochs == AUTO for phase in train.phases)
+    batch = _in_force(batch_size, train.batch_size)
     sigma = _sigma(found)
     return [
         resize,
-        _encoder_depth(found, resize.value, crop_size.value),
+        _encoder_depth(found, factor, crop),
         crop_size,
         batch_size,
-        _epochs(found, effort, batch_size.value),
+        _epochs(round(found.images * learnt), batch, steps, max(phases, 1)),
         sigma,
-        _max_distance(sigma.value, losses),
+        _max_distance(losses, sigma),
         _min_area(found),
         _max_hole(found),
         _connectivity(found),
         Choice("postprocess", "dilate", 0, "objects are learnt as they are labelled"),
         _max_detections(found),
     ]
+
+
+def _in_force(choice: Choice, given: float) -> float:
+    """Return what counts: what params.yaml gives, or the choice where that is `auto`."""
+    return choice.value if given == AUTO else given
 
 
 def _resize(found: Fingerprint) -> Choice:
@@ -135,15 +150,15 @@ def _batch_size(crop_size: float) -> Choice:
     return Choice("train", "batch_size", value, f"{reason}, of at most {BATCH_PIXELS / 1e6:.2g}")
 
 
-def _epochs(found: Fingerprint, effort: Effort, batch_size: float) -> Choice:
-    learnt = max(1, round(found.images * effort.learnt))
-    batches = max(1, int(learnt // batch_size))
-    value = max(1, coarse(effort.steps / batches))
+def _epochs(images: int, batch_size: float, steps: int, phases: int) -> Choice:
+    batches = max(1, int(images // batch_size))
     reason = (
-        f"a network learns from about {learnt} of {found.images} images, {batches} "
-        f"batch{'es' * (batches > 1)} in an epoch, and plan.steps is {effort.steps}"
+        f"a network learns from about {images} images, in {batches} "
+        f"batch{'es' * (batches > 1)} an epoch, and plan.steps is {steps}"
     )
-    return Choice("train", "epochs", value, reason)
+    if phases > 1:
+        reason += f" for {phases} phases together"
+    return Choice("train", "epochs", max(1, coarse(steps / batches / phases)), reason)
 
 
 def _sigma(found: Fingerprint) -> Choice:
@@ -160,8 +175,8 @@ def _sigma(found: Fingerprint) -> Choice:
     )
 
 
-def _max_distance(chosen: float, losses: Sequence[LossParams]) -> Choice:
-    sigma = max(chosen if one.sigma == AUTO else one.sigma for one in losses)
+def _max_distance(losses: Sequence[LossParams], chosen: Choice) -> Choice:
+    sigma = max(_in_force(chosen, one.sigma) for one in losses)
     width = max(one.contact_width for one in losses)
     felt, contact = math.ceil(FELT * sigma), math.floor(width) + 1
     value = min(max(felt, contact), LONGEST_DISTANCE)
