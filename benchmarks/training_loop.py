@@ -2,15 +2,15 @@
 
     python -m benchmarks.training_loop
 
-Needs data/prepared, data/plan and data/weight_maps.zip: run `make repro` first. Both ways train the network of
-params.yaml on batches of the same size with the same arithmetic, a short epoch of each in turn: a
-few steps, as machines change speed from one second to the next. Ours: everything that params.yaml
-switches on, from reading and augmenting images to the moving average, but for the looks at images
-not learnt from. Bare: forward, binary cross entropy, backward, a step of AdamW; no moving average,
-clipping, pixel weights, progress, or loss that is read back. It is run twice: on our batches,
-augmented as ours are, which shows what the loop costs, and on one fixed batch in memory, which
-shows what the loop costs together with reading and augmenting. Images stay in memory, decoded, as
-params.yaml says; the first epochs, which read them, are not counted.
+Needs data/prepared, data/plan and data/weight_maps.zip: run `make repro` first. Both ways train the
+network of params.yaml on batches of the same size with the same arithmetic, a short epoch of each
+in turn: a few steps, as machines change speed from one second to the next. Ours: everything that
+params.yaml switches on, from reading and augmenting images to the moving average, but for the looks
+at images not learnt from. Bare: forward, binary cross entropy, backward, a step of AdamW; no moving
+average, clipping, pixel weights, progress, or loss that is read back. It is run twice: on our
+batches, augmented as ours are, which shows what the loop costs, and on one fixed batch in memory,
+which shows what the loop costs together with reading and augmenting. Images stay in memory,
+decoded, as params.yaml says; the first epochs, which read them, are not counted.
 
 Figures are medians over the epochs; ratios are taken within each epoch. The interval of a ratio is
 that of its median, from resampled epochs.
