@@ -2,15 +2,15 @@
 
     python -m benchmarks.training_loop
 
-Needs data/prepared and data/weight_maps.zip: run `make repro` first. Both ways train the network of
-params.yaml on batches of the same size with the same arithmetic, a short epoch of each in turn: a
-few steps, as machines change speed from one second to the next. Ours: everything that params.yaml
-switches on, from reading and augmenting images to the moving average, but for the looks at images
-not learnt from. Bare: forward, binary cross entropy, backward, a step of AdamW; no moving average,
-clipping, pixel weights, progress, or loss that is read back. It is run twice: on our batches,
-augmented as ours are, which shows what the loop costs, and on one fixed batch in memory, which
-shows what the loop costs together with reading and augmenting. Images stay in memory, decoded, as
-params.yaml says; the first epochs, which read them, are not counted.
+Needs data/prepared, data/plan and data/weight_maps.zip: run `make repro` first. Both ways train the
+network of params.yaml on batches of the same size with the same arithmetic, a short epoch of each
+in turn: a few steps, as machines change speed from one second to the next. Ours: everything that
+params.yaml switches on, from reading and augmenting images to the moving average, but for the looks
+at images not learnt from. Bare: forward, binary cross entropy, backward, a step of AdamW; no moving
+average, clipping, pixel weights, progress, or loss that is read back. It is run twice: on our
+batches, augmented as ours are, which shows what the loop costs, and on one fixed batch in memory,
+which shows what the loop costs together with reading and augmenting. Images stay in memory,
+decoded, as params.yaml says; the first epochs, which read them, are not counted.
 
 Figures are medians over the epochs; ratios are taken within each epoch. The interval of a ratio is
 that of its median, from resampled epochs.
@@ -43,7 +43,7 @@ from src.training.network import training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams
 from src.training.targets import plane_names
 
-PARAMS = Path("params.yaml")
+PARAMS, PLAN = Path("params.yaml"), Path("data/plan")
 RESULT = Path(__file__).parent / "results" / "training_loop.json"
 STEPS = 5  # to an epoch
 HEADS = ["mask"]
@@ -129,14 +129,16 @@ def _median(ratios: np.ndarray) -> dict[str, float]:
 
 def _training(epochs: int, crop_size: int | None) -> Training:
     """Return what params.yaml says, of a mask alone fed with plain colours in one phase."""
-    train = load_params(PARAMS, "train", TrainParams)
+    train = load_params(PARAMS, "train", TrainParams, plan=PLAN)
     changes = {"crop_size": crop_size or train.crop_size, "evaluate_every": 0, "holdout": 0.0}
     changes["phases"] = [train.phases[0].model_copy(update={"epochs": epochs})]
     plain = {"image_channels": "rgb", "extra_channels": [], "clahe": 0.0, "resize": 1.0}
     plain["encoder_weights"] = "none"
     return Training(
-        model=with_statistics(load_params(PARAMS, "model", ModelParams).model_copy(update=plain)),
-        losses=[load_params(PARAMS, "loss", LossParams)],
+        model=with_statistics(
+            load_params(PARAMS, "model", ModelParams, plan=PLAN).model_copy(update=plain)
+        ),
+        losses=[load_params(PARAMS, "loss", LossParams, plan=PLAN)],
         heads=HEADS,
         image_weight="none",
         augment=load_params(PARAMS, "augment", AugmentParams),

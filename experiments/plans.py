@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from src.base.errors import InputError
+from src.base.params import AUTO
 
 FOLDER = Path("experiments")
 REQUIRED = {  # the keys of a file in each folder
@@ -132,7 +133,7 @@ def fit(params: dict, largest_crop: int) -> dict:
     """Limit crops to what the images fill, and input channels to what the data set brings."""
     params = copy.deepcopy(params)
     for train in _sections(params, "train"):
-        if "crop_size" in train:
+        if train.get("crop_size", AUTO) != AUTO:  # the plan fits its own to the images
             train["crop_size"] = min(train["crop_size"], largest_crop)
     for model in _sections(params, "model"):
         column = model.get("depth_column", params["model"]["depth_column"])
@@ -144,21 +145,24 @@ def fit(params: dict, largest_crop: int) -> dict:
 def shorten(params: dict, budget: Fraction) -> dict:
     """Bring the cost of params down to about the budget, a fraction of 1, for a quick look.
 
-    Epochs and cycles go with the budget, rounded up. Crops go with its root, to the nearest
-    multiple of 32, and not below 64 px. The number of folds and of those trained go with it too,
-    rounded up, and not below 2 (but one trained fold stays one); the first ones are trained, and
-    have students where those they stand for had.
+    Epochs and cycles go with the budget, rounded up, and so do the steps by which the plan
+    counts epochs that are `auto`. Crops go with its root, to the nearest multiple of 32, and
+    not below 64 px; those that are `auto` stay. The number of folds and of those trained go with
+    it too, rounded up, and not below 2 (but one trained fold stays one); the first ones are
+    trained, and have students where those they stand for had.
     """
     if budget == 1:
         return params
     params = copy.deepcopy(params)
     for train in _sections(params, "train"):
-        if "crop_size" in train:
+        if train.get("crop_size", AUTO) != AUTO:
             crop = 32 * round(train["crop_size"] * math.sqrt(budget) / 32)
             train["crop_size"] = min(train["crop_size"], max(crop, 64))
         for phase in train.get("phases", []):
             lengths = {key: phase[key] for key in ("epochs", "cycle_epochs") if key in phase}
+            lengths = {key: length for key, length in lengths.items() if length != AUTO}
             phase.update({key: math.ceil(length * budget) for key, length in lengths.items()})
+    params["plan"]["steps"] = math.ceil(params["plan"]["steps"] * budget)
     folds = params["split_folds"]
     trained, students = folds["folds"], params["student"]["folds"]
     folds["k"] = max(math.ceil(folds["k"] * budget), 2)

@@ -32,6 +32,7 @@ from src.merging.sources import merged_sources
 from src.networks.params import ModelParams
 from src.objects.params import PostprocessParams
 from src.parallel.workers import WorkersParams
+from src.planning.params import PlanParams
 from src.predicting.allowed_views import ViewsParams
 from src.predicting.params import PredictParams
 from src.preparing.params import PrepareMasksParams
@@ -53,6 +54,7 @@ SECTIONS = {
     "find_duplicates": FindDuplicatesParams,
     "validate_split": ValidateSplitParams,
     "split_folds": SplitFoldsParams,
+    "plan": PlanParams,
     "weight_maps": WeightMapParams,
     "model": ModelParams,
     "loss": LossParams,

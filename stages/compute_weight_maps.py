@@ -1,9 +1,10 @@
 """Measure, for every pixel, what the loss weights are made of.
 
-    python -m stages.compute_weight_maps data/prepared/labels/train/instances.zip \
+    python -m stages.compute_weight_maps data/prepared/labels/train/instances.zip data/plan \
         data/weight_maps.zip
 
 Reads  instances.zip    <name>.png  uint16 (H, W), 0 background, 1..N objects, 65535 ignore
+       plan/weight_maps.json  the values of weight_maps that are auto
 Writes weight_maps.zip  <name>.png  uint8 (H, W, 3): d1 and d2, the distances to the nearest and to
                         the second nearest object in quarter pixels; sqrt(object area) in pixels
 
@@ -26,10 +27,11 @@ from src.parallel.workers import WorkersParams, in_order
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("instances", type=Path)
+    parser.add_argument("plan", type=Path)
     parser.add_argument("weight_maps", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
-    params = load_params(args.params, "weight_maps", WeightMapParams)
+    params = load_params(args.params, "weight_maps", WeightMapParams, plan=args.plan)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     archive = ImageArchive(args.instances)

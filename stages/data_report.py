@@ -1,9 +1,10 @@
 """Show what is in the data: quality, near-duplicates, folds, and how the splits differ.
 
-    python -m stages.data_report data/prepared data/groups data/split data/fold_summary.csv \
-        reports/leakage.json reports/split.json reports/data.html
+    python -m stages.data_report data/prepared data/plan data/groups data/split \
+        data/fold_summary.csv reports/leakage.json reports/split.json reports/data.html
 
 Reads  prepared/<split>/images.zip, images.csv; prepared/rejected.csv, warnings.csv
+       plan/plan.json       the values chosen by the data, and their reasons
        groups/groups.csv (name,cluster and others), groups/pairs.csv (name_a,name_b,...)
        split/likeness.csv, split/features.csv, fold_summary.csv, leakage.json, split.json
 Writes data.html  self-contained: needs neither network nor other files
@@ -24,6 +25,7 @@ from src.data_pages.thumbnails import thumbnail
 from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
 from src.formats.tables import read_table
 from src.pages.pages import render_page
+from src.planning.plan_folder import read_plan
 
 LISTED = 200  # rejected images named at most
 FEATURES = 8  # that tell two splits apart
@@ -31,8 +33,8 @@ FEATURES = 8  # that tell two splits apart
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    paths = ["prepared", "groups", "split", "fold_summary", "leakage", "split_figures", "page"]
-    for name in paths:
+    paths = "prepared plan groups split fold_summary leakage split_figures page"
+    for name in paths.split():
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
@@ -55,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         sets=images.groupby("split").size().to_dict(),
         rejected=rejected[["file", "reason"]][:LISTED].to_numpy().tolist(),
         rejected_count=len(rejected),
+        choices=read_plan(args.plan),
         leakage=read_json(args.leakage),
         split_figures=read_json(args.split_figures),
         features=_features(args.split / "features.csv"),

@@ -1,7 +1,7 @@
 """Turn sure predictions on test images into labels that the student of one fold learns from.
 
-    python -m stages.pseudo_label data/prepared data/groups data/folds.csv data/probabilities \
-        data/pseudo/fold0 --fold 0
+    python -m stages.pseudo_label data/prepared data/plan data/groups data/folds.csv \
+        data/probabilities data/pseudo/fold0 --fold 0
 
 Only networks that left fold k out label for the student of fold k, which their oof.zip proves: no
 label of that fold reaches the student through its teachers, so what it predicts there is out of
@@ -10,6 +10,7 @@ often those without objects; min_expected_iou above 0 leaves them out. An IoU pr
 would be no criterion: rescore follows ensemble, which reads what the students predict.
 
 Reads  prepared/{train,val,test}/images.csv, groups/groups.csv, folds.csv
+       plan/weight_maps.json        the values of weight_maps that are auto
        teachers/<member>/fold<k>/   maps of oof and test of all members, with their view spreads,
                                     as predict writes them; maps are merged by their mean
 Writes images.csv                   name,certain,spread,expected_iou,taken of every test image; see
@@ -48,6 +49,7 @@ from src.pseudo_labelling.sureness import Sureness, pseudo_instances, sureness
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
+    parser.add_argument("plan", type=Path)
     parser.add_argument("groups", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("teachers", type=Path, help="folder of the members' maps")
@@ -56,7 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "pseudo_label", PseudoLabelParams)
-    max_distance = load_params(args.params, "weight_maps", WeightMapParams).max_distance
+    weight_maps = load_params(args.params, "weight_maps", WeightMapParams, plan=args.plan)
+    max_distance = weight_maps.max_distance
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
     images = fold_images(args.prepared, args.folds, args.fold, SPLITS)
     training_images = int(images["in_train"].sum())

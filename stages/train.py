@@ -1,11 +1,12 @@
 """Train one network on every fold but one.
 
-    python -m stages.train data/prepared data/folds.csv data/weight_maps.zip \
+    python -m stages.train data/prepared data/plan data/folds.csv data/weight_maps.zip \
         data/models/main/fold0 --member main --fold 0
 
 A student learns from images with pseudo labels besides: with `--pseudo data/pseudo/fold0`.
 
-Reads  prepared/train/images.csv, folds.csv    the images, their folds and near-duplicates
+Reads  plan/model.json, loss.json, train.json, weight_maps.json  what is auto in these sections
+       prepared/train/images.csv, folds.csv    the images, their folds and near-duplicates
        prepared/train/images.zip               uint8 RGB (H, W, 3)
        prepared/labels/train/instances.zip            uint16 (H, W)
        weight_maps.zip                         uint8 (H, W, 3)
@@ -51,7 +52,7 @@ from src.training.targets import plane_names
 
 def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
-    training = _training(args.params, args.member)
+    training = _training(args.params, args.plan, args.member)
     train = training.train
     device, bf16 = choose_device(train.precision)
     _make_repeatable(train.deterministic, train.seed + args.fold)
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("prepared", type=Path)
+    parser.add_argument("plan", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("weight_maps", type=Path)
     parser.add_argument("model", type=Path, help="folder to write")
@@ -114,14 +116,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _training(path: Path, member: str) -> Training:
+def _training(path: Path, plan: Path, member: str) -> Training:
     return checked_training(
-        load_params(path, "model", ModelParams, member=member),
-        load_params(path, "loss", LossParams, member=member),
+        load_params(path, "model", ModelParams, member=member, plan=plan),
+        load_params(path, "loss", LossParams, member=member, plan=plan),
         load_params(path, "augment", AugmentParams, member=member),
-        load_params(path, "train", TrainParams, member=member),
+        load_params(path, "train", TrainParams, member=member, plan=plan),
         allowed=load_params(path, "views", ViewsParams).allowed,
-        max_distance=load_params(path, "weight_maps", WeightMapParams).max_distance,
+        max_distance=load_params(path, "weight_maps", WeightMapParams, plan=plan).max_distance,
     )
 
 

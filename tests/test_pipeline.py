@@ -30,11 +30,12 @@ PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
 AFTER_PREDICTION |= {"analyse_errors", "export", "ablation_report"}
 READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "postprocess", "rescore"}
-READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report"}
+READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report", "plan"}
 PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
 PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
-PARALLEL |= {"analyse_errors", "export"}
+PARALLEL |= {"analyse_errors", "export", "plan"}
 JUDGING = {"rescore", "evaluate", "analyse_errors"}
+PLANNING = {"plan"}
 MAPS = {"search_postprocess", "postprocess"}
 DATA = {"prepare_masks", "find_duplicates", "validate_split", "split_folds"}
 
@@ -162,11 +163,16 @@ def test_a_second_run_does_nothing(repository):
         ("student.weight", 0.5, {"ensemble"}),
         ("weight_maps.max_distance", 20, {"compute_weight_maps"} | TRAINING),
         ("views.allowed", "d2", TRAINING | PREDICTION),
-        ("model.resize", 2.0, TRAINING),
-        ("loss.sigma", 7.0, TRAINING),
+        ("plan.steps", 100, PLANNING),
+        ("model.resize", 2.0, TRAINING | PLANNING),
+        ("loss.sigma", 7.0, TRAINING | PLANNING),
         ("augment.rotate", 5.0, TRAINING),
-        ("train.weight_decay", 0.02, TRAINING),
-        ("members.main.loss", {"sigma": 9.0}, TRAINING | {"ensemble", "ablation_report"}),
+        ("train.weight_decay", 0.02, TRAINING | PLANNING),
+        (
+            "members.main.loss",
+            {"sigma": 9.0},
+            TRAINING | PLANNING | {"ensemble", "ablation_report"},
+        ),
         ("predict.views", "d4", PREDICTION),
         ("ensemble.merge", "gmean", {"ensemble"}),
         ("search.metric", "f1_50", {"search_postprocess"}),
@@ -194,7 +200,8 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/duplicates/perceptual_hash.py", {"find_duplicates"}),
         ("src/likeness/split_classifier.py", {"validate_split"}),
         ("src/dividing/assignment.py", {"split_folds"}),
-        ("src/label_maps/distances.py", {"compute_weight_maps"} | TRAINING),
+        ("src/label_maps/distances.py", {"compute_weight_maps"} | TRAINING | PLANNING),
+        ("src/planning/choices.py", PLANNING),
         ("src/losses/mask_loss.py", TRAINING),
         ("src/training/loop.py", TRAINING),
         ("src/networks/network_input.py", TRAINING | PREDICTION),
@@ -297,6 +304,20 @@ def test_an_image_of_train_trains_every_network(own_data, how):
 def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository, edit):
     edit("src/scoring/scores.py")
     assert stages_run(dvc(repository, "repro")) == {"rescore"}
+
+
+def test_a_plan_with_the_same_values_reruns_nothing_but_the_page_of_its_reasons(repository, edit):
+    before = (repository / "data/plan/plan.json").read_text()
+    edit("plan.max_images", 20)
+    assert stages_run(dvc(repository, "repro", "plan")) == {"plan", CHECK}
+    assert (repository / "data/plan/plan.json").read_text() != before
+    assert stages_changed(repository) == {"data_report"}
+
+
+def test_another_value_of_the_plan_reruns_those_that_read_its_section(repository, edit):
+    edit("loss.sigma", 9.0)  # so that distances are measured further
+    dvc(repository, "repro", "plan")
+    assert stages_changed(repository) == TRAINING | {"compute_weight_maps", "data_report"}
 
 
 def test_a_postprocessing_param_trains_nothing(repository, edit):

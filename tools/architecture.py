@@ -35,6 +35,7 @@ PURPOSES = {
     "objects": "from probability maps to objects",
     "parallel": "work on one image after the other, over processes or machines",
     "pages": "HTML pages in one file",
+    "planning": "what the training images show, and the values chosen by it",
     "predicting": "probability maps by views, scales and windows",
     "preparing": "images and label maps, checked and stored",
     "pseudo_labelling": "labels from sure predictions",

@@ -1,13 +1,13 @@
 """What U-Net loss weights are made of: distances to the two nearest objects, object size."""
 
-from typing import cast
+from typing import Annotated, cast
 
 import cv2
 import numpy as np
 from pydantic import Field
 from scipy import ndimage
 
-from src.base.params import Params
+from src.base.params import Auto, Params
 from src.label_maps.labels import IGNORE
 
 # scipy has no types.
@@ -17,7 +17,7 @@ QUARTERS = 4  # distances are stored in quarter pixels
 
 
 class WeightMapParams(Params):
-    max_distance: int = Field(ge=1, le=63)
+    max_distance: Annotated[int, Field(ge=1, le=63), Auto]
 
 
 def weight_planes(instances: np.ndarray, max_distance: int) -> np.ndarray:

@@ -1,10 +1,10 @@
 """The section `loss`: the terms of the training loss and the weights of pixels and images."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from src.base.params import Params
+from src.base.params import Auto, Params
 
 
 class LossParams(Params):
@@ -28,7 +28,7 @@ class LossParams(Params):
     lovasz_per: Literal["image", "batch"]
     distance: Literal["none", "d1", "d1_d2"]
     w0: float = Field(ge=0)
-    sigma: float = Field(gt=0)
+    sigma: Annotated[float, Field(gt=0), Auto]
     size_weight: float = Field(ge=0)
     boundary_weight: float = Field(ge=0)
     boundary_kernel: int = Field(ge=3)

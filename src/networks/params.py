@@ -14,7 +14,7 @@ class NetworkParams(Params):
 
     architecture: str
     encoder: str
-    encoder_depth: int = Field(ge=3, le=5)
+    encoder_depth: Annotated[int, Field(ge=3, le=5), Auto]
     encoder_attention: Literal["none", "scse"]
     stem_stride: Literal[1, 2]
     decoder_width: int = Field(gt=0)
@@ -29,6 +29,6 @@ class ModelParams(NetworkParams):
     extra_channels: list[Literal["depth", "coordinates", "row_gradient"]]
     depth_column: str
     clahe: float = Field(ge=0)
-    resize: float = Field(gt=0, le=8)
+    resize: Annotated[float, Field(gt=0, le=8), Auto]
     mean: Colours
     std: Colours

@@ -1,11 +1,12 @@
 """The sections `augment` and `train`, and whether all that training obeys goes together."""
 
-from typing import Literal, NamedTuple
+import math
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from src.base.errors import InputError
-from src.base.params import Params
+from src.base.params import AUTO, Auto, Params
 from src.losses.params import LossParams
 from src.networks.packaged_weights import PACKAGED, refuse_unpackaged
 from src.networks.params import ModelParams
@@ -40,7 +41,7 @@ class AugmentParams(Params):
 
 
 class Phase(Params):
-    epochs: int = Field(gt=0)
+    epochs: Annotated[int, Field(gt=0), Auto]
     lr: float = Field(gt=0)
     encoder_lr: float = Field(ge=0)
     min_lr: float = Field(ge=0, lt=1)
@@ -57,9 +58,9 @@ class Phase(Params):
 class TrainParams(Params):
     seed: int = Field(ge=0)
     deterministic: bool
-    crop_size: int = Field(gt=0)
+    crop_size: Annotated[int, Field(gt=0), Auto]
     padding: Literal["replicate", "reflect"]
-    batch_size: int = Field(gt=0)
+    batch_size: Annotated[int, Field(gt=0), Auto]
     accumulate: int = Field(gt=0)
     workers: int = Field(ge=0)
     cache_mb: int = Field(ge=0)
@@ -111,7 +112,7 @@ def checked_training(
     allowed : {"none", "hflip", "d2", "d4"}
         Of the section `views`.
     max_distance : int
-        Of the section `weight_maps`, in pixels.
+        Of the section `weight_maps`, in pixels; or "auto", which fits the section `loss`.
 
     Raises
     ------
@@ -122,7 +123,8 @@ def checked_training(
     """
     losses = phase_losses(loss, train.phases)
     for of_phase in losses:
-        if of_phase.contact_weight and of_phase.contact_width >= max_distance:
+        measured = math.inf if max_distance == AUTO else max_distance
+        if of_phase.contact_weight and of_phase.contact_width >= measured:
             raise InputError(
                 f"params.yaml: loss.contact_width {of_phase.contact_width} must be below "
                 f"weight_maps.max_distance {max_distance}, beyond which distances are not measured"
@@ -158,7 +160,7 @@ def phase_losses(loss: LossParams, phases: list[Phase]) -> list[LossParams]:
     losses = []
     for number, phase in enumerate(phases):
         try:
-            of_phase = LossParams.model_validate(loss.model_dump() | phase.loss)
+            of_phase = LossParams.model_validate(dict(loss) | phase.loss)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(

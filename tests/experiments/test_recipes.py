@@ -20,6 +20,7 @@ from src.base.params import MEMBER_SECTIONS
 from src.networks.packaged_weights import FILES
 from stages import train
 from stages.check_params import SECTIONS
+from tests.sections import write_plan
 from tests.stages.test_train import write_squares
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ OFF = {
     | {"max_area": 0, "empty_threshold": 0, "hull_high": 0},
     "rescore": {"calibration": "none", "selection": "none", "min_score": 0, "max_detections": 100},
 }
+LEFT_TO_THE_DATA = {"salt_top1": {"model": {"resize"}}}  # to tiles of the size it is made for
 READ_ONLY_WITH_ANOTHER = {
     "prepare_masks": {"small_area", "max_rejected"},
     "split_folds": {"column", "seed"},
@@ -155,6 +157,7 @@ def test_a_published_system_names_all_that_a_default_could_change(name):
     overrides = RECIPES[name]["overrides"]
     for section in [*OFF, "ensemble"]:
         named = set(overrides[section]) | READ_ONLY_WITH_ANOTHER.get(section, set())
+        named |= LEFT_TO_THE_DATA.get(name, {}).get(section, set())
         if section == "augment" and overrides[section]["set"] != "custom":
             named |= set(PARAMS[section]) - {"mosaic", "copy_paste"}
         rest = {key: PARAMS[section][key] for key in PARAMS[section] if key not in named}
@@ -205,7 +208,9 @@ def test_every_recipe_learns_through_all_its_phases(name, member, tmp_path):
     params = planned(name, no_download=True)[0].params
     params = shrunk(params, member, RECIPES[name]["overrides"])
     YAML(typ="safe").dump(params, tmp_path / "params.yaml")
-    paths = [str(tmp_path / part) for part in ("prepared", "folds.csv", "weights.zip", "model")]
+    write_plan(tmp_path / "plan")
+    names = ("prepared", "plan", "folds.csv", "weights.zip", "model")
+    paths = [str(tmp_path / name) for name in names]
     options = ["--member", member, "--fold", "0", "--params", str(tmp_path / "params.yaml")]
     train.main([*paths, *options])
     regime = params["train"] | params["members"][member].get("train", {})

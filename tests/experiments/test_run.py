@@ -17,6 +17,7 @@ PHASE = {"epochs": 10, "lr": 0.001, "cycle_epochs": 3, "loss": {}}
 PARAMS = {
     "dataset": {"root": "data/sample", "metadata": []},
     "split_folds": {"k": 5, "folds": [0, 1, 2, 3, 4]},
+    "plan": {"steps": 1500},
     "model": {
         "encoder": "resnet18",
         "encoder_weights": "none",
@@ -80,6 +81,16 @@ def test_a_budget_is_an_exact_fraction():
     # 70 x 0.1 is 7.000000000000001 in floating point, whose ceiling is 8
     params = changed(train={"crop_size": 128, "phases": [PHASE | {"epochs": 70}]})
     assert shorten(params, Fraction("0.1"))["train"]["phases"][0]["epochs"] == 7
+
+
+def test_a_budget_shortens_what_the_plan_counts_epochs_by_and_leaves_its_crops():
+    phase = PHASE | {"epochs": "auto"}
+    train = {"crop_size": "auto", "phases": [phase]}
+    params = changed(train=train, plan={"steps": 1001})
+    short = shorten(params, Fraction("0.1"))
+    assert short["plan"] == {"steps": 101}
+    assert short["train"] == {"crop_size": "auto", "phases": [phase | {"cycle_epochs": 1}]}
+    assert fit(params, 96)["train"] == train
 
 
 def test_a_budget_leaves_one_fold_one_and_small_crops_as_they_are():

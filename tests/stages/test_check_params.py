@@ -8,6 +8,7 @@ from stages.check_params import main
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = {"encoder": "resnet18", "encoder_weights": "packaged"}
+CLIPPED = {"loss.contact_width": 70.0, "weight_maps.max_distance": 63}
 
 
 @pytest.fixture
@@ -34,6 +35,11 @@ def test_what_is_written_does_not_depend_on_the_values(check):
     assert check({}) == check({"loss.w0": 7.0, "members.big": {"train": {"seed": 3}}})
 
 
+def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
+    check({"loss.contact_weight": 1.0, "loss.contact_width": 40.0})
+    check({"members.big": {"train": {"crop_size": "auto"}, "loss": {"sigma": "auto"}}})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -46,7 +52,7 @@ def test_what_is_written_does_not_depend_on_the_values(check):
         ({"loss.boundary_kernel": 4}, "loss.boundary_kernel: .*odd.*got 4"),
         ({"members.big": {"los": {}}}, "members.big.los: a member overrides only augment, loss,"),
         ({"members.big": {"loss": {"w0": -1.0}}}, "members.big.loss.w0: .*got -1"),
-        ({"loss.contact_weight": 1.0, "loss.contact_width": 70.0}, "loss.contact_width 70.0 must"),
+        ({"loss.contact_weight": 1.0, **CLIPPED}, "loss.contact_width 70.0 must"),
         ({"train.phases.0.loss": {"diceweight": 1.0}}, "train.phases.0.loss.*dice"),
         ({"members.big": {"model": PACKAGED}}, "model.encoder_weights packaged: no .*'resnet18'"),
         ({"model.mean": [0.5, 0.5]}, "model.mean: .* at least 3 items"),

@@ -5,6 +5,7 @@ from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
 from src.preparing.instances import IGNORE
 from stages.compute_weight_maps import main
+from tests.sections import write_plan
 
 
 def weight_maps(tmp_path, instances, max_distance=63, scheduler="none"):
@@ -15,7 +16,8 @@ def weight_maps(tmp_path, instances, max_distance=63, scheduler="none"):
     (tmp_path / "params.yaml").write_text(sections)
     written = tmp_path / "out/weight_maps.zip"
     params = ["--params", str(tmp_path / "params.yaml")]
-    main([str(tmp_path / "instances.zip"), str(written), *params])
+    write_plan(tmp_path / "plan", weight_maps={"max_distance": 7})
+    main([str(tmp_path / "instances.zip"), str(tmp_path / "plan"), str(written), *params])
     return written
 
 
@@ -66,6 +68,12 @@ def test_distances_are_clipped_at_the_param(tmp_path):
     assert d2 == [[8] * 7]
 
 
+def test_a_clip_that_is_auto_is_the_planned_one(tmp_path):
+    d1, d2, _ = planes_of(tmp_path, [[1] + [0] * 9], max_distance="auto")
+    assert d1 == [[0, 4, 8, 12, 16, 20, 24, 28, 28, 28]]
+    assert d2 == [[28] * 10]
+
+
 def test_images_keep_their_names_and_sizes(tmp_path):
     written = weight_maps(tmp_path, {"val/b": [[1, 0]], "train/a.x": [[0], [3], [0]]})
     archive = ImageArchive(written)
@@ -101,9 +109,10 @@ def test_an_unreadable_map_is_named_and_nothing_is_left_behind(tmp_path):
     write_archive(tmp_path / "instances.zip", [("train/a", b"\x89PNG but cut off")])
     sections = "weight_maps: {max_distance: 9}\nworkers: {scheduler: none}"
     (tmp_path / "params.yaml").write_text(sections)
+    write_plan(tmp_path / "plan")
     params = ["--params", str(tmp_path / "params.yaml")]
     with pytest.raises(InputError, match=r"instances\.zip: train/a: not a readable image"):
-        main([str(tmp_path / "instances.zip"), str(tmp_path / "out/maps.zip"), *params])
+        main([str(tmp_path / name) for name in ("instances.zip", "plan", "out/maps.zip")] + params)
     assert list((tmp_path / "out").iterdir()) == []
 
 

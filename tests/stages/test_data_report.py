@@ -6,6 +6,7 @@ import pytest
 
 from src.base.errors import InputError
 from src.formats.archive import write_archive
+from src.planning.plan_folder import Choice, write_plan
 from stages.data_report import main
 from tests.image_tables import write_image_tables as write_images
 
@@ -16,8 +17,10 @@ NAMES = ["test/t", "train/a", "train/b", "train/c", "train/d", "val/v"]
 @pytest.fixture
 def folder(tmp_path):
     """One cluster of three with val in it, one of two, two warnings, one rejected image."""
-    for name in ("groups", "split"):
+    for name in ("groups", "split", "plan"):
         (tmp_path / name).mkdir()
+    choices = [Choice("loss", "sigma", 3.5, "gaps of <7 px>"), Choice("train", "epochs", 9, "so")]
+    write_plan(tmp_path / "plan", choices)
     (tmp_path / "params.yaml").write_text(PARAMS)
     photos = [(name, np.full((20, 20, 3), 40 * i, np.uint8)) for i, name in enumerate(NAMES)]
     for split in ("train", "val", "test"):
@@ -57,7 +60,7 @@ def folder(tmp_path):
 
 
 def run(folder):
-    names = ["prepared", "groups", "split", "fold_summary.csv"]
+    names = ["prepared", "plan", "groups", "split", "fold_summary.csv"]
     names += ["leakage.json", "split.json", "data.html"]
     main([*(str(folder / name) for name in names), "--params", str(folder / "params.yaml")])
     return (folder / "data.html").read_text()
@@ -91,6 +94,13 @@ def test_the_page_tells_how_the_splits_differ(folder):
     assert page.index("hue_mean") < page.index("entropy")
     assert page.index("<b>train/a</b> 0.9") < page.index("<b>train/d</b> 0.7")
     assert page.index("least like test") < page.index("<b>train/b</b> 0.1")
+
+
+def test_the_page_tells_what_was_planned_and_why(folder):
+    page = run(folder)
+    row = '<td><code>loss.sigma</code></td><td class="number">3.5</td><td>gaps of &lt;7 px&gt;</td>'
+    assert row in page
+    assert page.index("loss.sigma") < page.index("train.epochs")
 
 
 def test_without_findings_the_page_says_so(folder):

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
 from stages import pseudo_label
+from tests.sections import write_plan
 
 DEFAULTS = {
     "low": 0.2,
@@ -72,12 +73,13 @@ def data(tmp_path):
 def run(data, fold=1, members=("main", "other"), **changes):
     params = {
         "pseudo_label": DEFAULTS | changes,
-        "weight_maps": {"max_distance": 20},
+        "weight_maps": {"max_distance": "auto"},
         "members": {name: {} for name in members},
         "workers": {"scheduler": SCHEDULER},
     }
     YAML().dump(params, data / "params.yaml")
-    paths = ["prepared", "groups", "folds.csv", "teachers", "out"]
+    write_plan(data / "plan", weight_maps={"max_distance": 20})
+    paths = ["prepared", "plan", "groups", "folds.csv", "teachers", "out"]
     options = ["--fold", str(fold), "--params", str(data / "params.yaml")]
     pseudo_label.main([*(str(data / path) for path in paths), *options])
     table = pd.read_csv(data / "out/images.csv")

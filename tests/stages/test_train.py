@@ -1,19 +1,18 @@
 import copy
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
 from src.networks.model import rebuild
 from stages import train
+from tests import sections
 
 PHASE = {
     "epochs": 1,
@@ -29,8 +28,7 @@ PHASE = {
     "dice_scale": 1.0,
     "loss": {},
 }
-ROOT = Path(__file__).parents[2]
-PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())  # then made small
+PARAMS = copy.deepcopy(sections.PARAMS)  # then made small
 PARAMS["model"] |= {"architecture": "Linknet", "encoder": "tu-test_resnet", "encoder_depth": 3}
 PARAMS["model"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 PARAMS["loss"] |= {"distance": "none", "size_weight": 0.0}
@@ -63,9 +61,10 @@ def train_on(root, out="model", fold=0, member="main", options=(), **changes):
     for key, value in changes.items():
         section, _, name = key.partition("__")
         params[section] = value if not name else params[section] | {name: value}
+    sections.write_plan(root / "plan")
     (root / "params.yaml").write_text(json.dumps(params))  # JSON is YAML, and faster to write
-    paths = [root / name for name in ("prepared", "folds.csv", "weights.zip", out, "params.yaml")]
-    *paths, params_path = map(str, paths)
+    names = ("prepared", "plan", "folds.csv", "weights.zip", out, "params.yaml")
+    *paths, params_path = (str(root / name) for name in names)
     options = ["--member", member, "--fold", str(fold), "--params", params_path, *options]
     train.main([*paths, *options])
     return root / out
