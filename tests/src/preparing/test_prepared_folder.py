@@ -44,10 +44,10 @@ UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b
 UNLABELLED |= {"truth": [], "losses": {}}
 
 
-def write(folder, records, results, metadata=None):
+def write(folder, records, results, metadata=None, choices=()):
     metadata = metadata or {record.name: {} for record in records}
     folder.mkdir()
-    return write_prepared(folder, ROOT, Dataset(records, CATEGORY, 0), results, metadata)
+    return write_prepared(folder, ROOT, Dataset(records, CATEGORY, 0), results, metadata, choices)
 
 
 def table(path):
