@@ -4,7 +4,7 @@ import numpy as np
 
 from src.base.errors import InputError
 
-STRETCHES = ("auto", "none", "range", "percentile")
+STRETCHES = ("none", "range", "percentile", "auto")
 BLOCK = 1 << 20  # values turned at a time, so that a large image does not need room for more
 
 
