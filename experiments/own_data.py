@@ -23,7 +23,9 @@ from experiments.revisions import experiment_reference, git
 from src.base.errors import InputError
 
 CLONES = Path("own")
-ROOT_LINE = re.compile(r"^(dataset:\n(?:[ #].*\n)*?  root: )\S+", re.MULTILINE)
+ROOT_LINE = re.compile(
+    r"""^(dataset:.*\n(?:(?:[ #].*)?\n)*? +root: +)(?:"[^"]*"|'[^']*'|\S+)""", re.MULTILINE
+)
 IDENTITY = {"user.name": "Maskline", "user.email": "maskline@localhost"}  # where git has none
 
 

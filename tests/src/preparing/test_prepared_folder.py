@@ -69,6 +69,7 @@ def test_each_image_goes_where_it_belongs(tmp_path):
     written = write(folder, records, iter(results))
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == FILES
+    assert json.loads((folder / "recognised.json").read_text()) == []
     images = {split: ImageArchive(folder / split / "images.zip") for split in SPLITS}
     maps = {split: ImageArchive(folder / "labels" / split / "instances.zip") for split in LABELLED}
     names = {"train": ["train/a", "train/c"], "val": ["val/v"], "test": ["test/x"]}
