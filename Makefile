@@ -24,9 +24,13 @@ $(TOOLS): requirements-dev.txt $(INSTALLED)
 	$(PIP) -r requirements-dev.txt
 	touch $@
 
-repro: $(INSTALLED)  ## run what is not up to date, from the data set to the report
+repro: $(INSTALLED)  ## run what is not up to date, to the report; DATA=folder: on your own data
+ifdef DATA
+	python -m experiments.own_data "$$DATA"
+else
 	dvc repro
 	@echo && cat reports/results.md && echo && echo "Report: $(CURDIR)/reports/index.html"
+endif
 
 test: $(TOOLS) lint  ## lint and all tests
 	python -m pytest

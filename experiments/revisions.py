@@ -21,9 +21,9 @@ def git(*arguments: str) -> str:
     return run.stdout
 
 
-def experiment_reference(name: str) -> str:
-    """Return the reference under which DVC keeps an experiment that starts from HEAD."""
-    head = git("rev-parse", "HEAD").strip()
+def experiment_reference(name: str, start: str = "HEAD") -> str:
+    """Return the reference under which DVC keeps an experiment that starts from a commit."""
+    head = git("rev-parse", start).strip()
     return f"refs/exps/{head[:2]}/{head[2:]}/{name}"
 
 

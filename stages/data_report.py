@@ -3,7 +3,7 @@
     python -m stages.data_report data/prepared data/plan data/groups data/split \
         data/fold_summary.csv reports/leakage.json reports/split.json reports/data.html
 
-Reads  prepared/<split>/images.zip, images.csv; prepared/rejected.csv, warnings.csv
+Reads  prepared/<split>/images.zip, images.csv; prepared/rejected.csv, warnings.csv, recognised.json
        plan/plan.json       the values chosen by the data, and their reasons
        groups/groups.csv (name,cluster and others), groups/pairs.csv (name_a,name_b,...)
        split/likeness.csv, split/features.csv, fold_summary.csv, leakage.json, split.json
@@ -22,7 +22,7 @@ from src.base.files import read_json, write_text
 from src.base.params import load_params
 from src.data_pages.params import DataReportParams
 from src.data_pages.thumbnails import thumbnail
-from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
+from src.formats.prepared import SPLITS, open_photos, read_images, read_photo, read_recognised
 from src.formats.tables import read_table
 from src.pages.pages import render_page
 from src.planning.plan_folder import read_plan
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     pictures = {name: thumbnail(read_photo(photos, name), params.thumbnail) for name in names}
     page = render_page(
         "data_pages/data_report.html.jinja",
+        recognised=read_recognised(args.prepared),
         sets=images.groupby("split").size().to_dict(),
         rejected=rejected[["file", "reason"]][:LISTED].to_numpy().tolist(),
         rejected_count=len(rejected),

@@ -14,6 +14,7 @@ Writes a folder for each split, train, val and test, with no image where the dat
          truth.json         COCO, every annotated object whole, as compressed RLE
        warnings.csv         name,file,kind,detail  what is odd about an image or its objects
        rejected.csv         file,reason
+       recognised.json      [{key, value, reason}] what was found where params say auto
 """
 
 import argparse
@@ -25,12 +26,14 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.parallel.workers import WorkersParams, in_order
+from src.preparing.levels import choose_levels
 from src.preparing.params import PrepareMasksParams
 from src.preparing.prepared_folder import FILES, Written, write_prepared
 from src.preparing.prepared_image import LOSSES, prepare_image
 from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
+from src.reading.recognition import recognise, with_category
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     _check_output(args.prepared)
+    source, choices = recognise(args.root, source)
     dataset = find_records(args.root, source)
+    source, category = with_category(source, dataset)
+    images, levels = choose_levels(dataset.records, images)
+    choices += category + levels
+    print("".join(f"{choice.sentence}\n" for choice in choices), end="", flush=True)
     names = [record.name for record in dataset.records]
     metadata = read_metadata(args.root / source.metadata_file, source.metadata, names)
     results = in_order(
@@ -58,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     results = tqdm(results, total=len(dataset.records), desc="prepare", unit="image")
     with new_folder(args.prepared) as folder:
-        written = write_prepared(folder, args.root, dataset, results, metadata)
+        written = write_prepared(folder, args.root, dataset, results, metadata, choices)
         _check_enough(written, args.root, params.max_rejected)
     print(f"{args.prepared}: {_summary(written, dataset.unlisted)}")
 

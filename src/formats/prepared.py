@@ -6,6 +6,7 @@
                                truth.json              COCO ground truth
     prepared/geotransforms/train.csv, val.csv, test.csv  where images lie on the map
     prepared/rejected.csv, warnings.csv                of all splits
+    prepared/recognised.json                           what was found where params say auto
 
 A stage declares what it reads of it and no more. A split that the data set does not have is there,
 and holds no image. The name of an image is "<split>/<file name without extension>" everywhere, so
@@ -13,7 +14,7 @@ that it tells its split.
 """
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from src.formats.tables import read_table
 SPLITS = ("train", "val", "test")
 LABELLED = ("train", "val")  # those that have truth
 STAGE = "prepare_masks"
+RECOGNISED = "recognised.json"
 TRUTH_KEYS = ("categories", "images", "annotations")
 IMAGE_TYPES = {  # of images.csv, before the metadata
     "name": str,
@@ -70,6 +72,14 @@ class Annotation(TypedDict):
     area: float  # px
     bbox: list[float]  # XYWH, px
     iscrowd: int  # 1 of a region, which detections may find or not
+
+
+class Recognised(TypedDict):
+    """A value found for a param that says auto, in recognised.json."""
+
+    key: str  # of params.yaml, dotted
+    value: str | int | float
+    reason: str
 
 
 class Category(TypedDict):
@@ -143,6 +153,35 @@ def read_truth(prepared: Path, split: str) -> dict[str, Any]:
     ):
         raise InputError(f"{path}: not a ground truth in COCO's form; run {STAGE} again")
     return truth
+
+
+def read_recognised(prepared: Path) -> list[Recognised]:
+    """Read what prepare_masks found where params.yaml says auto.
+
+    Parameters
+    ----------
+    prepared : Path
+        The folder that prepare_masks writes.
+
+    Returns
+    -------
+    recognised : list of Recognised
+        In the order in which it was found; empty where nothing said auto.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or not such a list.
+    """
+    path = Path(prepared) / RECOGNISED
+    found: Any = read_json(path)
+    keys = Recognised.__annotations__.keys()
+    if not isinstance(found, list) or not all(
+        isinstance(one, dict) and keys == cast("dict[str, Any]", one).keys()
+        for one in cast("list[Any]", found)
+    ):
+        raise InputError(f"{path}: not a list of values found; run {STAGE} again")
+    return cast("list[Recognised]", found)
 
 
 def open_photos(prepared: Path, *splits: str) -> dict[str, ImageArchive]:

@@ -9,12 +9,13 @@ import numpy as np
 from src.base.errors import InputError
 from src.formats.archive import encode_png
 from src.image_files.geotransforms import read_geotransform
-from src.preparing.image_bands import read_bands, read_orientation
+from src.preparing.image_bands import ImageBands, read_bands, read_orientation
 from src.preparing.stretches import to_8_bits
 from src.reading.params import ImagesParams
 
 MAX_BYTES = 2 << 30  # of a file
 FLAT = 2  # grey levels
+FEW = 64  # grey levels of 256, up to which an image of more bits has lost much
 
 
 class Photo(NamedTuple):
@@ -26,6 +27,7 @@ class Photo(NamedTuple):
     blank: bool  # in every band the greatest and the smallest value lie at most 2 apart
     saturated: float  # share of the pixels that are 0 or 255 in each band
     no_data: float  # share of the pixels that hold no data
+    few_levels: tuple[int, int] | None  # grey levels, and values in the file of which they are left
 
 
 def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = None) -> Photo:
@@ -39,7 +41,7 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
     images : ImagesParams
         `bands`: one band (it becomes grey) or three, numbered from 1; [] is the first three, or the
         first alone where there are fewer than three. `stretch`, `low`, `high`: see
-        `src.preparing.stretches.to_8_bits`. A pixel with the value `no_data` in all chosen bands
+        `src.preparing.stretches.to_8_bits`; with auto as `choose_levels` returns them. A pixel with the value `no_data` in all chosen bands
         holds no data. `orientation` apply: turned as the orientation tag (EXIF) says; ignore: as
         stored.
     size : tuple of int, optional
@@ -51,7 +53,8 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
         An 8-bit PNG or JPEG file in which nothing changes is kept byte for byte, whatever colours
         lie under its transparency. In others pixels without data become 0: those with the value
         `no_data`, with a NaN or infinity in a chosen band, wholly transparent ones, and those
-        that a GeoTIFF masks in all chosen bands.
+        that a GeoTIFF masks in all chosen bands. `few_levels` is told of values of more than 8 bits
+        of which no band keeps more than 64 levels, though the file has more values.
 
     Raises
     ------
@@ -59,19 +62,17 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
         With the reason alone: absent, empty, unreadable, damaged, too large, of another size,
         without a band asked for, or of values that need a stretch.
     """
-    no_data = None if images.no_data == "none" else images.no_data
     content = _file_content(path)
     try:
         with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
-            values, bits, invalid, as_stored = read_bands(content, images.bands)
-            empty = _without_data(values, no_data)
-            changes = empty is not None and bool(values[empty].any())
-            invalid = empty if invalid is None else invalid if empty is None else invalid | empty
+            (values, bits, invalid, as_stored), changes = _decoded(content, images)
             levels = {"stretch": images.stretch, "low": images.low, "high": images.high}
             image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
+            few_levels = _few_levels(values, image)
             tag = read_orientation(content) if images.orientation == "apply" else 1
             image = _turned(image, tag, path)
-            if not as_stored or changes or images.stretch != "none" or tag != 1:
+            kept = as_stored and not changes and images.stretch in ("none", "auto") and tag == 1
+            if not kept:
                 content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
     except MemoryError:
         raise InputError("needs more memory than there is; cut the image into tiles") from None
@@ -82,7 +83,47 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
             f"the annotations say {size[0]}x{size[1]}"
         )
     share = 0.0 if invalid is None else float(np.count_nonzero(invalid) / invalid.size)
-    return Photo(content, height, width, _is_blank(image), _saturated(image), share)
+    blank, saturated = _is_blank(image), _saturated(image)
+    return Photo(content, height, width, blank, saturated, share, few_levels)
+
+
+def read_values(path: Path, images: ImagesParams) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an image file, make sure that it is whole, and leave its values as they are.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_photo`.
+    images : ImagesParams
+        Of it `bands` and `no_data`.
+
+    Returns
+    -------
+    values : ndarray, shape (H, W, 1 or 3)
+        Of any type, as the file has them.
+    invalid : ndarray of bool, shape (H, W), or None
+        Pixels without data; None where there are none.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, as `read_photo` does.
+    """
+    with np.errstate(invalid="ignore"):
+        bands, _ = _decoded(_file_content(path), images)
+    return bands.values, bands.invalid
+
+
+def _decoded(content: bytes, images: ImagesParams) -> tuple[ImageBands, bool]:
+    """Return the bands, invalid being all pixels without data, and whether `no_data` is a change."""
+    bands = read_bands(content, images.bands)
+    no_data = None if images.no_data == "none" else images.no_data
+    empty = _without_data(bands.values, no_data)
+    if empty is None:
+        return bands, False
+    changes = bool(bands.values[empty].any())
+    invalid = empty if bands.invalid is None else bands.invalid | empty
+    return bands._replace(invalid=invalid), changes
 
 
 def _file_content(path: Path) -> bytes:
@@ -135,6 +176,18 @@ def _is_blank(image: np.ndarray) -> bool:
     top = rows.max(axis=0).reshape(-1, image.shape[2]).max(axis=0)
     bottom = rows.min(axis=0).reshape(-1, image.shape[2]).min(axis=0)
     return bool((top - bottom).max() <= FLAT)
+
+
+def _few_levels(values: np.ndarray, image: np.ndarray) -> tuple[int, int] | None:
+    """Count grey levels, and values, in the band that has most, where many became few."""
+    if values.dtype == np.uint8:
+        return None
+    bands = range(image.shape[2])
+    left = max(np.count_nonzero(np.bincount(image[..., b].ravel(), minlength=256)) for b in bands)
+    if left > FEW:
+        return None
+    there = max(len(np.unique(values[..., band])) for band in bands)
+    return (left, there) if there > left else None
 
 
 def _saturated(image: np.ndarray) -> float:

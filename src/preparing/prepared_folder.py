@@ -11,16 +11,17 @@ from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 from src.formats.archive import write_archive
-from src.formats.prepared import IMAGE_TYPES, LABELLED, SPLITS
+from src.formats.prepared import IMAGE_TYPES, LABELLED, RECOGNISED, SPLITS
 from src.image_files.geotransforms import COLUMNS as PLACE_COLUMNS
 from src.preparing.prepared_image import PreparedImage
+from src.reading.recognition import Choice
 from src.reading.records import Dataset, ImageRecord
 
 TABLES = {  # of the whole dataset
     "warnings.csv": ("name", "file", "kind", "detail"),
     "rejected.csv": ("file", "reason"),
 }
-FILES = {*TABLES} | {f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")}
+FILES = {*TABLES, RECOGNISED} | {f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")}
 FILES |= {f"geotransforms/{split}.csv" for split in SPLITS}
 FILES |= {
     f"labels/{split}/{name}" for split in LABELLED for name in ("instances.zip", "truth.json")
@@ -54,6 +55,7 @@ def write_prepared(
     dataset: Dataset,
     results: Iterable[PreparedImage | str],
     metadata: dict[str, dict[str, float]],
+    choices: Iterable[Choice],
 ) -> Written:
     """Write all FILES, holding one image at a time.
 
@@ -72,6 +74,8 @@ def write_prepared(
         What `prepare_image` makes of each record, in their order.
     metadata : dict of str to dict
         By name of the image its further columns of images.csv, the same for all.
+    choices : iterable of Choice
+        What was found where params say `auto`.
 
     Returns
     -------
@@ -79,6 +83,8 @@ def write_prepared(
         Where a split has no image, or every one is rejected, its archives are empty.
     """
     written = Written(Counter(), Counter(), Counter(), Counter(), [])
+    found = json.dumps([choice._asdict() for choice in choices], indent=1)
+    (folder / RECOGNISED).write_text(found + "\n", encoding="utf-8")
     columns = (*IMAGE_TYPES, *next(iter(metadata.values()), ()))
     with ExitStack() as stack:
         tables = {name: _table(stack, folder / name, names) for name, names in TABLES.items()}

@@ -108,6 +108,10 @@ def _photo_warnings(image: Photo) -> list[tuple[str, str]]:
     for kind, share, what in shares:
         if share > MOST:
             found.append((kind, f"{100 * share:.1f} % of the pixels are {what}"))
+    if image.few_levels and not image.blank:
+        left, there = image.few_levels
+        detail = f"{left} of 256 grey levels are left of {there} values; set images.stretch"
+        found.append(("few_levels", f"{detail} to auto, or to range"))
     return found
 
 

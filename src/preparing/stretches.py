@@ -4,7 +4,7 @@ import numpy as np
 
 from src.base.errors import InputError
 
-STRETCHES = ("none", "range", "percentile")
+STRETCHES = ("none", "range", "percentile", "auto")
 BLOCK = 1 << 20  # values turned at a time, so that a large image does not need room for more
 
 
@@ -28,9 +28,11 @@ def to_8_bits(
         `high` 255, evenly between and rounded to the nearest, clipped outside. percentile: the
         same, where `low` and `high` are the smallest values of the band that at least so many
         percent of its valid values do not exceed. Where the two are one value, what exceeds it
-        becomes 255 and all else 0; so a constant band is 0.
+        becomes 255 and all else 0; so a constant band is 0. auto: uint8 as with none, others as
+        with range, for which `low` must be below `high`.
     low, high : float
-        Values, or percentages from 0 to 100; not used with none.
+        Values, or percentages from 0 to 100; not used with none. With auto both may be 0 where no
+        range is known.
     bits : int, optional
         Of them a value uses (the 12 of a camera), where these are less than its dtype has; for
         none.
@@ -45,11 +47,19 @@ def to_8_bits(
     Raises
     ------
     InputError
-        With the reason alone, if values that are neither uint8 nor uint16 are not stretched.
+        With the reason alone, if values that are neither uint8 nor uint16 are not stretched, or
+        with auto values that are not uint8 have no range.
     ValueError
         If `stretch` is unknown, or `low` is not below `high`, or they are no percentages.
     """
     check_stretch(stretch, low, high)
+    if stretch == "auto":
+        if values.dtype != np.uint8 and not low < high:
+            raise InputError(
+                f"values of type {values.dtype}, but the images of train that were looked at have "
+                "8 bits; set images.stretch to range"
+            )
+        stretch = "none" if values.dtype == np.uint8 else "range"
     if stretch == "none":
         image = _upper_bits(values, bits)
     else:
@@ -70,7 +80,7 @@ def check_stretch(stretch: str, low: float, high: float) -> None:
     """Raise ValueError if these are not what `to_8_bits` takes."""
     if stretch not in STRETCHES:
         raise ValueError(f"stretch is one of {', '.join(STRETCHES)}, not {stretch!r}")
-    if stretch != "none" and not (low < high and np.isfinite([low, high]).all()):
+    if stretch in ("range", "percentile") and not (low < high and np.isfinite([low, high]).all()):
         raise ValueError(f"low must be below high, and both finite, got {low} and {high}")
     if stretch == "percentile" and (low < 0 or high > 100):
         raise ValueError(f"percentiles lie between 0 and 100, got {low} and {high}")

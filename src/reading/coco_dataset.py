@@ -39,11 +39,11 @@ class _Annotations(NamedTuple):
     categories: Counter  # id -> annotations
 
 
-def find_records(root: Path, *, category_id: int) -> Dataset:
+def find_records(root: Path, *, category_id: int | None) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
-    `train/images/` and `train/annotation.json` must be there, `val/` likewise if there is such
-    a folder; `test_images/` may hold unlabelled images, numbered 1..N by sorted file name. Image
+    `train/images/` and `train/annotation.json`, or one JSON file of another name, must be there,
+    `val/` likewise if there is such a folder; `test_images/` may hold unlabelled images, numbered 1..N by sorted file name. Image
     files are not opened and segmentations not looked at. Annotation files are read from end to
     end but not held: an annotation costs 32 bytes until all are read, and 24 bytes from then on.
 
@@ -51,8 +51,8 @@ def find_records(root: Path, *, category_id: int) -> Dataset:
     ----------
     root : Path
         Folder of the dataset.
-    category_id : int
-        Only annotations of this category are kept.
+    category_id : int, optional
+        Only annotations of this category are kept; None: of the one that train has annotations of.
 
     Returns
     -------
@@ -66,7 +66,8 @@ def find_records(root: Path, *, category_id: int) -> Dataset:
     InputError
         If a folder or file is absent or empty, an annotation file is not JSON of COCO's shape,
         ids or names clash, an annotation's image does not exist, a file name leaves its folder,
-        a split has annotations but none of the category, or train has none at all.
+        a split has annotations but none of the category, or train has none at all, or has those of
+        several and none is chosen.
     """
     root = Path(root)
     if not root.is_dir():
@@ -74,15 +75,37 @@ def find_records(root: Path, *, category_id: int) -> Dataset:
     records, category, unlisted = _read_labelled(root, "train", category_id)
     if not any(record.objects for record in records):
         raise InputError(
-            f"{root / 'train/annotation.json'}: no annotations, so nothing could be learnt; "
+            f"{annotation_file(root / 'train')}: no annotations, so nothing could be learnt; "
             "annotate at least one object"
         )
     if (root / "val").is_dir():
-        val_records, _, val_unlisted = _read_labelled(root, "val", category_id)
+        val_records, _, val_unlisted = _read_labelled(root, "val", category["id"])
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
         records += read_unlabelled(root / "test_images")
     return Dataset(sorted(records, key=lambda record: record.name), category, unlisted)
+
+
+def annotation_file(folder: Path) -> Path:
+    """Return the file in the folder of a split that lists its images.
+
+    Raises
+    ------
+    InputError
+        If there is no JSON file, or there are several of which none is annotation.json.
+    """
+    path = folder / "annotation.json"
+    others = sorted(p for p in folder.glob("*.json") if p.is_file() and p.name[0] != ".")
+    if path.is_file() or not others:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; see docs/data.md for the layout")
+        return path
+    if len(others) > 1:
+        raise InputError(
+            f"{folder}: holds '{others[0].name}' and '{others[1].name}'; name the one that lists "
+            "the images annotation.json"
+        )
+    return others[0]
 
 
 def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObject]:
@@ -158,29 +181,32 @@ def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceO
     )
 
 
-def _read_labelled(root: Path, split: str, category_id: int) -> tuple[list[ImageRecord], dict, int]:
+def _read_labelled(
+    root: Path, split: str, category_id: int | None
+) -> tuple[list[ImageRecord], dict, int]:
     """Return the records of train or val, the category and how many files are unlisted."""
-    folder, path = root / split / "images", root / split / "annotation.json"
+    folder = root / split / "images"
     present = image_files(folder)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; see docs/data.md for the layout")
+    path = annotation_file(root / split)
     records, annotations, category = _read_document(path, split, folder, category_id)
     if not records:
         raise InputError(f"{path}: lists no images; list every image of {folder}")
     check_unique(records, path)
-    _check_category(annotations.categories, path, category_id)
+    _check_category(annotations.categories, path, category["id"])
     records = _with_objects(records, annotations, path)
     listed = {PurePosixPath(record.file_name).as_posix() for record in records}
     return records, category, len(present - listed)
 
 
 def _read_document(
-    path: Path, split: str, folder: Path, category_id: int
+    path: Path, split: str, folder: Path, category_id: int | None
 ) -> tuple[list[ImageRecord], _Annotations, dict]:
-    """Read an annotation file once; its lists may come in any order."""
-    records, found = [], set()
+    """Read an annotation file once; its lists may come in any order.
+
+    Without a category, that of the first annotation is the one: there must be no other.
+    """
+    records, found, names, given = [], set(), {}, category_id
     annotations = _Annotations(array("q"), array("q"), array("q"), array("q"), Counter())
-    category = {"id": category_id, "name": str(category_id)}
     origin = str(path)
     for element in index_lists(path, LISTS):
         if element.place < 0:
@@ -200,13 +226,28 @@ def _read_document(
             records.append(_image_record(element.value, where, split, folder))
         elif element.key == "annotations":
             _add(annotations, element, where, category_id)
-        elif str(element.value.get("id")) == str(category_id):
-            name = element.value.get("name")
-            category["name"] = name if isinstance(name, str) else category["name"]
+            category_id = element.value["category_id"] if category_id is None else category_id
+        elif isinstance(name := element.value.get("name"), str):
+            names[str(element.value.get("id"))] = name
     for key in ("images", "annotations"):
         if key not in found:
             raise InputError(f"{path}: no list '{key}', so not COCO's format; see docs/data.md")
-    return records, annotations, category
+    if given is None and len(annotations.categories) > 1:
+        raise InputError(_several(annotations.categories, names, path))
+    name = names.get(str(category_id), str(category_id))
+    return records, annotations, {"id": category_id, "name": name}
+
+
+def _several(categories: Counter, names: dict[str, str], path: Path) -> str:
+    """Say which categories have annotations, the most frequent first."""
+    shown = [
+        f"{key} ('{names.get(str(key), key)!s:.40}', {count} times)"
+        for key, count in categories.most_common()
+    ]
+    return (
+        f"{path}: annotations of {len(shown)} categories, {', '.join(shown)}; set "
+        "dataset.category_id to the one to find"
+    )
 
 
 def _image_record(image: dict, where: str, split: str, folder: Path) -> ImageRecord:
@@ -237,13 +278,13 @@ def _whole_number(entry: dict, key: str, where: str, least: int = 0) -> int:
     return value
 
 
-def _add(annotations: _Annotations, element: Element, where: str, category_id: int) -> None:
+def _add(annotations: _Annotations, element: Element, where: str, category_id: int | None) -> None:
     annotation = element.value
     annotations.ids.append(_whole_number(annotation, "id", where))
     annotations.image_ids.append(_whole_number(annotation, "image_id", where))
     category = _whole_number(annotation, "category_id", where)
     crowd = annotation.get("iscrowd", 0)
-    of_category = category == category_id
+    of_category = category_id in (None, category)
     if of_category and (type(crowd) not in (int, bool) or crowd not in (0, 1)):
         raise InputError(f"{where}.iscrowd is {short(crowd):.40}, neither 0 nor 1; correct it")
     annotations.categories[category] += 1
@@ -251,7 +292,7 @@ def _add(annotations: _Annotations, element: Element, where: str, category_id: i
     annotations.lengths.append(element.length if of_category else 0)
 
 
-def _check_category(categories: Counter, path: Path, category_id: int) -> None:
+def _check_category(categories: Counter, path: Path, category_id: int | None) -> None:
     if categories and category_id not in categories:
         occurring = ", ".join(f"{key} ({categories[key]} times)" for key in sorted(categories))
         raise InputError(

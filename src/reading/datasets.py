@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+from src.base.params import AUTO
 from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
 FORMATS = {"coco": coco_dataset, "mask_folder": mask_folder_dataset, "rle_csv": rle_csv_dataset}
+
+ONLY_CATEGORY = 1  # number of the objects of a data set that has no numbers of categories
 
 
 def find_records(root: Path, params: DatasetParams) -> Dataset:
@@ -18,8 +21,9 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
     root : Path
         Folder of the dataset.
     params : DatasetParams
-        `format`: see docs/data.md. `category_id`: the one to read in coco, the one to give to all
-        objects in the others. `group_pattern`: a regular expression that is searched for in each
+        As `src.reading.recognition.recognise` returns it. `category_id`: the one to read in coco,
+        auto the only one that train has annotations of; in the others the one to give to all
+        objects, auto 1. `group_pattern`: a regular expression that is searched for in each
         file name. What its first group finds, or all that it finds if it has none, becomes the
         image's group; an image in whose name it finds nothing keeps its own. The empty pattern
         changes nothing.
@@ -43,9 +47,10 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
 
 
 def _of_format(root: Path, params: DatasetParams) -> Dataset:
-    category_id = params.category_id
+    given = None if params.category_id == AUTO else params.category_id
     if params.format == "coco":
-        return coco_dataset.find_records(root, category_id=category_id)
+        return coco_dataset.find_records(root, category_id=given)
+    category_id = ONLY_CATEGORY if given is None else given
     if params.format == "mask_folder":
         names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from scipy.ndimage import find_objects
 
 from src.base.errors import InputError
 from src.image_files.geotiff import open_geotiff
@@ -21,7 +22,16 @@ PNG_KINDS_OF_CHANNELS = (b"\2", b"\4", b"\6")  # colour, grey with alpha, colour
 THRESHOLD = 128  # grey level from which a pixel of a JPEG mask is object
 IDS_PER_IMAGE = 2**16  # truth ids set aside for each image
 OPENCV_TYPES = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}  # by size in bytes
+LOOKED_AT = 100  # values of a mask whose parts are counted
 MAX_EXACT = 2**53  # from there on floating point numbers skip whole ones
+
+
+class MaskLook(NamedTuple):
+    """What a mask file shows."""
+
+    binary: bool  # one value at most beside the background
+    values: int  # beside the background
+    parts: int  # connected parts, those of each value by themselves; of a binary mask not counted
 
 
 class _Decoded(NamedTuple):
@@ -54,7 +64,11 @@ def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
         With the reason alone: unreadable, of another size, more than two values, two of which
         none is 0, a number that is not finite.
     """
-    values, palette, lossy = _decode(path, height, width)
+    return _binary(_decode(path, (height, width)))
+
+
+def _binary(decoded: _Decoded) -> np.ndarray:
+    values, palette, lossy = decoded
     if lossy:
         return _cut(values)
     coloured = palette is not None or values.ndim == 3
@@ -98,7 +112,45 @@ def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
     InputError
         With the reason alone: unreadable, of another size, a JPEG, negative or fractional ids.
     """
-    values, _, lossy = _decode(path, height, width)
+    return _ids(_decode(path, (height, width)))
+
+
+def look_at_mask(path: Path) -> MaskLook:
+    """Tell whether a mask of unknown meaning has two values, or more, and in how many parts.
+
+    Parameters
+    ----------
+    path : Path
+        A mask as `read_binary_mask` or `read_object_ids` takes it, of any size.
+
+    Returns
+    -------
+    look : MaskLook
+        Of at most 100 values the parts are looked for, those that lie first in the order of
+        numbers; `values` counts as many.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if it is neither.
+    """
+    decoded = _decode(path, None)
+    try:
+        return MaskLook(True, int(_binary(decoded).any()), 0)
+    except InputError:
+        ids = _ids(decoded)
+    values, places = np.unique(ids, return_inverse=True)
+    places = places.reshape(ids.shape) + (values[0] != 0)  # 0 is background
+    boxes = find_objects(places.astype(np.int32))[:LOOKED_AT]
+    parts = [
+        cv2.connectedComponents((places[box] == number).astype(np.uint8), connectivity=8)[0] - 1
+        for number, box in enumerate(boxes, start=1)
+    ]
+    return MaskLook(False, len(parts), sum(parts))
+
+
+def _ids(decoded: _Decoded) -> np.ndarray:
+    values, _, lossy = decoded
     if lossy:
         raise InputError("a JPEG mask, which does not keep object ids; store it as PNG or TIFF")
     if values.ndim == 3:
@@ -231,7 +283,7 @@ def _boxes(runs: np.ndarray, first: np.ndarray, height: int) -> np.ndarray:
     return np.stack([x, y, right - x + 1, bottom - y + 1], axis=1)
 
 
-def _decode(path: Path, height: int, width: int) -> _Decoded:
+def _decode(path: Path, size: tuple[int, int] | None) -> _Decoded:
     if not path.is_file():
         raise InputError("no such file")
     try:
@@ -242,13 +294,13 @@ def _decode(path: Path, height: int, width: int) -> _Decoded:
         raise InputError("the file is empty (0 bytes)")
     with warnings.catch_warnings(action="ignore"):  # odd metadata; what matters is raised
         if content.startswith(TIFF_SIGNATURES):
-            return _decode_tiff(content, height, width)
-        return _decode_with_pillow(content, height, width)
+            return _decode_tiff(content, size)
+        return _decode_with_pillow(content, size)
 
 
-def _decode_tiff(content: bytes, height: int, width: int) -> _Decoded:
+def _decode_tiff(content: bytes, size: tuple[int, int] | None) -> _Decoded:
     with open_geotiff(content, damaged="damaged TIFF image") as source:
-        _check_size(source.shape, height, width)
+        _check_size(source.shape, size)
         kinds, bands = set(source.dtypes[:3]), source.count
         if bands > 4 or (bands > 2 and kinds != {"uint8"}) or "complex" in source.dtypes[0]:
             raise InputError(
@@ -265,7 +317,7 @@ def _decode_tiff(content: bytes, height: int, width: int) -> _Decoded:
     return _Decoded(np.moveaxis(values, 0, -1) if bands > 2 else values, palette, False)
 
 
-def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
+def _decode_with_pillow(content: bytes, size: tuple[int, int] | None) -> _Decoded:
     if (
         content.startswith(PNG_SIGNATURE)
         and content[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
@@ -274,7 +326,7 @@ def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
         raise InputError("a PNG mask of several channels of 16 bits; store one channel, or 8 bits")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size((image.height, image.width), height, width)
+            _check_size((image.height, image.width), size)
             image.load()
             lossy = image.format not in ("PNG", "GIF", "BMP")
             values = np.array(image.convert("L") if lossy else image)
@@ -282,7 +334,8 @@ def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
     except UnidentifiedImageError:
         raise InputError("neither a PNG, GIF, BMP, JPEG nor TIFF image") from None
     except Image.DecompressionBombError:
-        raise InputError(f"too many pixels, the image has {height}x{width}") from None
+        of_image = f", the image has {size[0]}x{size[1]}" if size else ""
+        raise InputError(f"too many pixels{of_image}") from None
     except InputError:
         raise
     except Exception as error:  # whatever a decoder chokes on: the image is not intact
@@ -296,10 +349,10 @@ def _decode_with_pillow(content: bytes, height: int, width: int) -> _Decoded:
     return _Decoded(values, palette, lossy)
 
 
-def _check_size(size: tuple[int, int], height: int, width: int) -> None:
-    if tuple(size) != (height, width):
+def _check_size(size: tuple[int, int], wanted: tuple[int, int] | None) -> None:
+    if wanted is not None and tuple(size) != wanted:
         raise InputError(
-            f"the mask is {size[0]}x{size[1]} px (height x width), the image {height}x{width}"
+            f"the mask is {size[0]}x{size[1]} px (height x width), the image {wanted[0]}x{wanted[1]}"
         )
 
 

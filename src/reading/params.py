@@ -6,25 +6,35 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.files import is_inside
-from src.base.params import Params
+from src.base.params import Auto, Params
 from src.formats.prepared import IMAGE_TYPES, LATER_COLUMNS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+SHELL = '"$`\\'  # a command that dvc starts names the root within double quotes
 
 
 class DatasetParams(Params):
-    root: str  # prepare_masks gets it as an argument, from the same key
-    format: Literal["coco", "mask_folder", "rle_csv"]
-    category_id: int = Field(ge=0)
-    masks: Literal["instances", "components", "whole", "ids"]
-    mask_folder: str
+    """The section `dataset`; `src.reading.recognition` finds a value for what is `auto`."""
+
+    root: Name  # prepare_masks gets it as an argument, from the same key
+    format: Literal["auto", "coco", "mask_folder", "rle_csv"]
+    category_id: Annotated[int, Field(ge=0), Auto]
+    masks: Literal["auto", "instances", "components", "whole", "ids"]
+    mask_folder: str  # this and the next three may be auto
     mask_suffix: str
     id_column: Name
     rle_column: Name
     group_pattern: str
     metadata_file: str  # in root
     metadata: list[str]  # columns of it
+
+    @field_validator("root")
+    @classmethod
+    def _stand_within_quotes(cls, root: str) -> str:
+        if set(root) & set(SHELL) or "\n" in root:
+            raise ValueError('must not hold any of " $ ` \\ or a line break; rename the folder')
+        return root
 
     @field_validator("metadata_file")
     @classmethod
@@ -57,8 +67,10 @@ class DatasetParams(Params):
 
 
 class ImagesParams(Params):
+    """The section `images`; with stretch `auto`, `src.preparing.levels` finds low and high."""
+
     bands: list[Annotated[int, Field(ge=1)]]
-    stretch: Literal["none", "range", "percentile"]
+    stretch: Literal["auto", "none", "range", "percentile"]
     low: Finite
     high: Finite
     no_data: Literal["none"] | Finite
@@ -75,7 +87,7 @@ class ImagesParams(Params):
     @classmethod
     def _lie_above_low(cls, high: float, info: ValidationInfo) -> float:
         stretch, low = info.data.get("stretch", "none"), info.data.get("low", -float("inf"))
-        if stretch != "none" and low >= high:
+        if stretch in ("range", "percentile") and low >= high:
             raise ValueError(f"must be above low ({low:g}) where stretch is {stretch}")
         if stretch == "percentile" and (high > 100 or low < 0):
             raise ValueError(f"percentiles lie from 0 to 100, low ({low:g}) too")

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -72,7 +73,7 @@ def find_records(
     for split in ("train", "val"):
         if split == "train" or (root / split).is_dir():
             found, others = find_images(root / split / "images", split)
-            table = _table(root, split)
+            table = find_table(root, split)
             found, strays = _with_spans(found, table, masks, id_column, rle_column)
             records, unlisted = records + found, unlisted + others + strays
     records += _find_unlabelled(root)
@@ -127,13 +128,63 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
     return number_objects(record, regions)
 
 
-def _table(root: Path, split: str) -> Path:
+def find_table(root: Path, split: str) -> Path:
+    """Return the table of a split.
+
+    Raises
+    ------
+    InputError
+        If it is absent or there twice.
+    """
     inner, outer = root / split / f"{split}.csv", root / f"{split}.csv"
     if inner.is_file() and outer.is_file():
         raise InputError(f"{inner}: {outer} is there too; remove one of the two tables")
     if not inner.is_file() and not outer.is_file():
         raise InputError(f"{inner}: no such file, nor {outer}; see docs/data.md for the layout")
     return inner if inner.is_file() else outer
+
+
+def read_head(table: Path, rows: int) -> tuple[list[str], list[list[str]]]:
+    """Read the names of the columns of a table, and the cells of its first rows.
+
+    Raises
+    ------
+    InputError
+        If it is no CSV in UTF-8, or a row has not as many cells as the first line.
+    """
+    try:
+        with open(table, "rb") as file:
+            header = file.readline().removeprefix(BYTE_ORDER_MARK)
+            columns, found = _columns(header, f"{table}: line 1"), []
+            for number, line in enumerate(islice(file, rows), start=2):
+                where = f"{table}: line {number}"
+                if line.strip():
+                    cells = _row(line, len(columns), where)
+                    found.append([_text(line, cell, where) for cell in cells])
+    except OSError as error:
+        raise InputError(f"{table}: cannot be read: {error.strerror}") from None
+    return columns, found
+
+
+def has_repeated_ids(table: Path, id_column: str) -> bool:
+    """Tell whether two rows of a table have one id. Raises InputError as `find_records` does."""
+    seen = set()
+    for _, name, _ in _rows(table, id_column, id_column):
+        if name in seen:
+            return True
+        seen.add(name)
+    return False
+
+
+def is_runs(cell: str) -> bool:
+    """Tell whether a cell holds pairs of whole numbers, as run lengths are."""
+    words = cell.split()
+    return bool(words) and len(words) % 2 == 0 and all(w.isascii() and w.isdigit() for w in words)
+
+
+def is_no_object(cell: str) -> bool:
+    """Tell whether a cell says that there is no object."""
+    return cell.strip().lower().encode() in NO_OBJECT
 
 
 def _find_unlabelled(root: Path) -> list[ImageRecord]:
@@ -189,12 +240,7 @@ def _rows(
             for number, line in enumerate(file, start=2):
                 where = f"{table}: line {number}"
                 if line.strip():
-                    cells = _cells(line, where)
-                    if len(cells) != len(columns):
-                        raise InputError(
-                            f"{where}: the number of cells is {len(cells)}, in the first line "
-                            f"{len(columns)}; put as many into each line"
-                        )
+                    cells = _row(line, len(columns), where)
                     start, stop = cells[rle_place]
                     name = _text(line, cells[id_place], where)
                     yield number, name, (offset + start, stop - start)
@@ -206,6 +252,17 @@ def _rows(
 def _columns(header: bytes, where: str) -> list[str]:
     _text(header, (0, len(header)), where)  # UTF-16 would look like another mistake
     return [_text(header, span, where) for span in _cells(header, where)]
+
+
+def _row(line: bytes, columns: int, where: str) -> list[tuple[int, int]]:
+    """Begin and end of the cells of a line, of which there must be so many."""
+    cells = _cells(line, where)
+    if len(cells) != columns:
+        raise InputError(
+            f"{where}: the number of cells is {len(cells)}, in the first line {columns}; put as "
+            "many into each line"
+        )
+    return cells
 
 
 def _cells(line: bytes, where: str) -> list[tuple[int, int]]:

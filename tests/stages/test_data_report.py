@@ -36,6 +36,9 @@ def folder(tmp_path):
     warned += [("train/b", "repaired", "3 outlines")]
     table = pd.DataFrame(warned, columns=["name", "kind", "detail"])
     table.to_csv(tmp_path / "prepared/warnings.csv", index=False)
+    found = [{"key": "dataset.format", "value": "coco", "reason": "there is <one> file"}]
+    found += [{"key": "dataset.mask_suffix", "value": "", "reason": "of no end"}]
+    (tmp_path / "prepared/recognised.json").write_text(json.dumps(found))
     groups = images[["name", "split"]].assign(cluster=["", 0, 0, 1, 1, 0])
     groups.to_csv(tmp_path / "groups/groups.csv", index=False)
     pairs = [("train/a", "train/b", 1, 0, 0.5), ("train/a", "val/v", 3, 2, 1.25)]
@@ -74,6 +77,15 @@ def test_the_page_shows_what_was_rejected_and_warned_of(folder):
     assert "<b>train/a</b> all 7" in page
     assert "train/gone" not in page  # it has no picture
     assert 'repaired <span class="soft">1 image<' in page
+
+
+def test_the_page_shows_what_was_recognised(folder):
+    page = run(folder)
+    row = "<td><code>dataset.format</code></td><td>coco</td><td>there is &lt;one&gt; file</td>"
+    assert row in page
+    assert "<td><code>dataset.mask_suffix</code></td><td>nothing</td>" in page
+    (folder / "prepared/recognised.json").write_text("[]")
+    assert "Nothing had to be: <code>params.yaml</code> gives all values." in run(folder)
 
 
 def test_the_page_shows_pairs_across_splits_and_the_largest_cluster(folder):

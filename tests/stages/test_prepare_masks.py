@@ -549,6 +549,43 @@ def test_bands_of_16_bits_are_brought_to_8(tmp_path, prepare, write_crowdai):
     np.testing.assert_array_equal(found, np.dstack([expected] * 3))
 
 
+def test_what_is_auto_is_found_told_and_stored(tmp_path, prepare, capsys):
+    for folder in ("images", "gt"):
+        (tmp_path / "set/train" / folder).mkdir(parents=True)
+    deep = np.arange(80, dtype=np.uint16).reshape(8, 10) * 50
+    cv2.imwrite(str(tmp_path / "set/train/images/a.png"), deep)
+    mask = np.zeros((8, 10), np.uint8)
+    mask[3:5, 3:6] = 1
+    cv2.imwrite(str(tmp_path / "set/train/gt/a.png"), mask)
+    keys = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "stretch")
+    prepared = prepare(tmp_path / "set", **dict.fromkeys(keys, "auto"))
+    found = {one["key"]: one["value"] for one in read_json(prepared / "recognised.json")}
+    assert found == {
+        "dataset.format": "mask_folder", "dataset.masks": "components",
+        "dataset.mask_folder": "gt", "dataset.mask_suffix": "", "dataset.category_id": 1,
+        "images.stretch": "range", "images.low": 0.0, "images.high": 3950.0,
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "dataset.mask_folder is gt: it is the only folder with images beside 'images'" in printed
+    assert printed.index("dataset.format is mask_folder") < printed.index("images.high is 3950.0")
+    image = archive_of(prepared, "train/a").read("train/a", PHOTO)
+    assert (image.min(), image.max()) == (0, 255)
+    truth = read_json(prepared / "labels/train/truth.json")
+    assert [one["category_id"] for one in truth["annotations"]] == [1]
+
+
+def test_an_image_left_with_few_grey_levels_is_warned_of(tmp_path, prepare, write_crowdai):
+    deep = np.arange(80, dtype=np.uint16).reshape(8, 10) * 50
+    content = cv2.imencode(".png", deep)[1].tobytes()
+    items = [("a.png", content, [INNER], {"height": 8, "width": 10})]
+    prepared = prepare(write_crowdai(tmp_path / "set", items), stretch="none")
+    [row] = table(prepared / "warnings.csv")
+    assert row["kind"] == "few_levels"
+    # 0 to 3950 in steps of 50, of 256 each: 0 to 15
+    expected = "16 of 256 grey levels are left of 80 values; set images.stretch to auto, or to range"
+    assert row["detail"] == expected
+
+
 def test_masks_in_files_are_read(tmp_path, prepare):
     for folder in ("images", "labels"):
         (tmp_path / "set/train" / folder).mkdir(parents=True)

@@ -108,7 +108,7 @@ def pixels(photo):
 def test_an_intact_png_or_jpeg_comes_with_its_bytes_and_size(tmp_path, extension, shape):
     content = encode(extension, np.full((*shape, 3), 90, np.uint8))
     photo = read(tmp_path, content, shape)
-    assert photo == (content, *shape, True, 0.0, 0.0)
+    assert photo == (content, *shape, True, 0.0, 0.0, None)
 
 
 PALETTE = Image.fromarray(COLOUR).quantize(9)
@@ -385,7 +385,7 @@ def test_the_widest_numbers_are_spread_without_overflow(tmp_path, dtype):
 def test_an_image_without_any_data_is_black(tmp_path):
     content = tiff(np.full((3, 4), np.nan, np.float32))
     photo = read(tmp_path, content, stretch="percentile", low=2, high=98)
-    assert photo[1:] == (3, 4, True, 1.0, 1.0)
+    assert photo[1:] == (3, 4, True, 1.0, 1.0, None)
     assert not pixels(photo).any()
 
 

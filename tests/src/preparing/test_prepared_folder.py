@@ -44,10 +44,10 @@ UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b
 UNLABELLED |= {"truth": [], "losses": {}}
 
 
-def write(folder, records, results, metadata=None):
+def write(folder, records, results, metadata=None, choices=()):
     metadata = metadata or {record.name: {} for record in records}
     folder.mkdir()
-    return write_prepared(folder, ROOT, Dataset(records, CATEGORY, 0), results, metadata)
+    return write_prepared(folder, ROOT, Dataset(records, CATEGORY, 0), results, metadata, choices)
 
 
 def table(path):
@@ -69,6 +69,7 @@ def test_each_image_goes_where_it_belongs(tmp_path):
     written = write(folder, records, iter(results))
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == FILES
+    assert json.loads((folder / "recognised.json").read_text()) == []
     images = {split: ImageArchive(folder / split / "images.zip") for split in SPLITS}
     maps = {split: ImageArchive(folder / "labels" / split / "instances.zip") for split in LABELLED}
     names = {"train": ["train/a", "train/c"], "val": ["val/v"], "test": ["test/x"]}

@@ -19,7 +19,9 @@ SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}  # rows and columns 1 and 
 ROOT = Path(__file__).parents[3]
 PARAMS = ROOT / "params.yaml"
 OPTIONS = {
-    "dataset": load_params(PARAMS, "dataset", DatasetParams),
+    "dataset": load_params(PARAMS, "dataset", DatasetParams).model_copy(
+        update={"format": "coco", "category_id": 100}
+    ),
     "images": load_params(PARAMS, "images", ImagesParams),
     "params": load_params(PARAMS, "prepare_masks", PrepareMasksParams).model_copy(
         update={"edge_objects": "keep", "edge_width": 0}

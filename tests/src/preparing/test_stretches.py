@@ -97,7 +97,7 @@ def test_a_large_image_is_turned_in_parts_to_the_same():
 @pytest.mark.parametrize(
     ("stretch", "low", "high", "words"),
     [
-        ("linear", 0, 1, "stretch is one of none, range, percentile, not 'linear'"),
+        ("linear", 0, 1, "stretch is one of none, range, percentile, auto, not 'linear'"),
         ("range", 1, 1, "low must be below high"),
         ("range", 2, 1, "low must be below high"),
         ("range", 0, np.inf, "both finite"),

@@ -83,3 +83,10 @@ def test_a_pattern_finds_the_group_in_the_file_name(roots, format, pattern, grou
 def test_what_is_no_pattern_is_refused_where_it_is_read(pattern):
     with pytest.raises(ValidationError, match=r"is no regular expression \(.*\); correct it"):
         params("coco", group_pattern=pattern)
+
+
+@pytest.mark.parametrize("root", ['a"b', "a$b", "a`b", "a\\b", "a\nb", ""])
+def test_a_root_that_a_command_cannot_name_is_refused(root):
+    with pytest.raises(ValidationError, match="root"):
+        params("coco", root=root)
+    params("coco", root="my tiles & 'more'")

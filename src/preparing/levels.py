@@ -1,0 +1,104 @@
+"""One range of values for all images of a data set with more than 8 bits, chosen from train."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.base.errors import InputError
+from src.preparing.photos import read_values
+from src.reading.params import ImagesParams
+from src.reading.recognition import Choice
+from src.reading.records import ImageRecord
+
+LOOKED_AT = 64  # images, drawn by SEED among those that may have more than 8 bits
+SEED = 0
+PIXELS = 10_000  # of an image at most, so that memory does not go with their size
+LOW, HIGH = 0.1, 99.9  # percentiles of the values that become 0 and 255
+HEAD = 26  # bytes of a file that tell whether it may have more than 8 bits
+EIGHT_BITS = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")  # JPEG, GIF, BMP, WebP
+PNG_START, PNG_DEPTH = b"\x89PNG", 24
+
+
+def choose_levels(
+    records: list[ImageRecord], images: ImagesParams
+) -> tuple[ImagesParams, list[Choice]]:
+    """Choose the values that become black and white where `stretch` is auto.
+
+    Parameters
+    ----------
+    records : list of ImageRecord
+        Of all splits; those of train are looked at and no others, at most 64 of them, drawn by a
+        fixed seed among the files that may have more than 8 bits.
+    images : ImagesParams
+        `bands` and `no_data` count here too.
+
+    Returns
+    -------
+    images : ImagesParams
+        The same if `stretch` is not auto. Else `low` and `high` are the percentiles 0.1 and 99.9
+        of the pooled values of the images that have more than 8 bits, in all bands, without pixels
+        that hold no data, the same number at most of each image. Both are 0 if none has more than
+        8 bits.
+    choices : list of Choice
+        What is to be told of it; one for `stretch`, and those of `low` and `high` if there are
+        any.
+    """
+    if images.stretch != "auto":
+        return images, []
+    train = [record.path for record in records if record.split == "train"]
+    paths = [path for path in train if _may_be_deep(path)]
+    drawn = np.random.default_rng(SEED).permutation(len(paths))[:LOOKED_AT]
+    pooled, kinds = [], set()
+    for place in sorted(drawn.tolist()):
+        try:
+            values, invalid = read_values(paths[place], images)
+        except (InputError, MemoryError):
+            continue  # it is rejected later, which says why
+        if values.dtype != np.uint8:
+            pooled.append(_sample(values, invalid, place))
+            kinds.add(str(values.dtype))
+    if not pooled:
+        reason = f"none of the {len(train)} images of train is known to have more than 8 bits"
+        images = images.model_copy(update={"low": 0.0, "high": 0.0})
+        return images, [Choice("images.stretch", "none", f"{reason}, so that values stay")]
+    low, high = _percentiles(np.concatenate(pooled))
+    reason = (
+        f"{len(pooled)} of {len(drawn)} images of train looked at hold {' and '.join(sorted(kinds))}, "
+        f"of whose values {LOW} % lie below images.low and {100 - HIGH:.1f} % above images.high; "
+        "all images of more than 8 bits get this one range, others stay"
+    )
+    choices = [
+        Choice("images.stretch", "range", reason),
+        Choice("images.low", low, "this value becomes 0"),
+        Choice("images.high", high, "this value becomes 255"),
+    ]
+    return images.model_copy(update={"low": low, "high": high}), choices
+
+
+def _may_be_deep(path: Path) -> bool:
+    """Tell by its first bytes whether a file may hold more than 8 bits a value."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    if head.startswith(PNG_START):
+        return head[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10"
+    return not head.startswith(EIGHT_BITS)
+
+
+def _sample(values: np.ndarray, invalid: np.ndarray | None, place: int) -> np.ndarray:
+    """Return values of an image as float64: those of all its pixels with data, or of some."""
+    pixels = values.reshape(-1, values.shape[2])
+    pixels = pixels if invalid is None else pixels[~invalid.ravel()]
+    if len(pixels) > PIXELS:
+        pixels = pixels[np.random.default_rng([SEED, place]).integers(len(pixels), size=PIXELS)]
+    return pixels.ravel().astype(np.float64)
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    """Return two values that differ, though all should be alike."""
+    if not values.size:
+        return 0.0, 1.0
+    low, high = map(float, np.percentile(values, [LOW, HIGH], method="inverted_cdf"))
+    return low, high if low < high else max(low + 1, float(np.nextafter(low, np.inf)))
