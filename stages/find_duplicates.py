@@ -9,12 +9,14 @@ Writes groups/train.csv   name,split,own_group,group,cluster  one row per image 
                           there were no other: folds are made of these groups alone
        groups/groups.csv  the same of all splits, sorted by name
        groups/pairs.csv   name_a,name_b,view,distance,difference  pairs that join each cluster
-       leakage.json       numbers of images, and of those that train shares with val and test
+       leakage.json       numbers of images, and of those that train shares with val and test;
+                          warning: where one cluster holds most of train, or null
 
 cluster numbers the clusters of near-duplicates; it is empty for an image without one. group joins
 own_group (that of the data set), cluster and overlapping ground. view 0..7 turns a into b: odd ones
 mirror left to right first, then come view // 2 quarter turns. Images that show nothing, such as
-clear sky or missing data, are near-duplicates of none: they tell a network nothing.
+clear sky or missing data, are near-duplicates of none: they tell a network nothing. So are images
+that share a background and differ in one place (find_duplicates.local_difference).
 """
 
 import argparse
@@ -30,7 +32,14 @@ from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_params
 from src.duplicates.ground import find_overlaps
-from src.duplicates.groups import count_leaks, describe_leaks, join_groups, number_clusters
+from src.duplicates.groups import (
+    count_leaks,
+    describe_leaks,
+    join_groups,
+    number_clusters,
+    warn_of_cluster,
+)
+from src.duplicates.local_difference import FINE
 from src.duplicates.near_duplicates import Pairs, find_pairs
 from src.duplicates.params import FindDuplicatesParams
 from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
@@ -40,6 +49,9 @@ from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
 from src.parallel.workers import WorkersParams, in_order
 
+THUMBNAILS = np.dtype(
+    [("coarse", np.uint8, (SIDE, SIDE)), ("fine", np.uint8, (FINE, FINE))], align=True
+)
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -57,10 +69,10 @@ def main(argv: list[str] | None = None) -> None:
     if images.empty:
         raise InputError(f"{args.prepared}: holds no image; prepare a dataset that has some")
     names, train = images["name"].tolist(), (images["split"] == "train").to_numpy()
-    thumbnails, blank = np.empty((0, SIDE, SIDE), np.uint8), None
+    thumbnails, blank = np.empty(0, THUMBNAILS), None
     if params.distance >= 0:
         thumbnails = _read_thumbnails(args.prepared, names, workers.scheduler)
-        blank = int(is_blank(thumbnails).sum())
+        blank = int(is_blank(thumbnails["coarse"]).sum())
     pairs, train_pairs = _find_pairs(thumbnails, train, params)
     places = _read_places(args.prepared) if params.tile_overlap > 0 else {}
     table = _group(images, pairs, places, params)
@@ -73,8 +85,12 @@ def main(argv: list[str] | None = None) -> None:
         write_table(folder / "groups.csv", table)
         write_table(folder / "train.csv", train_table)
         write_table(folder / "pairs.csv", _name_pairs(names, pairs))
-    write_text(args.report, json.dumps(leaks | {"blank": blank}, indent=2) + "\n")
+    warning = warn_of_cluster(leaks)
+    report = leaks | {"blank": blank, "warning": warning}
+    write_text(args.report, json.dumps(report, indent=2) + "\n")
     print(f"{describe_leaks(leaks)} -> {args.groups}")
+    if warning:
+        print(warning)
 
 
 def _find_pairs(
@@ -87,19 +103,29 @@ def _find_pairs(
     if not len(thumbnails):
         nothing = Pairs(*np.empty((5, 0), np.int64))
         return nothing, nothing
-    hashes = hash_views(thumbnails)
-    limits = {"distance": params.distance, "difference": params.difference}
-    train_pairs = find_pairs(thumbnails[train], hashes[train], **limits)
+    hashes = hash_views(thumbnails["coarse"])
+    train_pairs = _search(thumbnails[train], hashes[train], params)
     if train.all():
         return train_pairs, train_pairs
     numbers = np.flatnonzero(train)
     first, second = numbers[train_pairs.first], numbers[train_pairs.second]
-    pairs = find_pairs(thumbnails, hashes, **limits)
+    pairs = _search(thumbnails, hashes, params)
     clusters = number_clusters(len(thumbnails), np.stack(pairs[:2], axis=1))
     missed = (clusters[first] != clusters[second]) | (clusters[first] < 0)
     among_all = train_pairs._replace(first=first, second=second)
     joined = (np.append(a, b[missed]) for a, b in zip(pairs, among_all, strict=True))
     return Pairs(*joined), train_pairs
+
+
+def _search(thumbnails: np.ndarray, hashes: np.ndarray, params: FindDuplicatesParams) -> Pairs:
+    return find_pairs(
+        thumbnails["coarse"],
+        hashes,
+        distance=params.distance,
+        difference=params.difference,
+        local_difference=params.local_difference,
+        finer=thumbnails["fine"],
+    )
 
 
 def _group(
@@ -126,12 +152,14 @@ def _read_places(prepared: Path) -> dict[str, tuple]:
     return places
 
 
-def shrink_image(encoded: bytes, origin: str) -> np.ndarray:
-    """Return the thumbnail, uint8 (SIDE, SIDE), of an encoded image."""
-    return shrink(decode_image(encoded, GREY, origin))
+def shrink_image(encoded: bytes, origin: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the thumbnails, uint8 (SIDE, SIDE) and (FINE, FINE), of an encoded image."""
+    grey = decode_image(encoded, GREY, origin)
+    return shrink(grey), shrink(grey, FINE)
 
 
 def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.ndarray:
+    """Return the thumbnails of all images, of the type THUMBNAILS."""
     photos = open_photos(prepared, *SPLITS)
     archives = [archive_of(photos, name) for name in names]
     images = (
@@ -140,7 +168,7 @@ def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.nda
     )
     thumbnails = in_order(shrink_image, images, scheduler=scheduler)
     thumbnails = tqdm(thumbnails, total=len(names), desc="hash", unit="image")
-    return np.fromiter(thumbnails, (np.uint8, (SIDE, SIDE)), len(names))
+    return np.fromiter(thumbnails, THUMBNAILS, len(names))
 
 
 def _name_pairs(names: list[str], pairs: Pairs) -> pd.DataFrame:

@@ -93,7 +93,8 @@ def _divide(table: pd.DataFrame, repeat: int, params: SplitFoldsParams, args) ->
     if count < k:
         raise InputError(
             f"{args.params}: split_folds.k is {k} but the train images form {count} "
-            f"group(s), which are never split; lower split_folds.k or add images of other groups"
+            f"group(s), which are never split; lower split_folds.k or add images of other groups; "
+            f"{_reason_of_groups(table, args.groups)}"
         )
     if params.method == "leave_one_group_out":
         return np.unique(groups, return_inverse=True)[1]
@@ -117,6 +118,18 @@ def _divide(table: pd.DataFrame, repeat: int, params: SplitFoldsParams, args) ->
     if repeat:
         return draw_folds(levels, groups, k, params.seed, repeat)
     return assign_folds(levels, groups, k, params.seed)
+
+
+def _reason_of_groups(table: pd.DataFrame, groups: Path) -> str:
+    """Say what joined the images, and what to do where they should not be joined."""
+    copies = table["copies"].max()
+    if copies == 1:
+        return f"{groups / 'train.csv'} of find_duplicates lists them"
+    return (
+        f"find_duplicates holds {copies} of the {len(table)} for near-duplicates of one another: "
+        "if they are no copies, lower find_duplicates.local_difference or set "
+        "find_duplicates.distance to -1"
+    )
 
 
 if __name__ == "__main__":

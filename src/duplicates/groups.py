@@ -4,6 +4,8 @@ import numpy as np
 
 from src.duplicates.union_find import find, unite
 
+MOST = 0.5  # of train; a cluster that holds more is hardly one of copies
+
 
 def join_groups(own_groups: list[str], pairs: np.ndarray) -> list[str]:
     """Join groups that have a pair of images between them, and those that these join in turn.
@@ -68,8 +70,9 @@ def count_leaks(splits: np.ndarray, groups: np.ndarray, clusters: np.ndarray | N
     counts : dict of str to int, float or None
         For each split `images` and, of these, `duplicated`: near-duplicates of others of the split;
         for val and test `in_train` and its share: near-duplicates of an image of train, and
-        `clean`: in a group without an image of train. `clusters`, and the images of the largest
-        one. Shares of a split without images are None, and so is what was not looked for.
+        `clean`: in a group without an image of train. `clusters`, the images of the largest one,
+        and the most images of train in one. Shares of a split without images are None, and so is
+        what was not looked for.
     """
     if clusters is None:
         counts = count_leaks(splits, groups, np.full(len(splits), -1))
@@ -83,6 +86,8 @@ def count_leaks(splits: np.ndarray, groups: np.ndarray, clusters: np.ndarray | N
         here = splits == split
         within = np.bincount(clusters[here & (clusters >= 0)])
         doubled = np.isin(clusters, np.flatnonzero(within > 1))
+        if split == "train":
+            counts["train.largest_cluster"] = int(within.max(initial=0))
         counts[f"{split}.images"] = int(here.sum())
         counts[f"{split}.duplicated"] = int((here & doubled).sum())
         if split != "train":
@@ -108,3 +113,15 @@ def describe_leaks(counts: dict) -> str:
     shared = f"{' and '.join(shares)} are near-duplicates of train images; " if shares else ""
     own = f"{counts['train.duplicated']} of {counts['train.images']} train images"
     return f"{shared}{own} have near-duplicates in train"
+
+
+def warn_of_cluster(counts: dict) -> str | None:
+    """Say in a sentence that one cluster holds most of train, by `count_leaks`; None if not so."""
+    largest, images = counts["train.largest_cluster"], counts["train.images"]
+    if largest is None or largest <= MOST * images:
+        return None
+    return (
+        f"{largest} of {images} train images are in one cluster of near-duplicates, which no fold "
+        "parts; if they are no copies but share a background, lower "
+        "find_duplicates.local_difference or set find_duplicates.distance to -1"
+    )

@@ -1,11 +1,13 @@
 """Pairs of images that show the same, turned or mirrored, compressed anew, brighter or darker."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
+from src.duplicates.local_difference import FINE, Details, agree_everywhere, unmeasured_details
 from src.duplicates.perceptual_hash import SIDE, VIEW_COUNT, follow, is_blank, undo, view
 from src.duplicates.union_find import find, unite
 
@@ -15,7 +17,7 @@ QUERIES = 256  # looked up together; more would leave the cache
 CANDIDATES = 2**21  # compared together, to bound memory
 PAIRS = 4096  # of thumbnails, likewise
 CONTRAST = 50  # grey levels, the standard deviation thumbnails are brought to
-COLLAPSED = 0.25  # of the difference allowed; images of one hash that close are taken for one
+COLLAPSED = 0.25  # of the differences allowed; images of one hash that close are taken for one
 STEPS = 8  # of a grey level, which differences are told in; 16 bits hold the largest
 
 
@@ -30,16 +32,24 @@ class Pairs(NamedTuple):
 
 
 def find_pairs(
-    thumbnails: np.ndarray, hashes: np.ndarray, *, distance: int, difference: float
+    thumbnails: np.ndarray,
+    hashes: np.ndarray,
+    *,
+    distance: int,
+    difference: float,
+    local_difference: float = 0.4,
+    finer: np.ndarray | None = None,
 ) -> Pairs:
     """Find near-duplicates among images.
 
     Two images are near-duplicates if, in one of the eight views, their hashes differ in few bits
-    and their thumbnails in few grey levels once both have the same mean and contrast. Equal
-    hashes are collapsed first, and pairs that earlier ones join already are left out.
+    and their thumbnails in few grey levels once both have the same mean and contrast, on average
+    and in the worst place (`agree_everywhere`). Equal hashes are collapsed first, and pairs that
+    earlier ones join already are left out.
 
-    Differences obey the triangle inequality: what is near to a copy of an image is nearly as near
-    to the image, which is why collapsing copies may miss pairs only just below `difference`.
+    Mean differences obey the triangle inequality: what is near to a copy of an image is nearly as
+    near to the image, which is why collapsing copies may miss pairs only just below `difference`.
+    Of copies that are collapsed the worst places differ by so much less, too.
 
     Parameters
     ----------
@@ -51,24 +61,37 @@ def find_pairs(
         Bits, of 64, at least 0.
     difference : float
         Mean absolute difference, in grey levels at a contrast (standard deviation) of `CONTRAST`.
+    local_difference : float
+        Of the worst place, in ranges of the detail around it; 0 looks at the mean alone.
+    finer : ndarray of uint8, shape (N, FINE, FINE), or None
+        Of `shrink` to a finer grid, in which worst places are looked for; None: the thumbnails,
+        enlarged, which show less of small objects.
 
     Returns
     -------
     pairs : Pairs
-        Just enough to join each cluster. All images are joined that a comparison of all pairs
-        would join with (1 - `COLLAPSED`) * `difference`, and none that it would not join.
+        Just enough to join each cluster. With a `local_difference` of 0 all images are joined that
+        a comparison of all pairs would join with (1 - `COLLAPSED`) * `difference`; none ever that
+        it would not join.
     """
     shown = np.flatnonzero(~is_blank(thumbnails))
+    details = None
+    if local_difference > 0:
+        if finer is None:
+            finer = thumbnails.repeat(FINE // SIDE, axis=1).repeat(FINE // SIDE, axis=2)
+        contrasts = CONTRAST / thumbnails[shown].std((1, 2))
+        details = unmeasured_details(finer[shown], contrasts)
     hashes, even = hashes[shown], _even(thumbnails[shown])
-    leaders, found = _collapse(even, hashes, COLLAPSED * difference)
+    alike = partial(_alike, even, details, difference=difference, local=local_difference)
+    leaders, found = _collapse(hashes, partial(alike, scale=COLLAPSED))
     parents = np.arange(len(shown))
     for query, hit in near_hashes(hashes[leaders].ravel(), hashes[leaders, 0], distance):
         leader, turn = np.divmod(query, VIEW_COUNT)
         once = leader < hit
         first, second, turn = leaders[leader[once]], leaders[hit[once]], turn[once]
-        found += _join(even, parents, first, second, turn, difference)
+        found += _join(parents, first, second, turn, alike)
     first, second = np.array(sorted(found), np.int64).reshape(-1, 2).T
-    turn, bits, gaps = _best_views(even, hashes, first, second, distance)
+    turn, bits, gaps = _best_views(even, hashes, first, second, distance, alike)
     return Pairs(shown[first], shown[second], turn, bits, gaps)
 
 
@@ -142,7 +165,7 @@ def _ranges(starts: np.ndarray, stops: np.ndarray) -> Iterator[tuple[np.ndarray,
         filled, ends = filled[take:], ends[take:] - count
 
 
-def _collapse(even, hashes, limit) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def _collapse(hashes, alike) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Compare images that have one hash, in some view, with the first of them.
 
     Returns the images to search with, int64, sorted, and the pairs found.
@@ -152,13 +175,12 @@ def _collapse(even, hashes, limit) -> tuple[np.ndarray, list[tuple[int, int]]]:
     first = firsts[numbers]
     turn = follow(views[first], undo(views))
     copies = np.flatnonzero(first != np.arange(len(first)))
-    gaps = _differences(even, first[copies], copies, turn[copies])
-    copies = copies[gaps <= limit]
+    copies = copies[alike(first[copies], copies, turn[copies])]
     found = zip(first[copies].tolist(), copies.tolist(), strict=True)
     return np.setdiff1d(np.arange(len(first)), copies), list(found)
 
 
-def _join(even, parents, first, second, turn, limit) -> list[tuple[int, int]]:
+def _join(parents, first, second, turn, alike) -> list[tuple[int, int]]:
     """Compare those candidates that nothing joins yet, and join the alike ones."""
     found = []
     for start in range(0, len(first), PAIRS):
@@ -166,21 +188,35 @@ def _join(even, parents, first, second, turn, limit) -> list[tuple[int, int]]:
         a, b = first[some], second[some]
         apart = find(parents, a) != find(parents, b)
         a, b, turns = a[apart], b[apart], turn[some][apart]
-        alike = _differences(even, a, b, turns) <= limit
-        pairs = zip(a[alike].tolist(), b[alike].tolist(), strict=True)
+        near = alike(a, b, turns)
+        pairs = zip(a[near].tolist(), b[near].tolist(), strict=True)
         found += [pair for pair in pairs if unite(parents, *pair)]
     return found
 
 
-def _best_views(even, hashes, first, second, distance):
+def _best_views(even, hashes, first, second, distance, alike):
     """Return view, bits and difference of pairs, in the most alike of the views that are near."""
     bits = np.bitwise_count(hashes[first] ^ hashes[second, :1]).astype(np.int64)
     pair, turn = np.nonzero(bits <= distance)
+    near = alike(first[pair], second[pair], turn)
+    pair, turn = pair[near], turn[near]
     gaps = np.full(bits.shape, np.inf)
     gaps[pair, turn] = _differences(even, first[pair], second[pair], turn)
     best = gaps.argmin(axis=1)[:, None]
     columns = best, np.take_along_axis(bits, best, 1), np.take_along_axis(gaps, best, 1)
     return [column[:, 0] for column in columns]
+
+
+def _alike(
+    even, details: Details | None, first, second, turn, *, difference, local, scale=1.0
+) -> np.ndarray:
+    """Tell which pairs differ by `scale` of what is allowed at most, bool (P,)."""
+    near = _differences(even, first, second, turn) <= scale * difference
+    if details is not None:
+        left = np.flatnonzero(near)
+        few = first[left], second[left], turn[left]
+        near[left] = agree_everywhere(details, *few, local, scale)
+    return near
 
 
 def _differences(even, first, second, turn) -> np.ndarray:

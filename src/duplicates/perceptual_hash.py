@@ -14,7 +14,7 @@ VIEW_COUNT = 8
 BLOCK = 4096  # thumbnails hashed together, to bound memory
 
 
-def shrink(image: np.ndarray) -> np.ndarray:
+def shrink(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Average an image over the cells of a square grid.
 
     A cell takes of each pixel the share that lies in it, so any size will do; what is not square
@@ -24,17 +24,19 @@ def shrink(image: np.ndarray) -> np.ndarray:
     ----------
     image : ndarray of uint8, shape (H, W)
         Grey, from 1 x 1 px.
+    side : int
+        Of the grid, in cells.
 
     Returns
     -------
-    thumbnail : ndarray of uint8, shape (SIDE, SIDE)
+    thumbnail : ndarray of uint8, shape (side, side)
     """
     height, width = image.shape
     if height > width:
-        return shrink(image.T).T
+        return shrink(image.T, side).T
     # whole numbers: below 2**24 while the shorter side is below 2**16, then below 2**53
-    rows = _shares(height).astype(np.float32) @ image.astype(np.float32)
-    cells = rows.astype(np.float64) @ _shares(width).T
+    rows = _shares(height, side).astype(np.float32) @ image.astype(np.float32)
+    cells = rows.astype(np.float64) @ _shares(width, side).T
     return np.rint(cells / (height * width)).astype(np.uint8)
 
 
@@ -109,11 +111,11 @@ def is_blank(thumbnails: np.ndarray) -> np.ndarray:
     return squares - rows.sum(1) ** 2 / count - slope <= count * BLANK**2
 
 
-def _shares(size: int) -> np.ndarray:
-    """Tell how much of each pixel, in 1 / SIDE, lies in each cell: float64 (SIDE, size)."""
-    edges = np.arange(SIDE + 1.0)[:, None] * size
-    before = edges - np.arange(size) * SIDE
-    return np.diff(np.clip(before, 0, SIDE, out=before), axis=0)
+def _shares(size: int, side: int) -> np.ndarray:
+    """Tell how much of each pixel, in 1 / side, lies in each cell: float64 (side, size)."""
+    edges = np.arange(side + 1.0)[:, None] * size
+    before = edges - np.arange(size) * side
+    return np.diff(np.clip(before, 0, side, out=before), axis=0)
 
 
 def _cosines() -> np.ndarray:

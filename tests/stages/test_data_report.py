@@ -52,7 +52,7 @@ def folder(tmp_path):
     pd.DataFrame({"fold": [0, 1], "images": [2, 2], "groups": [1, 1]}).to_csv(
         tmp_path / "fold_summary.csv", index=False
     )
-    leakage = {"train.images": 4, "train.duplicated": 4, "clusters": 2}
+    leakage = {"train.images": 4, "train.duplicated": 4, "clusters": 2, "warning": None}
     leakage |= {"val.images": 1, "val.in_train": 1, "val.in_train_share": 1.0}
     leakage |= {"test.images": 1, "test.in_train": 0, "test.in_train_share": 0.0}
     (tmp_path / "leakage.json").write_text(json.dumps(leakage))
@@ -95,6 +95,14 @@ def test_the_page_shows_pairs_across_splits_and_the_largest_cluster(folder):
     assert "3 alike" in page
     assert "2 alike" not in page  # one cluster is asked for
     assert "100.0 % of 1" in page
+
+
+def test_the_page_warns_of_a_cluster_that_holds_most_of_train(folder):
+    assert "in one cluster" not in run(folder)
+    leakage = json.loads((folder / "leakage.json").read_text())
+    leakage["warning"] = "3 of 4 train images are in one cluster"
+    (folder / "leakage.json").write_text(json.dumps(leakage))
+    assert "<p>3 of 4 train images are in one cluster</p>" in run(folder)
 
 
 def test_the_page_tells_how_the_splits_differ(folder):

@@ -58,7 +58,8 @@ def prepare(folder, images, groups=(), places=()):
 
 def run(prepared, **params):
     """Run the stage; return the rows of its tables of all splits, and its report."""
-    params = {"distance": 10, "difference": 12.0, "tile_overlap": 0.0} | params
+    defaults = {"distance": 10, "difference": 12.0, "local_difference": 0.4, "tile_overlap": 0.0}
+    params = defaults | params
     lines = "".join(f"  {key}: {value}\n" for key, value in params.items())
     out = prepared.parent / "out"
     settings = prepared.parent / "params.yaml"
@@ -130,6 +131,7 @@ def test_the_leak_is_told_in_numbers_and_in_a_sentence(leaking, capsys):
     assert leaks == {
         "clusters": 3,
         "largest_cluster": 2,
+        "train.largest_cluster": 1,
         "train.images": 4,
         "train.duplicated": 0,
         "val.images": 4,
@@ -143,6 +145,7 @@ def test_the_leak_is_told_in_numbers_and_in_a_sentence(leaking, capsys):
         "test.in_train_share": 1.0,
         "test.clean": 0,
         "blank": 0,
+        "warning": None,
     }
     assert "1 of 4 val images (25.0 %) and 1 of 1 test images (100.0 %)" in capsys.readouterr().out
 
@@ -218,6 +221,32 @@ def test_blank_images_are_counted_and_not_joined(tmp_path):
     assert leaks["blank"] == 5
 
 
+def on_black(row, column):
+    image = np.full((96, 96, 3), 6, np.uint8)
+    cv2.circle(image, (column, row), 5, (150, 150, 150), -1)
+    return image
+
+
+def test_scenes_of_one_background_are_joined_only_if_the_worst_place_is_not_judged(
+    tmp_path, capsys
+):
+    places = [(20, 30), (24, 34), (28, 38), (32, 30)]
+    images = {f"train/{i}": on_black(*place) for i, place in enumerate(places)}
+    images["train/4"] = turned(images["train/0"], 3)
+    images["val/0"] = on_black(22, 32)
+    folder = prepare(tmp_path / "prepared", images)
+    groups, pairs, leaks = run(folder)
+    assert [(pair["name_a"], pair["name_b"]) for pair in pairs] == [("train/0", "train/4")]
+    assert len(set(column(groups, "group").values())) == 5
+    assert leaks["train.largest_cluster"] == 2
+    assert leaks["warning"] is None
+    assert "one cluster" not in capsys.readouterr().out
+    _, _, leaks = run(folder, local_difference=0, difference=50.0, distance=16)
+    assert leaks["train.largest_cluster"] == 3
+    assert leaks["warning"] in capsys.readouterr().out
+    assert leaks["warning"].startswith("3 of 5 train images are in one cluster of near-duplicates")
+
+
 def test_one_image_of_one_pixel_is_enough(tmp_path, capsys):
     images = {"train/a": np.zeros((1, 1, 3), np.uint8)}
     groups, _, leaks = run(prepare(tmp_path / "prepared", images))
@@ -272,7 +301,14 @@ def test_an_image_that_is_not_in_the_archive_is_named(leaking):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"distance": 17}, {"distance": -2}, {"difference": -1.0}, {"tile_overlap": 1.0}]
+    "wrong",
+    [
+        {"distance": 17},
+        {"distance": -2},
+        {"difference": -1.0},
+        {"local_difference": -0.1},
+        {"tile_overlap": 1.0},
+    ],
 )
 def test_params_out_of_range_are_refused(leaking, wrong):
     with pytest.raises(InputError, match=f"find_duplicates.{next(iter(wrong))}"):

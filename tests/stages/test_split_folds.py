@@ -116,6 +116,15 @@ def test_more_folds_than_groups_are_refused_with_both_numbers(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_too_few_groups_of_copies_name_find_duplicates(tmp_path):
+    rows = [row | {"cluster": 0} for row in train_rows(8, per_group=8)]
+    words = r"holds 8 of the 8 for near-duplicates .* find_duplicates\.local_difference or set"
+    with pytest.raises(InputError, match=words):
+        split(tmp_path, rows)
+    with pytest.raises(InputError, match=r"groups/train\.csv of find_duplicates lists them"):
+        split(tmp_path, train_rows(8, per_group=8))
+
+
 def test_a_table_without_train_images_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"prepared: no image of train"):
         split(tmp_path, [])

@@ -2,7 +2,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from src.duplicates.groups import count_leaks, describe_leaks, join_groups, number_clusters
+from src.duplicates.groups import (
+    count_leaks,
+    describe_leaks,
+    join_groups,
+    number_clusters,
+    warn_of_cluster,
+)
 
 NO_PAIRS = np.empty((0, 2), np.int64)
 
@@ -57,6 +63,7 @@ def test_leaks_are_counted_by_split():
     assert count_leaks(SPLITS, GROUPS, CLUSTERS) == {
         "clusters": 3,
         "largest_cluster": 4,
+        "train.largest_cluster": 3,
         "train.images": 5,
         "train.duplicated": 3,
         "val.images": 4,
@@ -103,3 +110,23 @@ def test_images_that_are_alone_make_no_leak():
     assert counts["clusters"] == counts["largest_cluster"] == counts["val.in_train"] == 0
     assert counts["train.duplicated"] == 0
     assert counts["val.clean"] == 1
+
+
+@pytest.mark.parametrize(("clusters", "warned"), [([0, 0, 0, -1], True), ([0, 0, -1, -1], False)])
+def test_a_cluster_that_holds_most_of_train_is_warned_of(clusters, warned):
+    splits = np.array(["train"] * 4 + ["val"] * 3)
+    clusters = np.array([*clusters, 0, 0, 0])
+    counts = count_leaks(splits, splits, clusters)
+    warning = warn_of_cluster(counts)
+    assert (warning is not None) is warned
+    if warning:
+        assert warning.startswith("3 of 4 train images are in one cluster of near-duplicates")
+        assert "find_duplicates.local_difference" in warning
+
+
+def test_without_clusters_there_is_nothing_to_warn_of():
+    splits = np.array(["train", "val"])
+    assert warn_of_cluster(count_leaks(splits, splits, None)) is None
+    assert warn_of_cluster(count_leaks(splits, splits, np.array([-1, -1]))) is None
+    val = np.array(["val", "val"])
+    assert warn_of_cluster(count_leaks(val, val, np.array([0, 0]))) is None

@@ -12,8 +12,9 @@ from src.duplicates.perceptual_hash import SIDE, hash_views, shrink, view
 
 
 def find_pairs(thumbnails, *, distance, difference):
-    hashes = hash_views(thumbnails)
-    return find_pairs_of_hashes(thumbnails, hashes, distance=distance, difference=difference)
+    """Find pairs that are near on average, wherever they differ."""
+    limits = {"distance": distance, "difference": difference, "local_difference": 0}
+    return find_pairs_of_hashes(thumbnails, hash_views(thumbnails), **limits)
 
 
 def random_hashes(rng, count):
