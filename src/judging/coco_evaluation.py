@@ -299,17 +299,17 @@ def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _
     Objects outside are to be ignored, and so are detections outside that find nothing. Where no
     object is outside, the matches are those of any area.
     """
-    (low, high), ranked = areas, judged.ranked
+    low, high = areas
     outside = (judged.region_areas < low) | (judged.region_areas > high)
     ignored, matched = judged.crowd | outside, judged.matched
     if (outside & ~judged.crowd).any():
         levels = THRESHOLDS[:thresholds]
-        matched = match_regions(judged.overlaps[:ranked], judged.crowd, levels, ignored)
+        matched = match_regions(judged.overlaps, judged.crowd, levels, ignored)
     strange = (judged.areas < low) | (judged.areas > high)
-    left_out = matched.ignored | ((matched.region < 0) & strange[: matched.region.shape[1]])
+    left_out = matched.ignored | ((matched.region < 0) & strange)
     objects = int(np.count_nonzero(~ignored))
-    hit, left_out = (of[:thresholds, :ranked] for of in (matched.hit, left_out))
-    return _Ranked(judged.scores[:ranked], hit, left_out, objects)
+    hit, left_out = (of[:thresholds, : judged.ranked] for of in (matched.hit, left_out))
+    return _Ranked(judged.scores[: judged.ranked], hit, left_out, objects)
 
 
 def _accumulate(

@@ -490,7 +490,7 @@ def test_the_most_crowded_train_image_shows_the_weights(report):
 
 def test_tables_are_written_as_markdown(report):
     results = (report / "results.md").read_text()
-    assert "| Average precision at IoU 0.50 | ap50 | 0.6250 [" in results
+    assert "| Average precision at IoU 0.50 | ap50 | ranking | 0.6250 [" in results
     ablation = (report / "ablation.md").read_text()
     assert "| wide &lt;gap> | loss.w0=50 | 0.5432 (+0.1111) |" in ablation
 
