@@ -29,7 +29,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from src.judging.bootstrap import METRICS, PERCENTS, resample
-from src.judging.coco_evaluation import check_predictions, evaluate_detections
+from src.judging.coco_evaluation import accepted_alone, check_predictions, evaluate_detections
 from src.judging.group_draws import interval
 from src.judging.object_metrics import by_image, score_image, score_together
 from src.objects.rle import encode_instances
@@ -95,7 +95,7 @@ def _judge(folder: Path) -> dict:
     lap("read and check")
     result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
     lap("COCO evaluation")
-    parts = by_image(images, annotations, predictions, result.matches)
+    parts = by_image(images, annotations, predictions, accepted_alone(result.matches))
     rows = [score_image(*part) for part in parts]
     scores = result.metrics | score_together(rows)
     lap("object metrics")
@@ -103,6 +103,7 @@ def _judge(folder: Path) -> dict:
     names = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
     found = pd.DataFrame(at, columns=names)
     found["image_id"], found["score"] = result.matches.image_id, result.matches.score
+    found["ranked"] = result.matches.ranked
     table = pd.DataFrame(rows)
     table["group"] = table["image_id"] // GROUP
     sampled = resample(table, found, metrics=METRICS, resamples=RESAMPLES, seed=0)

@@ -107,7 +107,8 @@ def judge(
         table = _read_images(folder / f"images_{split}.csv", name)
         if len(table):
             at = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
-            found = _read(folder / f"detections_{split}.parquet", name, ["image_id", "score", *at])
+            columns = ["image_id", "score", "ranked", *at]
+            found = _read(folder / f"detections_{split}.parquet", name, columns)
             images[split] = table[["name", "group", "objects"]]
             sampled[split] = resample(table, found, metrics=metrics, resamples=resamples, seed=seed)
     return Judged(name, data, images, sampled)

@@ -8,7 +8,8 @@ Reads  prepared/            {train,val,test}/images.csv, {train,val}/images.zip 
                             rejected.csv
        weight_maps.zip      uint8 (H, W, 3): d1, d2 in quarter pixels, sqrt(area)
        models/<member>/fold<k>/curve.csv  of every member and fold in the params
-       predictions/{oof,val}.json, reliability.csv, second_level/importance.csv if there is one
+       predictions/{oof,val}.json, reliability.csv, second_level/importance.csv and
+                            operating_point.json if there are such
        evaluation/, metrics.json, errors/       what `evaluate` and `analyse_errors` wrote
        search/chosen.json   the values of postprocess that were auto
        ablation.csv         experiment,changes,data, then one column per metric, intervals behind
@@ -25,6 +26,7 @@ import argparse
 import base64
 from pathlib import Path
 
+from src.acceptance.operating_point import read_operating_point
 from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_keys, load_params
@@ -38,11 +40,12 @@ from src.reporting.ablations import NO_BASELINE, NO_INTERVAL, ablation_markdown,
 from src.reporting.error_figures import KINDS, draw_errors
 from src.reporting.galleries import SPLIT_OF, draw_close_ups, draw_overlays, read_judged
 from src.reporting.image_sets import set_rows
+from src.reporting.operating_points import operating_sentence
 from src.reporting.overlays import COLOURS
 from src.reporting.params import ReportParams
 from src.reporting.provenance import data_set_name, provenance
 from src.reporting.score_figures import draw_scores
-from src.reporting.scores import headline_markdown, read_scores, title_of
+from src.reporting.scores import JUDGES, headline_markdown, read_scores, title_of
 from src.reporting.training_figures import draw_training
 from src.reporting.weight_pictures import draw_weight_map
 
@@ -58,6 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     photos = open_photos(args.prepared, *LABELLED)
     rejected = read_table(args.prepared / "rejected.csv", "prepare_masks", ("file", "reason"))
     scores = read_scores(args.metrics, args.evaluation / "metrics.csv")
+    limits = read_table(args.evaluation / "detection_limit.csv", "evaluate", ("warning",))
+    point = args.predictions / "operating_point.json"
     ablations = read_ablations(args.ablation, scores.data)
     splits = [split for split in scores.splits if split in SPLIT_OF]
 
@@ -84,6 +89,9 @@ def main(argv: list[str] | None = None) -> None:
         data_set=data_set,
         made=provenance(),
         scores=scores,
+        judges=JUDGES,
+        operating_point=operating_sentence(read_operating_point(point)) if point.exists() else "",
+        warnings=[warning for warning in limits["warning"] if warning],
         contents=set_rows(images),
         rejected=len(rejected),
         members=members,

@@ -1,4 +1,4 @@
-"""Tell what was missed and what is wrong, of which kind, and what each kind costs in AP50.
+"""Tell what the accepted detections miss, what of them is wrong, and what each kind costs in AP50.
 
     python -m stages.analyse_errors data/prepared data/folds.csv data/predictions \
         data/evaluation data/errors
@@ -8,7 +8,8 @@ Reads  prepared/{train,val}/truth.json  COCO, masks as compressed RLE
                                         trained folds
        predictions/{oof,val}.json       COCO results; not read for a split without images
        evaluation/images_<split>.csv    name,group of the judged images
-       evaluation/detections_<split>.parquet  the judged detections, at IoU 0.5
+       evaluation/detections_<split>.parquet  the judged detections, at IoU 0.5; looked at are
+                                        those that are accepted
 Writes errors/objects_<split>.csv       one row per object: what became of it, its neighbour
        errors/detections_<split>.csv    one row per wrong detection: its kind
        errors/recall_<split>.csv        question,bin,objects,found,recall
@@ -65,7 +66,8 @@ def main(argv: list[str] | None = None) -> None:
             images.sort(key=lambda image: image["id"])
             group_of = _read_groups(args.evaluation / f"images_{split}.csv", images)
             judged = args.evaluation / f"detections_{split}.parquet"
-            judged = read_parquet(judged, "evaluate", JUDGED)[JUDGED]
+            judged = read_parquet(judged, "evaluate", [*JUDGED, "accepted"])
+            judged = judged.loc[judged["accepted"].astype(bool), JUDGED]
             judged = judged.astype({"tp": bool, "ignored": bool})
             predictions = args.predictions / f"{split}.json"
             parts = _by_image(images, truth["annotations"], judged, predictions)

@@ -1,25 +1,35 @@
 """Judge the predictions of labelled images, and tell how sure each figure is.
 
     python -m stages.evaluate data/prepared data/groups data/folds.csv data/predictions \
-        reports/metrics.json data/evaluation
+        data/plan reports/metrics.json data/evaluation
+
+AP, AR, the precision-recall curve and the calibration error judge the whole ranking; all but the
+last see of it the evaluate.max_detections best of an image. All other figures, the counts of
+detections among them, stand at the operating point: they see all accepted detections, no others.
 
 Reads  prepared/{train,val}/truth.json  COCO, masks as compressed RLE
        groups/groups.csv                name,split,group and others: near-duplicates share a group
        folds.csv                        name,fold,repeat and others: oof judges the images of the
                                         trained folds
-       predictions/{oof,val}.json       COCO results; not read for a split without images
+       predictions/{oof,val}.json       COCO results; not read for a split without images; one
+                                        without the key `accepted` is accepted
+       predictions/operating_point.json the score from which they are; may be absent
        predictions/calibration.json     {"<split>.ece": number or null}; may be absent
+       plan/evaluate.json               {"max_detections": number}, for `auto`
 Writes metrics.json                     the headline: {"<split>.<metric>": number, or null}, and
                                         "data": the fingerprint of the truth of train and val
        evaluation/metrics.csv           split,images,metric,value,low,high: every metric of all and
                                         of the clean images; 95 % interval over groups of images
        evaluation/images_<split>.csv            one row per image
        evaluation/detections_<split>.parquet    one row per judged detection, at IoU 0.5, and
-                                                bool tp_50 .. tp_95, ignored_50 .. ignored_95
+                                                bool tp_50 .. tp_95, ignored_50 .. ignored_95;
+                                                bool ranked (in AP and AR), accepted (in all else)
        evaluation/precision_recall_<split>.csv  COCO's 101 points at IoU 0.5
+       evaluation/detection_limit.csv           split,max_detections, what is beyond it, warning
 
 An image is clean if none of its group is among the training images. Those of oof all are, since
-folds never part a group. What is undefined is null or empty.
+folds never part a group. The operating point of oof is the mean of those of its folds, without an
+interval. What is undefined is null or empty.
 """
 
 import argparse
@@ -31,6 +41,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from src.acceptance.operating_point import Point, read_operating_point
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json, write_text
 from src.base.params import load_params
@@ -38,7 +49,13 @@ from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_fold
 from src.formats.prepared import read_truth
 from src.formats.tables import read_table, write_table
 from src.judging.bootstrap import METRICS, PERCENTS, metric_rows, resample
-from src.judging.coco_evaluation import Matches, check_predictions, evaluate_detections
+from src.judging.coco_evaluation import (
+    Matches,
+    accepted_alone,
+    check_predictions,
+    evaluate_detections,
+)
+from src.judging.detection_limit import BeyondLimit, beyond_limit, limit_warning
 from src.judging.fingerprint import data_fingerprint
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.judging.params import EvaluateParams
@@ -48,7 +65,7 @@ from src.parallel.workers import WorkersParams, in_order
 HEADLINE = [
     "ap50", "ar50", "ap", "ap75", "ap50_small", "ap50_large", "f1_50", "precision_50", "recall_50",
     "detection_accuracy", "dice_mean", "iou_mean", "boundary_iou_mean", "pq", "ece",
-    "images", "objects", "detections",
+    "operating_point", "images", "objects", "detections",
 ]
 # fmt: on
 CLEAN_HEADLINE = ["ap50", "f1_50", "images"]  # of val
@@ -58,16 +75,17 @@ TABLES = {
     "detections": [*Matches._fields[:-2], "name", "group", *AT_COLUMNS],
     "precision_recall": ["recall", "precision"],
 }
+LIMIT_COLUMNS = ["split", "max_detections", *BeyondLimit._fields, "warning"]
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    for name in ("prepared", "groups", "folds", "predictions", "metrics", "evaluation"):
+    for name in ["prepared", "groups", "folds", "predictions", "plan", "metrics", "evaluation"]:
         parser.add_argument(name, type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
-    params = load_params(args.params, "evaluate", EvaluateParams)
+    params = load_params(args.params, "evaluate", EvaluateParams, plan=args.plan)
     workers = load_params(args.params, "workers", WorkersParams)
 
     truth = {"oof": read_truth(args.prepared, "train"), "val": read_truth(args.prepared, "val")}
@@ -79,24 +97,39 @@ def main(argv: list[str] | None = None) -> None:
     images = read_table(args.groups / "groups.csv", "find_duplicates", ("name", "split", "group"))
     path = args.predictions / "calibration.json"
     calibration = cast("dict", read_json(path)) if path.exists() else {}
+    points = _points(args.predictions / "operating_point.json")
 
-    tables, rows, headline = {}, [], {"data": data}
+    tables, rows, limits, headline = {}, [], [], {"data": data}
     for split, coco in truth.items():
         tables[split] = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
         if coco["images"]:
             origin = args.predictions / f"{split}.json"
-            metrics, tables[split] = _judge(split, coco, images, origin, params, workers)
+            metrics, tables[split], beyond = _judge(split, coco, images, origin, params, workers)
             metrics["ece"] = calibration.get(f"{split}.ece")
             of_split = _with_intervals(split, metrics, tables[split], params)
+            of_split.append(_point_row(split, points[split]))
+            limits.append(_limit_row(split, params.max_detections, beyond))
             found = {(row["images"], row["metric"]): row["value"] for row in of_split}
             headline |= {f"{split}.{name}": found["all", name] for name in HEADLINE}
             if split == "val":
                 headline |= {f"val.{name}_clean": found["clean", name] for name in CLEAN_HEADLINE}
             rows += of_split
-    _write_tables(args.evaluation, tables, rows)
+    _write_tables(args.evaluation, tables, rows, limits)
     write_text(args.metrics, json.dumps(headline, indent=2) + "\n")
     shown = [row for row in rows if row["metric"] == "ap50" and row["images"] == "all"]
     print(", ".join(f"{r['split']}.ap50 {r['value']} ({r['low']} to {r['high']})" for r in shown))
+    for warning in filter(None, (row["warning"] for row in limits)):
+        print(f"warning: {warning}")
+
+
+def _points(path: Path) -> dict[str, Point | None]:
+    """Return where detections of each split are accepted from; None where that is not told."""
+    if not path.exists():
+        return {"oof": None, "val": None}
+    found = read_operating_point(path)
+    scores = [point.score for point in found.folds.values()]
+    mean = Point(float(np.mean(scores)), None, None) if scores else None
+    return {"oof": mean, "val": found.all}
 
 
 def _judge(
@@ -106,12 +139,12 @@ def _judge(
     origin: Path,
     params: EvaluateParams,
     workers: WorkersParams,
-) -> tuple[dict, dict[str, pd.DataFrame]]:
+) -> tuple[dict, dict[str, pd.DataFrame], BeyondLimit]:
     """Return the metrics and the tables of one split, which has images."""
     records, categories = (truth["images"], truth["annotations"]), truth["categories"]
     predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
     result = evaluate_detections(*records, categories, predictions, params.max_detections)
-    parts = by_image(*records, predictions, result.matches)
+    parts = by_image(*records, predictions, accepted_alone(result.matches))
     scored = in_order(score_image, parts, scheduler=workers.scheduler)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
@@ -123,11 +156,13 @@ def _judge(
     at = np.hstack([columns.pop(name) for name in Matches._fields[-2:]])
     found = pd.DataFrame(columns).merge(table[["image_id", "name", "group"]], how="left")
     curve = [(place / 100, value) for place, value in enumerate(result.precision)]
-    return result.metrics | score_together(rows), {
+    tables = {
         "images": table,
         "detections": found.join(pd.DataFrame(at, columns=AT_COLUMNS)),
         "precision_recall": pd.DataFrame(curve, columns=TABLES["precision_recall"]),
     }
+    beyond = beyond_limit(*records, result.matches, params.max_detections)
+    return result.metrics | score_together(rows), tables, beyond
 
 
 def _with_intervals(
@@ -150,7 +185,23 @@ def _with_intervals(
     return rows
 
 
-def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows: list) -> None:
+def _point_row(split: str, point: Point | None) -> dict:
+    numbers = {"value": None, "low": None, "high": None}
+    if point is not None:
+        numbers = {"value": point.score, "low": point.low, "high": point.high}
+    rounded = {key: None if n is None else round(float(n), 6) for key, n in numbers.items()}
+    return {"split": split, "images": "all", "metric": "operating_point", **rounded}
+
+
+def _limit_row(split: str, max_detections: int, beyond: BeyondLimit) -> dict:
+    warning = limit_warning(split, max_detections, beyond)
+    row = {"split": split, "max_detections": max_detections}
+    return row | beyond._asdict() | {"warning": warning}
+
+
+def _write_tables(
+    folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows: list, limits: list
+) -> None:
     with new_folder(folder) as partial:
         for split, of_split in tables.items():
             of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
@@ -158,6 +209,8 @@ def _write_tables(folder: Path, tables: dict[str, dict[str, pd.DataFrame]], rows
                 write_table(partial / f"{name}_{split}.csv", of_split[name].round(6))
         table = pd.DataFrame(rows, dtype=object)  # keeps counts whole
         write_table(partial / "metrics.csv", table)
+        limited = pd.DataFrame(limits, columns=LIMIT_COLUMNS)
+        write_table(partial / "detection_limit.csv", limited)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Write predicted objects in formats that other programs read.
+"""Write the accepted objects in formats that other programs read.
 
     python -m stages.export data/prepared data/predictions data/exports --params params.yaml
 
 Reads  {train,val,test}/images.csv         name, image_id, height, width
        {train,val,test}/geotransforms.csv  where images lie on which map, of those that say so
-       {oof,val,test}.json                 COCO results
+       {oof,val,test}.json                 COCO results; those with `accepted` false are left out
 Writes, per split that has images and by the formats asked for
        submission_<split>.csv    id (file name without extension), rle_mask: all objects united
        label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...

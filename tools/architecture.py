@@ -14,6 +14,7 @@ PAGE = ROOT / "docs/architecture.md"
 BELOW_ALL = ("base", "formats")  # nearly all wings import them, so that the drawing leaves them out
 READS_ALL = "check_params"  # reaches the params of every wing, so that the table leaves it out
 PURPOSES = {
+    "acceptance": "from which score a detection counts as an object",
     "analysis": "what is missed or wrong, by its cause, and what mending it would gain",
     "base": "errors in a sentence, files written whole, params read strictly",
     "candidates": "objects at several thresholds, and what is measured of each",

@@ -8,7 +8,9 @@ FIXES = ("missed", "merged", "split", "poor_outline", "duplicate", "spurious", "
 
 
 def fix_each_kind(objects: dict[str, np.ndarray], detections: dict[str, np.ndarray]) -> list[dict]:
-    """Tell what AP50 would be if one kind of error were undone and all else stayed.
+    """Tell what AP50 of these detections would be if one kind of error were undone.
+
+    All else stays as it is.
 
     missed: every missed object is found, ranked before all detections.
     merged: the wrong detections that merge give way to the merged objects, each found with the

@@ -33,7 +33,7 @@ def paint_objects(
     if len(objects) > MOST_OBJECTS:
         raise InputError(
             f"{len(objects)} objects in one image, a label map of 16 bits holds {MOST_OBJECTS}; "
-            "lower rescore.max_detections"
+            "raise rescore.operating_point"
         )
     instances = np.zeros((height, width), np.uint16)
     for label, (mask, x, y) in reversed(list(enumerate(objects, start=1))):

@@ -1,4 +1,4 @@
-"""Predicted objects (COCO results) by the images they are in."""
+"""Accepted objects (COCO results) by the images they are in."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -27,7 +27,8 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
     Parameters
     ----------
     results : Path
-        JSON list of {"image_id", "segmentation": compressed RLE, "score"}.
+        JSON list of {"image_id", "segmentation": compressed RLE, "score"}, and "accepted": false
+        where the score does not reach the operating point. These are left out.
     prepared : Path
         The folder that prepare_masks writes.
     split : {"train", "val", "test"}
@@ -61,7 +62,7 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
                 f"{results}: an object of {name} has a mask of {size} px (height, width), "
                 f"images.csv says {[height, width]}; run predict and what follows again"
             )
-        if coco_mask.area(result["segmentation"]):
+        if result.get("accepted", True) and coco_mask.area(result["segmentation"]):
             found[image_id].append((result["score"], result["segmentation"]))
     objects = []
     for image_id, (name, height, width) in listed.items():

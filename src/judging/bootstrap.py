@@ -23,7 +23,6 @@ RATIOS: dict[str, tuple[str, float, float, str]] = {
     "f1_50": ("tp", 0.5, 0.5, ""),
     "precision_50": ("tp", 1, 0, ""),
     "recall_50": ("tp", 0, 1, ""),
-    "ar50": ("tp", 0, 1, ""),  # of one category
     "f1_histogram_50": ("tp_histogram", 0.5, 0.5, "_histogram"),
     "detection_accuracy_50": ("tp", 1, 1, ""),
     "detection_accuracy_75": ("tp_75", 1, 1, "_75"),
@@ -34,7 +33,8 @@ RATIOS: dict[str, tuple[str, float, float, str]] = {
 ONE_IF_EMPTY = {"f1_50", "f1_histogram_50", "detection_accuracy_50", "detection_accuracy_75"}
 # IoU thresholds they average
 PRECISIONS: dict[str, list[int]] = {"ap50": [50], "ap75": [75], "ap": PERCENTS.tolist()}
-METRICS = (*PRECISIONS, *RATIOS, *MEANS)
+RANKED_RECALL = "ar50"  # of the whole ranking, where recall_50 is of the accepted detections
+METRICS = (*PRECISIONS, RANKED_RECALL, *RATIOS, *MEANS)
 
 Columns = pd.DataFrame | Mapping[str, np.ndarray]  # of one length, by name
 
@@ -156,8 +156,9 @@ def resample(
         group (any names), image_id, and the columns of `src.judging.object_metrics` that are asked
         for.
     detections : DataFrame or mapping of column to (N,) ndarray
-        image_id, score, tp_50 .. tp_95, ignored_50 .. ignored_95 as far as asked for, of one
-        category. Read for average precisions only; all their images are in `images`.
+        image_id, score, ranked, tp_50 .. tp_95, ignored_50 .. ignored_95 as far as asked for, of
+        one category. Read for average precisions and recall only, which look at the ranked ones;
+        all their images are in `images`.
     metrics : sequence of str
         Names from METRICS.
     resamples, seed : int
@@ -211,7 +212,7 @@ def metric_samples(
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
-    samples = {}
+    samples: dict[str, np.ndarray] = {}
     for metric in metrics:
         if metric in MEANS:
             sums = _per_set(np.asarray(images[MEANS[metric]]), groups, weights)
@@ -219,8 +220,13 @@ def metric_samples(
         elif metric in RATIOS:
             samples[metric] = _ratio_samples(images, groups, weights, metric)
     percents = sorted({p for metric in metrics for p in PRECISIONS.get(metric, ())})
+    if not percents and RANKED_RECALL not in metrics:
+        return samples
+    group_of, objects = _groups_of_ranked(images, detections, groups, weights.shape[1])
+    if RANKED_RECALL in metrics:
+        samples[RANKED_RECALL] = _recall_samples(detections, group_of, objects, weights)
     if percents:
-        precisions = _precision_samples(images, detections, groups, weights, percents)
+        precisions = _precision_samples(detections, group_of, objects, weights, percents)
         for metric in set(metrics) & PRECISIONS.keys():
             places = [percents.index(percent) for percent in PRECISIONS[metric]]
             samples[metric] = precisions[:, places].mean(axis=1)
@@ -275,29 +281,49 @@ def paired_difference(base: Sampled, other: Sampled) -> Difference:
     return Difference(None if np.isnan(value) else value, low, high, above)
 
 
+def _groups_of_ranked(
+    images: Columns, detections: Columns, groups: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the group of each of N ranked detections, and the objects of each of G groups."""
+    ids = np.asarray(images["image_id"])
+    order = np.argsort(ids)
+    rows = order[np.searchsorted(ids, _ranked(detections, "image_id"), sorter=order)]
+    objects = np.zeros(count, np.int64)
+    np.add.at(objects, groups, np.asarray(images["objects"]))
+    return groups[rows], objects
+
+
+def _ranked(detections: Columns, name: str) -> np.ndarray:
+    return np.asarray(detections[name])[np.asarray(detections["ranked"], bool)]
+
+
+def _recall_samples(
+    detections: Columns, group_of: np.ndarray, objects: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Share of the objects that the ranking finds at IoU 0.5, (R,)."""
+    hits = _per_set(_ranked(detections, "tp_50"), group_of, weights)
+    total = np.einsum("rg,g->r", weights, objects)
+    return np.divide(hits, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
 def _precision_samples(
-    images: Columns,
     detections: Columns,
-    groups: np.ndarray,
+    group_of: np.ndarray,
+    objects: np.ndarray,
     weights: np.ndarray,
     percents: list[int],
 ) -> np.ndarray:
-    """Average precision (R, T) at the IoU thresholds `percents`."""
-    image_id, ids = np.asarray(detections["image_id"]), np.asarray(images["image_id"])
-    order = np.argsort(ids)
-    rows = order[np.searchsorted(ids, image_id, sorter=order)]
-    objects = np.zeros(weights.shape[1], np.int64)
-    np.add.at(objects, groups, np.asarray(images["objects"]))
+    """Average precision (R, T) of the ranking at the IoU thresholds `percents`."""
     tp, ignored = (
-        np.stack([np.asarray(detections[f"{kind}_{p}"], bool) for p in percents], axis=1)
+        np.stack([_ranked(detections, f"{kind}_{p}").astype(bool) for p in percents], axis=1)
         for kind in ("tp", "ignored")
     )
     return average_precisions(
-        scores=np.asarray(detections["score"], np.float64),
+        scores=_ranked(detections, "score").astype(np.float64),
         tp=tp,
         ignored=ignored,
-        detection_image=image_id,
-        detection_group=groups[rows],
+        detection_image=_ranked(detections, "image_id"),
+        detection_group=group_of,
         objects_per_group=objects,
         weights=weights,
     )

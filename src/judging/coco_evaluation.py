@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -36,10 +36,15 @@ class Prediction(TypedDict):
     category_id: int
     segmentation: Rle
     score: float
+    accepted: NotRequired[bool]  # its score reaches the operating point; so does one untold
 
 
 class Matches(NamedTuple):
-    """The N judged detections, in the order of the predictions; at IoU 0.5 unless said."""
+    """The N judged detections, in the order of the predictions; at IoU 0.5 unless said.
+
+    Detections are matched by falling score, so what becomes of the best ones does not depend on
+    those below: the accepted rows alone are what judging the accepted detections alone gives.
+    """
 
     detection: np.ndarray  # (N,) int64, position in the list of predictions
     image_id: np.ndarray  # (N,) int64
@@ -48,15 +53,22 @@ class Matches(NamedTuple):
     ignored: np.ndarray  # (N,) bool, matched with a crowd region: neither right nor wrong
     truth_id: np.ndarray  # (N,) int64, the matched annotation, -1 if none
     iou: np.ndarray  # (N,) float64, with the matched annotation, else the best with any object
+    ranked: np.ndarray  # (N,) bool, among the best that precision and recall look at
+    accepted: np.ndarray  # (N,) bool, its score reaches the operating point
     tp_at: np.ndarray  # (N, 10) bool, tp at each of THRESHOLDS; a detection may match another then
     ignored_at: np.ndarray  # (N, 10) bool, ignored at each of THRESHOLDS
 
 
 class _Judged(NamedTuple):
-    """The D best scored detections of one image and category, best first, and its G regions."""
+    """The D best scored detections of one image and category, best first, and its G regions.
+
+    They are those that are ranked and those that are accepted, whichever are more.
+    """
 
     image: int
     detections: np.ndarray  # (D,) int64, positions in the list of predictions
+    ranked: int  # the first of them that precision and recall look at
+    accepted: int  # the first of them that are accepted
     scores: np.ndarray  # (D,) float64
     areas: np.ndarray  # (D,) int64, px of the masks
     regions: np.ndarray  # (G,) int64, positions in the list of annotations
@@ -93,9 +105,10 @@ def evaluate_detections(
     """Judge predicted masks as pycocotools' COCOeval does, over every listed image.
 
     Images without truth, without a prediction or without either count. Crowd regions are
-    ignored: a detection matched with one is neither right nor wrong. Only the `max_detections`
-    best scored detections of an image and category are judged. Means are taken over the
-    categories that have truth.
+    ignored: a detection matched with one is neither right nor wrong. Metrics and precision judge
+    the whole ranking, accepted or not, and of it only the `max_detections` best scored detections
+    of an image and category, which is COCO's rule. `matches` holds these and all accepted ones.
+    Means are taken over the categories that have truth.
 
     Parameters
     ----------
@@ -141,6 +154,11 @@ def evaluate_detections(
     return CocoResult(metrics, curve, _matches(judged, annotations))
 
 
+def accepted_alone(matches: Matches) -> Matches:
+    """Leave out what is judged for its place in the ranking only, below the operating point."""
+    return Matches(*(column[matches.accepted] for column in matches))
+
+
 def check_predictions(
     predictions: object, images: list[ImageRecord], categories: list[Category], origin: str
 ) -> list[Prediction]:
@@ -164,7 +182,8 @@ def check_predictions(
     ------
     InputError
         If it is no list of records with image_id, category_id, compressed RLE and finite score,
-        or one names an image or category that is not judged, or has another size than its image.
+        or one names an image or category that is not judged, or has another size than its image,
+        or is accepted while a better one of the same image and category is not.
     """
     if not isinstance(predictions, list):
         raise InputError(f"{origin}: not a list of predictions; write COCO results")
@@ -174,7 +193,24 @@ def check_predictions(
         problem = _problem(prediction, sizes, known)
         if problem:
             raise InputError(f"{origin}: prediction {number}: {problem}")
-    return cast("list[Prediction]", predictions)
+    checked = cast("list[Prediction]", predictions)
+    _require_best_accepted(checked, origin)
+    return checked
+
+
+def _require_best_accepted(predictions: list[Prediction], origin: str) -> None:
+    best: dict[tuple[int, int], float] = {}  # of image and category, of those not accepted
+    for one in predictions:
+        if not one.get("accepted", True):
+            part = one["image_id"], one["category_id"]
+            best[part] = max(one["score"], best.get(part, -math.inf))
+    for number, one in enumerate(predictions) if best else ():
+        better = best.get((one["image_id"], one["category_id"]), -math.inf)
+        if better > one["score"] and one.get("accepted", True):
+            raise InputError(
+                f"{origin}: prediction {number}: accepted with score {one['score']} where one of "
+                f"{better} in the same image is not; accept by score, or run rescore again"
+            )
 
 
 def _problem(prediction: object, sizes: dict[int, list[int]], known: set[int]) -> str:
@@ -193,6 +229,9 @@ def _problem(prediction: object, sizes: dict[int, list[int]], known: set[int]) -
         return f"mask of {mask.get('size')} for an image of {sizes[image]} (height, width)"
     if not isinstance(score, int | float) or not math.isfinite(score):
         return f"score {score!r} is not a finite number"
+    accepted = cast("dict[str, Any]", prediction).get("accepted", True)
+    if not isinstance(accepted, bool):
+        return f"accepted is {accepted!r}; write true or false, or leave it out"
     return ""
 
 
@@ -231,7 +270,9 @@ def _judge_one(
 ) -> _Judged:
     """Match the detections of one image and category, at positions `found` and `regions`."""
     scores = np.array([predictions[place]["score"] for place in found], np.float64)
-    best = np.argsort(-scores, kind="stable")[:max_detections]
+    accepted = np.array([predictions[place].get("accepted", True) for place in found], bool)
+    judged = max(max_detections, int(np.count_nonzero(accepted)))
+    best = np.lexsort((~accepted, -scores))[:judged]  # stable: else equals keep their order
     detections = np.array(found, np.int64)[best]
     masks: list[Rle] = [predictions[place]["segmentation"] for place in detections]
     truth = [annotations[place] for place in regions]
@@ -240,6 +281,8 @@ def _judge_one(
     return _Judged(
         image=image,
         detections=detections,
+        ranked=min(len(best), max_detections),
+        accepted=int(np.count_nonzero(accepted)),
         scores=scores[best],
         areas=np.array([coco_mask.area(mask) for mask in masks], np.int64),
         regions=np.array(regions, np.int64),
@@ -251,7 +294,7 @@ def _judge_one(
 
 
 def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _Ranked:
-    """Leave out of the judgement what is not of these areas, at the first of THRESHOLDS.
+    """Leave out of the ranking what is not of these areas, at the first of THRESHOLDS.
 
     Objects outside are to be ignored, and so are detections outside that find nothing. Where no
     object is outside, the matches are those of any area.
@@ -265,7 +308,8 @@ def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _
     strange = (judged.areas < low) | (judged.areas > high)
     left_out = matched.ignored | ((matched.region < 0) & strange)
     objects = int(np.count_nonzero(~ignored))
-    return _Ranked(judged.scores, matched.hit[:thresholds], left_out[:thresholds], objects)
+    hit, left_out = (of[:thresholds, : judged.ranked] for of in (matched.hit, left_out))
+    return _Ranked(judged.scores[: judged.ranked], hit, left_out, objects)
 
 
 def _accumulate(
@@ -297,8 +341,8 @@ def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matc
     """Tell what became of each detection: at IoU 0.5 (the first threshold), and at the others."""
     ids = np.array([annotation["id"] for annotation in annotations] + [-1], np.int64)
     whole, number, truth = np.empty(0, np.int64), np.empty(0), np.empty((0, 10), bool)
-    nothing = Matches(whole, whole, number, truth[:, 0], truth[:, 0], whole, number, truth, truth)
-    parts = [nothing]
+    no = truth[:, 0]
+    parts = [Matches(whole, whole, number, no, no, whole, number, no, no, truth, truth)]
     for one in (one for of_category in judged for one in of_category):
         region = one.matched.region[0]
         hit, ignored = one.matched.hit.T, one.matched.ignored.T
@@ -313,6 +357,8 @@ def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matc
                 ignored=ignored[:, 0],
                 truth_id=ids[np.append(one.regions, -1)[region]],
                 iou=iou[np.arange(len(region)), region],
+                ranked=np.arange(len(region)) < one.ranked,
+                accepted=np.arange(len(region)) < one.accepted,
                 tp_at=hit,
                 ignored_at=ignored,
             )

@@ -1,11 +1,14 @@
 """The section `evaluate` of params.yaml."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from src.base.params import Params
+from src.base.params import Auto, Params
 
 
 class EvaluateParams(Params):
-    max_detections: int = Field(ge=1)  # best scored detections judged per image
+    # best scored detections of an image that AP and AR look at
+    max_detections: Annotated[int, Field(ge=1), Auto]
     resamples: int = Field(ge=100)  # sets of groups drawn for the intervals
     seed: int = Field(ge=0)  # of these draws

@@ -84,13 +84,17 @@ def learning_curves(curves: dict[int, dict[str, np.ndarray]]) -> bytes:
     return _png(draw, width=9, height=4.6)
 
 
-def precision_recall(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+def precision_recall(
+    curves: dict[str, tuple[np.ndarray, np.ndarray]], points: dict[str, tuple[float, float]]
+) -> bytes:
     """Draw precision against recall at IoU 0.5, over thin lines of equal F1.
 
     Parameters
     ----------
     curves : dict
         Split -> (recall, precision), each float64 (N,) in [0, 1]; an empty one is left out.
+    points : dict
+        Split -> (recall, precision) at its operating point; a split may be without.
 
     Returns
     -------
@@ -108,6 +112,8 @@ def precision_recall(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
             if recall.size:
                 label = f"{split}, AP50 {precision.mean():.4f}"
                 axes.plot(recall, precision, color=colour, label=label, linewidth=2)
+            if split in points:
+                axes.plot(*points[split], "o", color=colour, markeredgecolor="white", zorder=3)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
         axes.set_title("Precision and recall at IoU 0.50")
         if axes.get_legend_handles_labels()[0]:

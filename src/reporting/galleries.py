@@ -20,7 +20,7 @@ SPLIT_OF = {"oof": "train", "val": "val"}  # judged -> where its truth is
 WINDOW = 96  # px, around an error shown close up
 IMAGES = {"name": str, "image_id": int, "tp": int, "fp": int, "fn": int}
 IMAGES |= {"f1_50": float, "dice": float}
-MATCHES = ("image_id", "detection", "tp", "ignored", "truth_id")
+MATCHES = ("image_id", "detection", "tp", "ignored", "truth_id", "accepted")
 WORST = {"kind": str, "place": int, "name": str, "errors": int, "share": float}
 OBJECTS = {"name": str, "truth_id": int, "outcome": str, "detection": int}
 WRONG = {"name": str, "detection": int, "kind": str, "truth_id": int}
@@ -34,7 +34,7 @@ class Judged(NamedTuple):
     images: pd.DataFrame  # counts and scores of each
     truth: list[dict]  # annotations
     predictions: list[dict]
-    matches: pd.DataFrame  # of the predictions that were judged
+    matches: pd.DataFrame  # of the predictions that are accepted
     worst: pd.DataFrame  # images with most errors, of each kind and of all
     objects: pd.DataFrame  # outcome of each object
     wrong: pd.DataFrame  # kind of each wrong detection
@@ -56,12 +56,13 @@ def read_judged(
     InputError
         If a file is absent or not as its stage writes it.
     """
+    matches = read_parquet(evaluation / f"detections_{split}.parquet", "evaluate", MATCHES)
     return Judged(
         split=split,
         images=read_table(evaluation / f"images_{split}.csv", "evaluate", IMAGES),
         truth=read_truth(prepared, SPLIT_OF[split])["annotations"],
         predictions=cast("list[dict]", read_json(predictions / f"{split}.json")),
-        matches=read_parquet(evaluation / f"detections_{split}.parquet", "evaluate", MATCHES),
+        matches=matches[matches["accepted"].astype(bool)],
         worst=read_table(errors / f"worst_{split}.csv", "analyse_errors", WORST),
         objects=read_table(errors / f"objects_{split}.csv", "analyse_errors", OBJECTS),
         wrong=read_table(errors / f"detections_{split}.csv", "analyse_errors", WRONG),

@@ -11,6 +11,7 @@ from src.reporting.figures import (
 )
 
 CURVE = {"recall": float, "precision": float}
+COUNTS = {"tp": int, "fp": int, "fn": int}
 BINS = {"split": str, "count": int, "mean_score": float, "hit_rate": float}
 GAINS = {"feature": str, "gain": float}
 
@@ -36,11 +37,15 @@ def draw_scores(evaluation: Path, predictions: Path, splits: list[str]) -> dict[
     InputError
         If a table is absent or not as its stage writes it.
     """
-    curves, scores, promised = {}, {}, {}
+    curves, points, scores, promised = {}, {}, {}, {}
     bins = read_table(predictions / "reliability.csv", "rescore", BINS)
     for split in splits:
         table = read_table(evaluation / f"precision_recall_{split}.csv", "evaluate", CURVE)
         curves[split] = (table["recall"].to_numpy(), table["precision"].to_numpy())
+        table = read_table(evaluation / f"images_{split}.csv", "evaluate", COUNTS)
+        tp, fp, fn = table[list(COUNTS)].sum()
+        if tp:
+            points[split] = tp / (tp + fn), tp / (tp + fp)
         path = evaluation / f"detections_{split}.parquet"
         table = read_parquet(path, "evaluate", ("score", "tp", "ignored"))
         wrong = ~table["tp"] & ~table["ignored"]
@@ -50,7 +55,7 @@ def draw_scores(evaluation: Path, predictions: Path, splits: list[str]) -> dict[
             columns = table[["mean_score", "hit_rate", "count"]].to_numpy(float)
             promised[split] = tuple(columns.T)
     pictures = {
-        "precision_recall.png": precision_recall(curves),
+        "precision_recall.png": precision_recall(curves, points),
         "scores.png": score_histograms(scores),
     }
     if promised:

@@ -24,6 +24,7 @@ METRICS = {  # name in metrics.json or metrics.csv -> in plain words
     "ar_coco_small": "AR, mean over IoU, of objects up to 32 x 32 px",
     "ar_coco_medium": "AR, mean over IoU, of objects from 32 x 32 to 96 x 96 px",
     "ar_coco_large": "AR, mean over IoU, of objects from 96 x 96 px",
+    "operating_point": "Score from which detections are accepted",
     "f1_50": "F1 of objects matched at IoU 0.50",
     "f1_histogram_50": "F1 of objects matched at IoU 0.50 without regard to scores",
     "precision_50": "Share of detections that are right",
@@ -40,10 +41,16 @@ METRICS = {  # name in metrics.json or metrics.csv -> in plain words
     "ece": "Expected calibration error of the scores",
     "images": "Images judged",
     "objects": "Objects in them",
-    "detections": "Detections judged",
+    "detections": "Detections accepted in them",
     "ap50_clean": "Average precision at IoU 0.50 on images of no training group",
     "f1_50_clean": "F1 of objects at IoU 0.50 on images of no training group",
     "images_clean": "Images of no training group",
+}
+OF_NO_DETECTIONS = {"operating_point", "images", "objects", "images_clean"}
+JUDGES = {  # metric -> which detections it judges: all, best first, or the accepted ones
+    name: "ranking" if name.startswith(("ap", "ar", "ece")) else "operating point"
+    for name in METRICS
+    if name not in OF_NO_DETECTIONS
 }
 UNDEFINED = "–"
 TITLE_METRIC = ("ap50", "AP50")
@@ -185,8 +192,9 @@ def as_text(number: float | int | None) -> str:
 
 def headline_markdown(splits: list[str], rows: list[tuple]) -> str:
     """Write the result of `headline_rows` as a Markdown table."""
-    header = ["", "metric", *splits]
-    return markdown_table(header, [[words, name, *texts] for name, words, texts in rows])
+    header = ["", "metric", "judges", *splits]
+    told = [[words, name, JUDGES.get(name, ""), *texts] for name, words, texts in rows]
+    return markdown_table(header, told)
 
 
 def number_in(cell: str) -> float | None:

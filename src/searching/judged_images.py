@@ -15,7 +15,6 @@ from src.objects.params import PostprocessParams
 from src.objects.rle import encode_instances
 from src.searching.params import METRICS
 
-MAX_DETECTIONS = 100  # judged per image, as COCO does
 IOUS = {"ap50": [0.5], "f1_50": [0.5], "detection_accuracy": np.linspace(0.5, 0.95, 10).tolist()}
 SIZES = ("min_area", "max_area", "dilate")  # what does not change how objects are told apart
 STEPS = ("threshold", "max_hole", "min_area")  # what differs first is what costs most
@@ -74,10 +73,10 @@ def judge_image(
     combinations : sequence of PostprocessParams
         At least one, without `auto` and of a method with one label map.
     metric : {"ap50", "f1_50", "detection_accuracy", "dice_mean"}
-        All of the 100 objects of highest mean probability. Detections are matched as by COCO. An
-        image's detection_accuracy is the mean of TP / (TP + FP + FN) over IoU 0.50, 0.55 .. 0.95,
-        its dice that of the unions without crowd pixels; either is 1 where there is nothing to
-        find and nothing found.
+        Of all objects, best first by mean probability, however many there are. They are matched as
+        by COCO. An image's detection_accuracy is the mean of TP / (TP + FP + FN) over IoU 0.50,
+        0.55 .. 0.95, its dice that of the unions without crowd pixels; either is 1 where there is
+        nothing to find and nothing found.
 
     Returns
     -------
@@ -147,14 +146,12 @@ def _read_truth(annotations: list[dict], shape: tuple[int, int]) -> _Truth:
 
 
 def _judge(instances: np.ndarray, mask: np.ndarray, truth: _Truth, metric: str) -> _Found:
-    areas = np.bincount(instances.ravel())
-    means = np.bincount(instances.ravel(), weights=mask.ravel())[1:] / areas[1:] / 255
-    best = np.argsort(-means, kind="stable")[:MAX_DETECTIONS]
     none = np.empty(0), np.empty(0, np.int8)
     if metric == "dice_mean":
-        judged = np.zeros(areas.size, bool)
-        judged[best + 1] = True
-        return _Found(*none, _dice(judged[instances] & truth.judged, truth.union))
+        return _Found(*none, _dice((instances > 0) & truth.judged, truth.union))
+    areas = np.bincount(instances.ravel())
+    means = np.bincount(instances.ravel(), weights=mask.ravel())[1:] / areas[1:] / 255
+    best = np.argsort(-means, kind="stable")
     rles = encode_instances(instances).rles
     overlaps = region_overlaps([rles[place] for place in best], truth.rles, truth.crowd)
     matched = match_regions(overlaps, truth.crowd, IOUS[metric])

@@ -96,7 +96,7 @@ found = int(Path("params.yaml").read_text().split(":")[1])
 for split in ("oof", "val"):
     names = [f"{split}/{number:02}" for number in range(20)]
     images = pd.DataFrame({"name": names, "group": names, "image_id": range(20), "objects": 1})
-    judged = pd.DataFrame({"image_id": range(20), "score": 0.5})
+    judged = pd.DataFrame({"image_id": range(20), "score": 0.5, "ranked": True})
     for percent in range(50, 100, 5):
         judged[f"tp_{percent}"] = judged["image_id"] < found
         judged[f"ignored_{percent}"] = False

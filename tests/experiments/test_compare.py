@@ -24,7 +24,7 @@ def write_evaluation(folder, *, bonus=(0.0, 0.0), objects=2, val=True):
         images = images.assign(dice=0.5 + extra, detection_accuracy=0.25)
         images.to_csv(folder / f"images_{split}.csv", index=False)
         found = pd.concat([images[["image_id"]], images[["image_id"]][extra > 0]])
-        found = found.assign(score=0.5)
+        found = found.assign(score=0.5, ranked=True)
         at = {f"{kind}_{p}": kind == "tp" for kind in ("tp", "ignored") for p in PERCENTS}
         found.assign(**at).to_parquet(folder / f"detections_{split}.parquet")
     return folder

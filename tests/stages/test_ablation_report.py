@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 from torch.utils.tensorboard import SummaryWriter
 
+from src.acceptance.operating_point import OperatingPoint, Point, write_operating_point
 from src.base.errors import InputError
 from src.formats.archive import write_archive
 from src.formats.tables import write_table
@@ -94,6 +95,7 @@ def write_split(data, split, prefix):
             "tp": [True, False, True],
             "ignored": [False] * 3,
             "truth_id": [1, -1, 3],
+            "accepted": [True] * 3,
         }
     ).to_parquet(data / f"evaluation/detections_{split}.parquet")
     curve = "recall,precision\n0.0,1.0\n1.0,0.25\n"
@@ -143,6 +145,12 @@ def prepared(tmp_path_factory):
         "split,bin,count,mean_score,hit_rate\noof,0,4,0.05,0.25\noof,1,0,,\nval,9,2,0.95,1\n"
     )
     (data / "search/chosen.json").write_text('{"metric": "ap50", "all": {}, "folds": {}}')
+    folds = {"0": Point(0.25, 0.125, 0.5), "1": Point(0.375, 0.25, 0.5)}
+    point = OperatingPoint("pq", Point(0.3125, 0.1875, 0.4375), folds)
+    write_operating_point(data / "predictions/operating_point.json", point)
+    (data / "evaluation/detection_limit.csv").write_text(
+        "split,max_detections,warning\noof,2,\nval,2,val: 2 < 3; set it to 3 or more\n"
+    )
     photo = np.full((24, 24, 3), 90, np.uint8)
     for split, names in (("train", NAMES), ("val", NAMES), ("test", ("t",))):
         write_archive(
@@ -327,7 +335,43 @@ def test_a_score_is_shown_with_its_interval_where_there_is_one(report):
         assert f'{number}<span class="interval">{interval}</span>' in html
     assert html.count('class="interval">[') == 4  # ap50 on its card and in the table; clean; sq
     assert "0.8765" in html.split("1 further metrics")[1].split("</details>")[0]
-    assert "| ap50 | 0.6250 [0.5123, 0.7123] | 0.4321 |" in (report / "results.md").read_text()
+    row = "| ap50 | ranking | 0.6250 [0.5123, 0.7123] | 0.4321 |"
+    assert row in (report / "results.md").read_text()
+
+
+def test_the_page_tells_the_operating_point_and_warns_of_the_limit(report, page, data):
+    text = " ".join(" ".join(page.texts).split())
+    assert "accepted from a score of 0.3125 [0.1875, 0.4375], the operating point." in text
+    assert "There pq (Panoptic quality: SQ times RQ) is highest" in text
+    assert "(0.2500 to 0.3750)" in text
+    assert text.count("Warning.") == 1
+    assert "Warning. val: 2 < 3; set it to 3 or more." in text
+    scores = (report / "index.html").read_text().split('<section id="scores">')[1]
+    cells = '<code class="soft">{}</code></td><td class="soft">{}</td>'
+    for name, judges in (("ap50", "ranking"), ("sq", "operating point"), ("images", "")):
+        assert cells.format(name, judges) in scores
+    (data / "predictions/operating_point.json").unlink()  # of predictions made elsewhere
+    (data / "evaluation/detection_limit.csv").write_text("split,warning\nval,\n")
+    run(data, "other")
+    html = (data / "other/index.html").read_text()
+    assert "accepted from a score" not in html
+    assert "Warning" not in html
+
+
+def test_pictures_show_accepted_detections_alone(data, report):
+    path = data / "predictions/val.json"
+    low = [{"segmentation": mask, "score": 0.1} for mask in (LEFT, RIGHT, RIGHT)]
+    path.write_text(json.dumps(json.loads(path.read_text()) + low))
+    path = data / "evaluation/detections_val.parquet"
+    more = {"image_id": [1, 2, 3], "detection": [3, 4, 5], "score": 0.1, "tp": [False, False, True]}
+    more |= {"ignored": False, "truth_id": [-1, -1, 4], "accepted": False}
+    pd.concat([pd.read_parquet(path), pd.DataFrame(more)]).to_parquet(path)
+    run(data, "other")
+    names = sorted(path.name for path in (report / "figures").glob("overlay_*"))
+    assert len(names) > 4
+    for name in names:
+        shown, before = (folder / "figures" / name for folder in (data / "other", report))
+        assert shown.read_bytes() == before.read_bytes(), name
 
 
 def test_every_kind_of_error_is_shown_close_up(report):
@@ -446,7 +490,7 @@ def test_the_most_crowded_train_image_shows_the_weights(report):
 
 def test_tables_are_written_as_markdown(report):
     results = (report / "results.md").read_text()
-    assert "| Average precision at IoU 0.50 | ap50 | 0.6250 [" in results
+    assert "| Average precision at IoU 0.50 | ap50 | ranking | 0.6250 [" in results
     ablation = (report / "ablation.md").read_text()
     assert "| wide &lt;gap> | loss.w0=50 | 0.5432 (+0.1111) |" in ablation
 

@@ -70,7 +70,7 @@ def found(image_id, box, score):
 def write_judged(data, split, coco, predictions):
     (data / f"predictions/{split}.json").write_text(json.dumps(predictions))
     table = pd.DataFrame(
-        columns=["image_id", "detection", "score", "tp", "ignored", "truth_id", "iou"]
+        columns=["image_id", "detection", "score", "tp", "ignored", "truth_id", "iou", "accepted"]
     )
     result = None
     if coco["images"]:
@@ -133,6 +133,20 @@ def test_only_wrong_detections_are_listed_and_no_ignored_ones(data):
     assert table["iou"].tolist() == [0, 0.4]
     val = read(data, "detections_val.csv")
     assert val[["name", "group", "kind"]].values.tolist() == [["val/a", "NA", "spurious"]]
+
+
+def test_what_is_not_accepted_is_no_error_and_finds_nothing(data):
+    run(data)
+    before = {path.name: path.read_bytes() for path in (data / "errors").iterdir()}
+    low = [found(3, RIGHT, 0.1), found(3, CORNER, 0.1), found(1, BOTH, 0.2)]
+    coco = truth(TRAIN[:2])
+    write_judged(data, "oof", coco, OOF + [one | {"accepted": False} for one in low])
+    run(data)
+    assert {path.name: path.read_bytes() for path in (data / "errors").iterdir()} == before
+    write_judged(data, "oof", coco, OOF + low)
+    run(data)
+    assert set(read(data, "objects_oof.csv")["outcome"]) == {"found", "merged"}
+    assert len(read(data, "detections_oof.csv")) > 2
 
 
 def test_the_fixes_begin_with_the_ap50_of_the_evaluation(data):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.acceptance.operating_point import OperatingPoint, Point, write_operating_point
 from src.base.errors import InputError
 from stages.evaluate import TABLES, main
 
@@ -86,6 +87,8 @@ def data(tmp_path):
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan/evaluate.json").write_text('{"max_detections": 300}')
     (tmp_path / "groups").mkdir()
     (tmp_path / "groups/groups.csv").write_text(GROUPS)
     (tmp_path / "folds.csv").write_text(FOLDS)
@@ -94,7 +97,7 @@ def data(tmp_path):
 
 
 def run(data):
-    names = ["prepared", "groups", "folds.csv", "predictions"]
+    names = ["prepared", "groups", "folds.csv", "predictions", "plan"]
     names += ["reports/metrics.json", "evaluation"]
     main([*(str(data / name) for name in names), "--params", str(data / "params.yaml")])
     return json.loads((data / "reports/metrics.json").read_text())
@@ -196,6 +199,116 @@ def test_the_calibration_error_is_passed_on_where_it_was_measured(data):
     assert (metrics["oof.ece"], metrics["val.ece"]) == (0.0625, None)
 
 
+CELLS = [(place // 13, place % 13) for place in range(169)]
+
+
+def cell(place, side=1):
+    row, column = CELLS[place]
+    return rle(slice(row, row + side), slice(column, column + side))
+
+
+def crowd_the_images(data, oof):
+    """One trained image with 169 cells of one pixel each, and what was predicted in it."""
+    train = {
+        "images": [image(1, "train/b")],
+        "annotations": [truth(place + 1, 1, cell(place)) | {"area": 1} for place in range(169)],
+    }
+    change(data / "prepared/labels/train/truth.json", **train)
+    (data / "predictions/oof.json").write_text(json.dumps(oof))
+
+
+def limits(data):
+    table = pd.read_csv(data / "evaluation/detection_limit.csv", keep_default_na=False)
+    return table.set_index("split").T.to_dict()
+
+
+def test_auto_takes_the_limit_of_the_plan_so_that_169_of_169_are_perfect(data, capsys):
+    cells = [found(1, cell(place), 0.5) for place in range(169)]
+    crowd_the_images(data, cells)
+    (data / "params.yaml").write_text(PARAMS.replace("max_detections: 100", "max_detections: auto"))
+    metrics = run(data)
+    names = ("ap50", "ar50", "ap", "f1_50", "precision_50", "recall_50", "dice_mean", "pq")
+    assert {name: metrics[f"oof.{name}"] for name in names} == dict.fromkeys(names, 1)
+    assert (metrics["oof.objects"], metrics["oof.detections"]) == (169, 169)
+    assert metric_table(data)["oof", "all", "ar50"][0] == "1.0"
+    assert limits(data)["oof"]["max_detections"] == 300
+    assert limits(data)["oof"]["warning"] == limits(data)["val"]["warning"] == ""
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_limit_below_the_objects_cuts_the_ranking_alone_and_is_warned_of(data, capsys):
+    cells = [found(1, cell(place), 0.5) for place in range(169)]
+    crowd_the_images(data, cells)
+    metrics = run(data)
+    assert metrics["oof.ap50"] == round(60 / 101, 6)  # recalls up to 100 / 169
+    assert metrics["oof.ar50"] == round(100 / 169, 6)
+    assert metric_table(data)["oof", "all", "ap50"][0] == str(metrics["oof.ap50"])
+    assert metric_table(data)["oof", "clean", "ar50"][0] == str(metrics["oof.ar50"])
+    names = ("f1_50", "precision_50", "recall_50", "dice_mean", "pq", "detection_accuracy")
+    assert {name: metrics[f"oof.{name}"] for name in names} == dict.fromkeys(names, 1)
+    told = limits(data)["oof"]
+    assert [told[name] for name in ("images_above", "most_objects")] == [1, 169]
+    assert [told[name] for name in ("images_cut", "detections_cut", "needed")] == [1, 69, 169]
+    words = (
+        "oof: evaluate.max_detections 100 is below the objects of 1 image (up to 169) and keeps 69 "
+        "accepted detections of 1 image out of AP and AR; set it to 169 or more"
+    )
+    assert told["warning"] == words
+    assert f"warning: {words}\n" in capsys.readouterr().out
+
+
+def test_a_thousand_low_scores_move_neither_f1_nor_counts(data):
+    before = run(data)
+    table = pd.read_csv(data / "evaluation/images_oof.csv")
+    oof = json.loads((data / "predictions/oof.json").read_text())
+    oof = [one | {"accepted": True} for one in oof]
+    low = [
+        found(number, cell(place % 160, 2), 0.4 - place / 10_000) | {"accepted": False}
+        for number in (1, 2)
+        for place in range(500)
+    ]
+    (data / "predictions/oof.json").write_text(json.dumps([*low, *oof]))
+    after = run(data)
+    assert {k: v for k, v in after.items() if v != before[k]} == {}
+    pd.testing.assert_frame_equal(pd.read_csv(data / "evaluation/images_oof.csv"), table)
+    detections = pd.read_parquet(data / "evaluation/detections_oof.parquet")
+    assert detections["ranked"].sum() == 200  # the best 100 of each image
+    assert detections["accepted"].sum() == 3
+    assert limits(data)["oof"]["warning"] == ""
+    # What is accepted beyond them does count.
+    low[0]["accepted"] = True
+    (data / "predictions/oof.json").write_text(json.dumps([*low, *oof]))
+    assert run(data)["oof.detections"] == 4
+
+
+def test_the_ranking_sees_what_is_not_accepted(data):
+    oof = json.loads((data / "predictions/oof.json").read_text())
+    marked = [one | {"accepted": one["score"] > 0.5} for one in oof]
+    (data / "predictions/oof.json").write_text(json.dumps(marked))
+    metrics, rows = run(data), metric_table(data)
+    assert metrics["oof.ap50"] == round((51 + 50 * 2 / 3) / 101, 6)
+    assert (metrics["oof.ar50"], metrics["oof.recall_50"]) == (1, 0.5)
+    assert metrics["oof.f1_50"] == 0.5  # 0.9 right, 0.75 wrong, one of two objects missed
+    assert metrics["oof.detections"] == 2
+    for name in ("ap50", "ar50", "recall_50", "f1_50"):
+        assert rows["oof", "clean", name] == rows["oof", "all", name]
+        assert rows["oof", "all", name][0] == str(metrics[f"oof.{name}"])
+
+
+def test_the_operating_point_is_told_with_its_interval(data):
+    assert run(data)["oof.operating_point"] is None
+    folds = {"0": Point(0.25, 0.2, 0.3), "1": Point(0.5, None, None)}
+    point = OperatingPoint("f1_50", Point(0.375, 0.125, 0.4375), folds)
+    write_operating_point(data / "predictions/operating_point.json", point)
+    metrics, rows = run(data), metric_table(data)
+    assert (metrics["oof.operating_point"], metrics["val.operating_point"]) == (0.375, 0.375)
+    assert rows["val", "all", "operating_point"] == ("0.375", "0.125", "0.4375")
+    assert rows["oof", "all", "operating_point"] == ("0.375", "", "")
+    (data / "predictions/operating_point.json").write_text("[]")
+    with pytest.raises(InputError, match="operating_point.json: .*run rescore"):
+        run(data)
+
+
 def test_tables_tell_every_image_and_detection(data):
     run(data)
     images = pd.read_csv(data / "evaluation/images_oof.csv").to_dict("list")
@@ -225,6 +338,8 @@ def test_tables_tell_every_image_and_detection(data):
         "score": [0.5, 0.75, 0.9],
         "tp": [True, False, True],
         "ignored": [False, False, False],
+        "ranked": [True, True, True],
+        "accepted": [True, True, True],
         "truth_id": [12, -1, 11],
         "iou": [1.0, 0.0, 0.5],
         "tp_50": [True, False, True],
@@ -311,6 +426,12 @@ def test_predictions_that_do_not_fit_are_refused_and_nothing_is_written(data, pr
 def test_a_missing_file_is_named(data, name):
     (data / name).unlink()
     with pytest.raises(InputError, match=f"{name}: no such file"):
+        run(data)
+
+
+def test_auto_without_a_plan_names_the_plan(data):
+    (data / "plan/evaluate.json").unlink()
+    with pytest.raises(InputError, match="evaluate.json: .*run the stage plan"):
         run(data)
 
 

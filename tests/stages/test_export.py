@@ -115,6 +115,28 @@ def test_a_submission_lists_every_image_with_its_objects_united(data):
         assert np.array_equal(decode_submission(runs, HEIGHT, WIDTH), union)
 
 
+def test_what_is_not_accepted_is_in_no_export_and_nothing_else_is_left_out(data):
+    boxes = [(row, row + 1, column, column + 1) for row in range(0, 24, 2) for column in range(30)]
+    accepted = [
+        coco_result(13, 0.5 + place / 1000, drawn(box)) | {"accepted": True}
+        for place, box in enumerate(boxes)
+    ]
+    others = [
+        coco_result(image, 0.25, drawn((0, HEIGHT, 0, WIDTH))) | {"accepted": False}
+        for image in (13, 14, 11)
+    ]
+    (data / "predictions/val.json").write_text(json.dumps([*accepted, *others[:2]]))
+    (data / "predictions/oof.json").write_text(json.dumps(others[2:]))
+    run(data, "submission", "label_maps", "geojson")
+    assert len(read_features(data)) == len(boxes) == 360
+    assert ImageArchive(data / "exports/label_maps_val.zip").read("val/all").max() == 360
+    text = (data / "exports/submission_val.csv").read_text()
+    rows = {row["id"]: row["rle_mask"] for row in csv.DictReader(io.StringIO(text))}
+    assert decode_submission(rows["all"], HEIGHT, WIDTH).sum() == 360
+    assert rows["empty"] == ""
+    assert not (data / "exports/submission_oof.csv").exists()
+
+
 def test_only_training_images_with_objects_are_listed(data):
     run(data, "submission")
     assert (data / "exports/submission_oof.csv").read_text() == "id,rle_mask\nb,1 2\n"

@@ -36,5 +36,7 @@ def test_the_ignore_label_is_never_given():
     instances = paint_objects(objects, 300, 300)
     assert instances.max() == 65_534
     assert instances.ravel()[:MOST_OBJECTS].tolist() == list(range(1, 65_535))
-    with pytest.raises(InputError, match="65535 objects in one image.*max_detections"):
+    with pytest.raises(
+        InputError, match="65535 objects in one image.*raise rescore.operating_point"
+    ):
         paint_objects([*objects, (pixel, 0, 0)], 300, 300)

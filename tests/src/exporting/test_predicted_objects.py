@@ -49,6 +49,13 @@ def test_objects_come_best_first_beside_their_image(read):
     assert found[1].rles == [rle_of(two), rle_of(one), rle_of(three)]
 
 
+def test_objects_that_are_not_accepted_are_left_out(read):
+    mask = np.ones((4, 5), bool)
+    rows = (0.9, {"accepted": True}), (0.8, {}), (0.7, {"accepted": False})
+    found = read([result(2, score, mask) | more for score, more in rows])
+    assert found[1].scores == [0.9, 0.8]
+
+
 def test_ids_count_within_a_split(read):
     results = [result(1, 0.5, box(4, 5, slice(1), slice(1)))]
     assert [(i.name, len(i.rles)) for i in read(results, split="test")] == [("test/a", 1)]

@@ -18,7 +18,7 @@ from src.judging.bootstrap import (
     paired_difference,
     resample,
 )
-from src.judging.coco_evaluation import evaluate_detections
+from src.judging.coco_evaluation import accepted_alone, evaluate_detections
 from src.judging.group_draws import Sampled, group_weights, interval
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.matching.average_precision import average_precision
@@ -57,12 +57,13 @@ def scene(seed, *, levels):
     return images, truth, [found[place] for place in rng.permutation(len(found))]
 
 
-def judged(images, truth, found):
+def judged(images, truth, found, limit=100):
     """Tables of images and detections, as the stage makes them."""
-    matches = evaluate_detections(images, truth, [{"id": 1}], found, 100).matches
-    rows = [score_image(*parts) for parts in by_image(images, truth, found, matches)]
+    matches = evaluate_detections(images, truth, [{"id": 1}], found, limit).matches
+    parts = by_image(images, truth, found, accepted_alone(matches))
+    rows = [score_image(*part) for part in parts]
     table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    detections = {"image_id": matches.image_id, "score": matches.score}
+    detections = {"image_id": matches.image_id, "score": matches.score, "ranked": matches.ranked}
     for place, percent in enumerate(PERCENTS):
         detections[f"tp_{percent}"] = matches.tp_at[:, place]
         detections[f"ignored_{percent}"] = matches.ignored_at[:, place]
@@ -193,22 +194,39 @@ def test_counts_and_means_are_those_of_rows_that_are_really_repeated(seed):
     for place, weight in enumerate(weights):
         repeats = zip(rows, weight[groups], strict=True)
         scores = score_together([row for row, count in repeats for _ in range(count)])
-        scores["ar50"] = scores["recall_50"]
         for name in names:
             expected = np.nan if scores[name] is None else scores[name]
             assert samples[name][place] == pytest.approx(expected, abs=1e-12, nan_ok=True), name
 
 
-def test_all_metrics_of_the_images_as_they_are_equal_those_of_the_evaluation():
+@pytest.mark.parametrize(("accept_from", "limit"), [(0, 100), (0.5, 100), (0.5, 2)])
+def test_all_metrics_of_the_images_as_they_are_equal_those_of_the_evaluation(accept_from, limit):
     images, truth, found = scene(2, levels=3)
-    rows, table, detections = judged(images, truth, found)
-    metrics = evaluate_detections(images, truth, [{"id": 1}], found, 100).metrics
+    found = [one | {"accepted": bool(one["score"] >= accept_from)} for one in found]
+    rows, table, detections = judged(images, truth, found, limit)
+    metrics = evaluate_detections(images, truth, [{"id": 1}], found, limit).metrics
     metrics |= score_together(rows)
+    assert (metrics["ar50"] == metrics["recall_50"]) == (accept_from == 0)
     sampled = resample(
         table | {"group": table["name"]}, detections, metrics=METRICS, resamples=1, seed=0
     )
     for name in METRICS:
         assert sampled[name].value == pytest.approx(metrics[name], abs=1e-12), name
+
+
+def test_the_recall_of_the_ranking_is_that_of_images_that_are_really_repeated():
+    images, truth, found = scene(3, levels=5)
+    found = [one | {"accepted": bool(one["score"] > 0.7)} for one in found]
+    _, table, detections = judged(images, truth, found, 3)
+    groups = np.array([0, 1, 0, 2, 3, 3])
+    weights = np.concatenate([group_weights(groups, 6, 3), [[0, 0, 0, 4]]])
+    samples = metric_samples(table, detections, groups, weights, ["ar50"])["ar50"]
+    for row, weight in enumerate(weights):
+        new_images, new_truth = repeated(images, truth, weight[groups])
+        _, new_found = repeated(images, found, weight[groups])
+        new_truth = [one | {"id": number} for number, one in enumerate(new_truth, start=1)]
+        metrics = evaluate_detections(new_images, new_truth, [{"id": 1}], new_found, 3).metrics
+        assert samples[row] == pytest.approx(metrics["ar50"], abs=1e-12)
 
 
 def test_an_image_without_truth_and_detection_decides_what_is_one_and_what_undefined():
@@ -218,7 +236,6 @@ def test_an_image_without_truth_and_detection_decides_what_is_one_and_what_undef
     weights, names = np.ones((1, 1), int), [*RATIOS, *MEANS]
     samples = metric_samples(table, detections, np.zeros(1, int), weights, names)
     scores = score_together(rows)
-    scores["ar50"] = scores["recall_50"]
     for name in names:
         assert np.isnan(samples[name][0]) == (scores[name] is None), name
         assert scores[name] in (None, 1), name

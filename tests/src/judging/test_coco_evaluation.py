@@ -14,6 +14,7 @@ from src.base.errors import InputError
 from src.judging.coco_evaluation import (
     CHALLENGE_AREAS,
     THRESHOLDS,
+    accepted_alone,
     check_predictions,
     evaluate_detections,
 )
@@ -158,11 +159,91 @@ def test_a_wrong_detection_belongs_to_the_size_bin_of_its_mask_not_of_its_box():
     assert result.metrics["ap50_small"] == pytest.approx(0.5)
 
 
-def test_only_the_best_scored_detections_of_an_image_are_judged():
+def test_only_the_best_scored_detections_of_an_image_are_ranked():
     annotations = [truth(A, number=1), truth(B, number=2)]
     result = evaluate(annotations, [found(A, 0.2), found(C, 0.9), found(B, 0.8)], max_detections=2)
-    assert result.matches.detection.tolist() == [1, 2]
+    assert result.matches.detection.tolist() == [0, 1, 2]
+    assert result.matches.ranked.tolist() == [False, True, True]
     assert result.metrics["ar50"] == 0.5
+
+
+def test_accepted_detections_are_judged_whatever_the_limit_and_others_only_within_it():
+    annotations = [truth(A, number=1), truth(B, number=2)]
+    scores = (0.9, True), (0.8, True), (0.7, False), (0.6, False)
+    predictions = [
+        found(box, score) | {"accepted": accepted}
+        for box, (score, accepted) in zip((A, B, C, C), scores, strict=True)
+    ]
+    result = evaluate(annotations, predictions, max_detections=1)
+    assert result.metrics["ar50"] == 0.5
+    assert result.matches.detection.tolist() == [0, 1]
+    assert result.matches.ranked.tolist() == [True, False]
+    assert result.matches.tp.tolist() == [True, True]
+    result = evaluate(annotations, predictions, max_detections=3)
+    assert result.matches.ranked.tolist() == [True, True, True]
+    assert result.matches.accepted.tolist() == [True, True, False]
+    alone = accepted_alone(result.matches)
+    assert (alone.detection.tolist(), alone.accepted.tolist()) == ([0, 1], [True, True])
+
+
+def test_the_ranking_does_not_look_at_what_is_accepted():
+    annotations = [truth(A, number=1), truth(B, number=2)]
+    predictions = [found(A, 0.9), found(C, 0.8), found(B, 0.7)]
+    few = [one | {"accepted": one["score"] > 0.75} for one in predictions]
+    plain, some = evaluate(annotations, predictions), evaluate(annotations, few)
+    assert some.metrics == plain.metrics
+    assert some.precision.tolist() == plain.precision.tolist()
+    assert plain.matches.accepted.all()  # nothing is said, as in files of other programs
+
+
+def test_of_equal_scores_the_accepted_one_goes_first():
+    predictions = [found(C, 0.5) | {"accepted": False}, found(A, 0.5) | {"accepted": True}]
+    result = evaluate([truth(A)], predictions, max_detections=1)
+    assert result.matches.detection.tolist() == [1]
+    assert result.matches.accepted.tolist() == [True]
+
+
+def crowded_scene(seed):
+    """Objects, crowds and detections of two categories in four images, in bins of both sizes."""
+    rng = np.random.default_rng(seed)
+    annotations, predictions = [], []
+    for image in range(1, 5):
+        for number in range(rng.integers(0, 12)):
+            top, left = (int(place) for place in rng.integers(0, SIZE - 20, 2))
+            side, category = int(rng.choice([9, 16])), int(rng.choice([100, 200]))
+            one = {"image": image, "category": category}
+            crowd = int(rng.random() < 0.2)
+            number = len(annotations) + 1
+            annotations.append(truth((top, left, side, side), number=number, crowd=crowd, **one))
+            for _ in range(rng.integers(0, 4)):
+                moved = top + int(rng.integers(0, 5)), left + int(rng.integers(0, 3)), side, side
+                predictions.append(found(moved, int(rng.integers(1, 9)) / 8, **one))
+    return annotations, [predictions[place] for place in rng.permutation(len(predictions))]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_accepted_rows_are_what_judging_the_accepted_ones_alone_gives(seed, limit):
+    categories = [{"id": 100, "name": "a"}, {"id": 200, "name": "b"}]
+    annotations, predictions = crowded_scene(seed)
+    accept_from = {image: 0.3 + 0.1 * image for image in range(1, 5)}  # as by folds
+    marked = [
+        one | {"accepted": one["score"] >= accept_from[one["image_id"]]} for one in predictions
+    ]
+    check_predictions(marked, images(4), categories, "results.json")
+    result = evaluate(annotations, marked, count=4, categories=categories, max_detections=limit)
+    accepted = [place for place, one in enumerate(marked) if one["accepted"]]
+    alone = [predictions[place] for place in accepted]
+    plain = evaluate(annotations, alone, count=4, categories=categories, max_detections=10_000)
+    expected = plain.matches._asdict()
+    expected["detection"] = np.array(accepted)[expected["detection"]]
+    for name, column in accepted_alone(result.matches)._asdict().items():
+        if name != "ranked":
+            assert column.tolist() == expected[name].tolist(), name
+    whole = evaluate(annotations, predictions, count=4, categories=categories, max_detections=limit)
+    assert result.metrics == whole.metrics
+    if limit == 100:
+        assert len(result.matches.detection) == len(predictions) > len(accepted) > 0
 
 
 def test_an_annotation_with_id_0_can_be_matched():
@@ -376,6 +457,7 @@ def test_equals_the_published_figures_of_100_coco_images():
         ({"segmentation": {"size": [30, 40], "counts": "0"}}, r"mask of \[30, 40\] for an image"),
         ({"score": float("nan")}, "score nan is not a finite number"),
         ({"score": "0.5"}, "score '0.5' is not"),
+        ({"accepted": 1}, "prediction 1: accepted is 1; write true or false, or leave it out"),
     ],
 )
 def test_predictions_that_cannot_be_judged_are_refused(change, words):
@@ -391,6 +473,18 @@ def test_predictions_that_cannot_be_judged_are_refused(change, words):
 def test_what_is_no_list_of_predictions_is_refused(predictions, words):
     with pytest.raises(InputError, match=words):
         check_predictions(predictions, images(), CATEGORIES, "results.json")
+
+
+def test_what_is_not_accepted_by_score_is_refused():
+    better, worse = found(A, 0.75) | {"accepted": False}, found(B, 0.5) | {"accepted": True}
+    with pytest.raises(
+        InputError, match=r"prediction 0: accepted with score 0.5 where one of 0.75"
+    ):
+        check_predictions([worse, better], images(), CATEGORIES, "results.json")
+    with pytest.raises(InputError, match="prediction 1: accepted with score 0.5"):
+        check_predictions([better, found(B, 0.5)], images(), CATEGORIES, "results.json")
+    elsewhere = [better, worse | {"image_id": 2}, found(B, 0.75)]  # equal ones may differ
+    assert check_predictions(elsewhere, images(2), CATEGORIES, "results.json") is elsewhere
 
 
 def test_predictions_that_can_be_judged_come_back():

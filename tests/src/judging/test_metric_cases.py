@@ -428,29 +428,28 @@ CASES = [
         size=(100, 100),
     ),
     Case(
-        "101 objects, of which 100 can be found",
-        # recall 100/101 reaches the recalls 0 .. 0.99
-        PERFECT
-        | at(10, precision=100 / 101, recall=100 / 101)
-        | counted(100, 0, 1)
-        | pixels(100, 101, 100)
-        | band(100, 101, 100)
-        | panoptic(100, 100, 0, 1),
+        "101 objects and detections, of which 100 are ranked",
+        # recall 100/101 reaches the recalls 0 .. 0.99; the others look at all that is accepted
+        PERFECT | at(10, precision=100 / 101, recall=100 / 101),
         truth=GRID,
         found=[(box, 0.5) for box in GRID],
         size=(30, 30),
     ),
     Case(
         "101 detections, the last one right",
-        WRONG,
+        # it is not ranked, yet accepted
+        at(10, precision=0, recall=0)
+        | counted(1, 100, 0)
+        | pixels(1, 1, 101)
+        | band(1, 1, 101)
+        | panoptic(1, 1, 100, 0),
         truth=[GRID[0]],
         found=[*((box, 0.9) for box in GRID[1:]), (GRID[0], 0.1)],
         size=(30, 30),
     ),
     Case(
         "101 detections, the first one right",
-        # 99 wrong ones are judged, the last is not
-        PERFECT | counted(1, 99, 0) | pixels(1, 1, 100) | band(1, 1, 100) | panoptic(1, 1, 99, 0),
+        PERFECT | counted(1, 100, 0) | pixels(1, 1, 101) | band(1, 1, 101) | panoptic(1, 1, 100, 0),
         truth=[GRID[0]],
         found=[(box, 0.9) for box in GRID],
         size=(30, 30),

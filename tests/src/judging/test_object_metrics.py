@@ -38,7 +38,8 @@ def matches(*rows):
     detection, image, tp, ignored, truth = (np.array(list(c)) for c in columns)
     blank, tp, ignored = np.zeros(len(rows)), tp.astype(bool), ignored.astype(bool)
     at = [np.repeat(column[:, None], 10, axis=1) for column in (tp, ignored)]
-    return Matches(detection, image, blank, tp, ignored, truth, np.ones(len(rows)), *at)
+    ones, every = np.ones(len(rows)), np.ones(len(rows), bool)
+    return Matches(detection, image, blank, tp, ignored, truth, ones, every, every, *at)
 
 
 def score_each(images, annotations, predictions, judged):

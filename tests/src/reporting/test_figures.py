@@ -75,8 +75,8 @@ def test_one_epoch_is_a_point():
 
 def test_precision_falls_where_the_curve_falls():
     recall = np.linspace(0, 1, 101)
-    high = pixels(precision_recall({"oof": (recall, np.full(101, 0.9))}))
-    low = pixels(precision_recall({"oof": (recall, np.full(101, 0.1))}))
+    high = pixels(precision_recall({"oof": (recall, np.full(101, 0.9))}, {}))
+    low = pixels(precision_recall({"oof": (recall, np.full(101, 0.1))}, {}))
     blue = np.array([0x00, 0x72, 0xB2])
     rows = [np.median(np.nonzero((image == blue).all(axis=2))[0]) for image in (high, low)]
     assert rows[0] < rows[1] - 200  # rows count from the top
@@ -84,7 +84,16 @@ def test_precision_falls_where_the_curve_falls():
 
 def test_a_split_without_truth_has_no_curve():
     empty = (np.empty(0), np.empty(0))
-    assert count(precision_recall({"val": empty}), "#0072b2") == 0
+    assert count(precision_recall({"val": empty}, {}), "#0072b2") == 0
+
+
+def test_the_operating_point_is_a_dot_where_it_is():
+    curve = {"oof": (np.linspace(0, 1, 101), np.full(101, 0.9))}
+    plain, dotted = (pixels(precision_recall(curve, p)) for p in ({}, {"oof": (0.5, 0.2)}))
+    rows, columns = np.nonzero((plain != dotted).any(axis=2))
+    assert 5 < np.ptp(rows) < 40
+    assert 5 < np.ptp(columns) < 40
+    assert np.mean(rows) > plain.shape[0] * 0.6  # rows count from the top
 
 
 def test_bars_are_in_proportion_to_the_detections():
@@ -171,7 +180,7 @@ def test_nothing_to_draw_is_refused():
     "draw",
     [
         lambda: learning_curves({0: fold(), 1: fold()}),
-        lambda: precision_recall({"oof": (np.linspace(0, 1, 101), np.linspace(1, 0, 101))}),
+        lambda: precision_recall({"oof": (np.linspace(0, 1, 101), np.linspace(1, 0, 101))}, {}),
         lambda: score_histograms({"oof": (np.array([0.5]), np.array([0.25]))}),
         lambda: error_fixes({"oof": [("missed", 3, 0.5)]}),
         lambda: rates_by_bin({"size": {"oof": [("a", 30, 0.5)], "val": [("a", 3, 0.2)]}}),

@@ -5,6 +5,7 @@ import pytest
 from src.base.errors import InputError
 from src.judging.bootstrap import METRICS as WITH_INTERVAL
 from src.reporting.scores import (
+    JUDGES,
     METRICS,
     Scores,
     as_text,
@@ -37,9 +38,10 @@ def test_the_headline_has_a_row_per_metric_and_a_column_per_split():
         ("images", "Images judged", ["1,200", "–"]),
         ("clean", "clean", ["0.2500", "–"]),
     ]
-    assert headline_markdown(splits, rows).splitlines()[2] == (
-        "| Average precision at IoU 0.50 | ap50 | 0.5000 | – |"
-    )
+    lines = headline_markdown(splits, rows).splitlines()
+    assert lines[0] == "|  | metric | judges | oof | val |"
+    assert lines[2] == "| Average precision at IoU 0.50 | ap50 | ranking | 0.5000 | – |"
+    assert lines[3] == "| Images judged | images |  | 1,200 | – |"
 
 
 def metric_row(split, metric, value, low="", high="", images="all"):
@@ -70,6 +72,26 @@ def test_rows_of_all_metrics_show_their_interval():
 def test_every_metric_with_an_interval_is_told_in_plain_words():
     assert set(WITH_INTERVAL) <= METRICS.keys()
     assert len(set(METRICS.values())) == len(METRICS)
+
+
+def test_every_metric_of_detections_judges_the_ranking_or_the_accepted_ones():
+    ranking = {
+        "ap50",
+        "ar50",
+        "ap",
+        "ar",
+        "ap75",
+        "ap50_small",
+        "ar_coco_large",
+        "ap50_clean",
+        "ece",
+    }
+    accepted = {"f1_50", "precision_50", "recall_50", "f1_histogram_50", "detection_accuracy"}
+    accepted |= {"dice_mean", "iou_mean", "boundary_iou_mean", "pq", "sq", "rq", "f1_50_clean"}
+    accepted |= {"detections", "detection_accuracy_50", "detection_accuracy_75"}
+    assert {JUDGES[name] for name in ranking} == {"ranking"}
+    assert {name for name, words in JUDGES.items() if words == "operating point"} == accepted
+    assert METRICS.keys() - JUDGES == {"operating_point", "images", "objects", "images_clean"}
 
 
 def test_what_is_text_is_no_metric_and_no_split():
