@@ -14,6 +14,7 @@ PAGE = ROOT / "docs/architecture.md"
 BELOW_ALL = ("base", "formats")  # nearly all wings import them, so that the drawing leaves them out
 READS_ALL = "check_params"  # reaches the params of every wing, so that the table leaves it out
 PURPOSES = {
+    "acceptance": "from which score a detection counts as an object",
     "analysis": "what is missed or wrong, by its cause, and what mending it would gain",
     "base": "errors in a sentence, files written whole, params read strictly",
     "candidates": "objects at several thresholds, and what is measured of each",
@@ -34,6 +35,7 @@ PURPOSES = {
     "networks": "encoder, decoder, heads, and what they are fed with",
     "objects": "from probability maps to objects",
     "parallel": "work on one image after the other, over processes or machines",
+    "parts": "which out-of-fold images learn from which others",
     "pages": "HTML pages in one file",
     "predicting": "probability maps by views, scales and windows",
     "preparing": "images and label maps, checked and stored",

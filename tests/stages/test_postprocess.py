@@ -11,6 +11,7 @@ from src.formats.archive import write_archive
 from src.objects.rle import decode
 from stages import postprocess
 from tests import plain_postprocess
+from tests.plain_postprocess import write_plan
 
 PARAMS = plain_postprocess.PLAIN | {
     "layers": [0.3, 0.7],
@@ -59,7 +60,8 @@ def postprocess_all(root, folds=FOLDS, chosen=None, trained=(0, 1, 2, 3), **chan
     sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
     sections["workers"] = {"scheduler": SCHEDULER}
     YAML().dump(sections, root / "params.yaml")
-    places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
+    write_plan(root / "plan")
+    places = [str(root / name) for name in ("folds.csv", "in", "plan", "search", "out")]
     postprocess.main([*places, "--params", str(root / "params.yaml")])
     return {split: pd.read_parquet(root / f"out/{split}.parquet") for split in SPLITS}
 
@@ -311,7 +313,7 @@ def test_a_missing_archive_leaves_nothing_half_written(tmp_path, probability):
 def test_missing_folds_are_asked_for(tmp_path, probability):
     run(tmp_path, [("val/a", probability)])
     (tmp_path / "folds.csv").unlink()
-    places = [str(tmp_path / name) for name in ("folds.csv", "in", "search", "new")]
+    places = [str(tmp_path / name) for name in ("folds.csv", "in", "plan", "search", "new")]
     with pytest.raises(InputError, match="folds.csv: no such file; run split_folds"):
         postprocess.main([*places, "--params", str(tmp_path / "params.yaml")])
 
