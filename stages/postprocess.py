@@ -115,7 +115,7 @@ def _oof_tables(
     Beside the images by the choice of their own part these are, for every part, those it learns
     from by its choice, unless that is their own.
     """
-    for name in names:
+    for name in [*names, *part_of.index]:
         part = str(part_of.get(name))
         if part not in choice_of:
             raise InputError(

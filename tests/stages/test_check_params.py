@@ -50,7 +50,7 @@ def test_what_is_written_does_not_depend_on_the_values(check):
         ({"soups.mix": ["main", "other"]}, "soups.mix: no member 'other'; known: main"),
         ({"ensemble.weights": {"mian": 1.0}}, "ensemble.weights.mian: no such member or soup"),
         ({"student.folds": [0]}, r"student.folds \[0\] must be split_folds.folds \[0, 1\]"),
-        ({"postprocess.threshold": "auto", "search.threshold": []}, "search.threshold lists no"),
+        ({"postprocess.method": "threshold", "search.threshold": []}, "search.threshold lists no"),
         ({"split_folds.folds": [2]}, r"split_folds.folds: .*got \[2\]"),
     ],
 )
