@@ -23,7 +23,7 @@ Writes candidates/{oof,val,test}.parquet  one row per candidate: name, height, w
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -156,16 +156,17 @@ def _candidates(
     spreads = {spread: maps.pop(spread) for spread in SPREADS.values() if spread in maps}
     height, width = maps["mask"].shape
     columns = image_candidates(maps, empty_probability, spreads, params)
-    return pd.DataFrame({"name": name, "height": height, "width": width} | columns).astype(TYPES)
+    return pd.DataFrame({"name": name, "height": height, "width": width} | columns)
 
 
-def _joined(tables) -> pd.DataFrame:
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Join the tables of all images; `parent` then counts from the first row of all."""
-    joined, rows = [pd.DataFrame(columns=list(TYPES)).astype(TYPES)], 0
+    joined, rows = [pd.DataFrame(columns=list(TYPES))], 0
     for table in tables:
-        joined.append(table.assign(parent=table["parent"] + rows * (table["parent"] >= 0)))
-        rows += len(table)
-    return pd.concat(joined, ignore_index=True)
+        if len(table):
+            joined.append(table.assign(parent=table["parent"] + rows * (table["parent"] >= 0)))
+            rows += len(table)
+    return pd.concat(joined[1:] or joined, ignore_index=True).astype(TYPES)
 
 
 if __name__ == "__main__":

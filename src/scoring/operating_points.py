@@ -21,6 +21,7 @@ class _Steps(NamedTuple):
     image: np.ndarray  # (N,) int64
     numerator: np.ndarray  # (N,) float64, what the detection adds
     denominator: np.ndarray  # (N,) float64
+    counts: np.ndarray  # (N,) bool, it is right or wrong
     first: np.ndarray  # (2, I) float64, numerator and denominator of an image without detections
     cuts: np.ndarray  # (C,) int64: so many are accepted at each cut, as equal scores all are
 
@@ -29,11 +30,11 @@ def choose_point(outcomes: Outcomes, metric: MetricName, groups: np.ndarray, see
     """Choose the score from which detections are accepted, with a 95 % interval.
 
     Accepted is what scores at least as high. All cuts are tried, which one sweep by falling score
-    does exactly. Of equally good ones the highest is taken, for what is accepted beyond it is as
-    often wrong as right. The score is halfway between the lowest that is accepted and the highest
-    that is not (0 if all are), as far from both as can be, so that neither changes sides where
-    scores of other images move a little; if detections of crowds alone lie between, they are no
-    bound. It is as round as it can be there.
+    does exactly. Of equally good ones the highest is taken: what others accept beyond it gains
+    nothing. The score is halfway between the lowest that is accepted and the highest that is not (0
+    if all are), as far from both as can be, so that neither changes sides where scores of other
+    images move a little; what counts neither way, as of crowds, is no bound. It is as round as it
+    can be there.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def _steps(outcomes: Outcomes, metric: MetricName) -> _Steps:
         numerator, denominator = 2 * gain[:, 0], ((gain > 0) | wrong)[:, 0].astype(float)
         first = np.stack([np.zeros(len(outcomes.objects)), outcomes.objects])
     ends = np.flatnonzero(np.append(np.diff(scores) != 0, True)) + 1
-    return _Steps(scores, image, numerator, denominator, first, np.append(0, ends))
+    counts = ((gain > 0) | wrong).any(axis=1)
+    return _Steps(scores, image, numerator, denominator, counts, first, np.append(0, ends))
 
 
 def _accuracy_changes(
@@ -108,20 +110,19 @@ def _accuracy(right: np.ndarray, wrong: np.ndarray, objects: np.ndarray) -> np.n
 
 def _best_score(steps: _Steps, weights: np.ndarray) -> float:
     """Return the score at which the metric is best, each image counted as often as told."""
+    of_each = weights[steps.image]
     numerator, denominator = (
-        (first @ weights + np.append(0, np.cumsum(added * weights[steps.image])))[steps.cuts]
+        (first @ weights + np.append(0, np.cumsum(added * of_each)))[steps.cuts]
         for first, added in zip(steps.first, (steps.numerator, steps.denominator), strict=True)
     )
     values = np.where(denominator > 0, numerator / np.maximum(denominator, 1), 1.0).round(EQUAL)
     best = int(np.argmax(values))
     if best == 0:
         return round(float(steps.scores[0]) + 10.0**-DECIMALS, DECIMALS)
-    last = best
-    while last + 1 < len(values) and values[last + 1] == values[best]:
-        last += 1
-    lowest = float(steps.scores[steps.cuts[best] - 1])
-    refused = float(steps.scores[steps.cuts[last]]) if last + 1 < len(values) else 0.0
-    return _round_between(refused, lowest)
+    accepted = int(steps.cuts[best])
+    further = np.flatnonzero(steps.counts[accepted:] & (of_each[accepted:] > 0))
+    refused = float(steps.scores[accepted + further[0]]) if further.size else 0.0
+    return _round_between(refused, float(steps.scores[accepted - 1]))
 
 
 def _round_between(low: float, high: float) -> float:
