@@ -156,3 +156,28 @@ def test_the_ends_of_the_range(metric):
         assert chosen([0.9, 0.2], [0, 0], metric=metric, objects=objects) == 0.90000001
     assert chosen([1, 1, 1], [1, 1, 1], metric=metric) == 0.5  # all are
     assert chosen([0, 0, 0], [1, 1, 1], metric=metric) == 0
+
+
+def worth(outcomes, metric, cut):
+    """The metric of what scores at least `cut`, from the outcomes, image by image."""
+    kept = outcomes.scores >= cut
+    right, wrong, accuracies = 0.0, 0, []
+    for image, objects in enumerate(outcomes.objects):
+        rows = kept & (outcomes.image == image)
+        gain, bad = outcomes.gain[rows], outcomes.wrong[rows]
+        right, wrong = right + gain[:, 0].sum(), wrong + (bad | (gain > 0))[:, 0].sum()
+        counted = objects + bad.sum(axis=0)
+        accuracies += [np.where(counted, gain.sum(axis=0) / np.maximum(counted, 1), 1).mean()]
+    if metric == "detection_accuracy":
+        return np.mean(accuracies)
+    total = outcomes.objects.sum() + wrong
+    return 2 * right / total if total else 1.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("seed", range(3))
+def test_outcomes_are_worth_at_every_cut_what_matching_anew_says(metric, seed):
+    names, rles, scores, truth = scene(seed)
+    outcomes = detection_outcomes(names, rles, scores, truth, list(truth), metric)
+    slow = slow_cuts(names, rles, scores, truth, metric, list(truth))
+    assert {cut: worth(outcomes, metric, cut) for cut in slow} == pytest.approx(slow, abs=1e-12)
