@@ -1,54 +1,54 @@
-"""Score the candidates, choose among them and keep the best of each image, as COCO results.
+"""Score the candidates, choose among them and say which are accepted, as COCO results.
 
     python -m stages.rescore data/prepared data/folds.csv data/candidates data/predictions
 
-What is learnt (second-level model, calibration) is learnt from the candidates of oof images: for
-those of a fold from the candidates of the other folds, for val and test from all. The fold of an
-image with several is that of its first repeat with a trained one. The truth of val only judges.
-Calibration comes last, on the candidates that are left: it keeps their order.
+What is learnt or chosen (second-level model, calibration, operating point) is learnt, for the oof
+images of a fold, from those of the other folds, for val and test from all. Where a single fold is
+trained its images are dealt into parts in place of folds, whole groups at a time (`group` of
+folds.csv). The truth of val only judges. See src/scoring/learning.py.
 
 Reads  prepared/{train,val,test}/images.csv, prepared/{train,val}/truth.json, folds.csv
        candidates/{oof,val,test}.parquet  their features are `area` and all columns of floats
+       candidates/learn_<part>.parquet    what a part (a fold, or all) learns from, where that is
+                                          not rows of oof.parquet
 Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, segmentation
-                                          (compressed RLE), bbox XYWH, score
+                                          (compressed RLE), bbox XYWH, score, accepted (score is at
+                                          least the operating point of the part)
+       predictions/operating_point.json   as src.acceptance.operating_point writes it
        predictions/reliability.csv        split,bin,count,mean_score,hit_rate: ten bins of scores
        predictions/calibration.json       {"<split>.ece": expected calibration error}, null where
                                           a score is above 1 or there is none
        predictions/second_level/          of a learnt score: importance.csv (feature,gain: share of
                                           all gain), and lightgbm's models as text: final.txt,
-                                          fold<k>.txt (random_forest has no format that is safe)
+                                          fold<k>.txt, which scores the fold and was learnt from
+                                          others (random_forest has no format that is safe)
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
+from src.acceptance.operating_point import OperatingPoint, write_operating_point
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
-from src.formats.prepared import LABELLED, Annotation, Rle, read_images, read_truth
+from src.folds.fold_table import SplitFoldsParams, read_folds
+from src.formats.prepared import LABELLED, Annotation, read_images, read_truth
 from src.formats.prepared import SPLITS as PREPARED
 from src.formats.tables import read_parquet, write_table
-from src.scoring.calibration import (
-    calibrate,
-    cross_calibrate,
-    expected_calibration_error,
-    reliability,
-)
-from src.scoring.candidate_targets import HIT_IOU, annotations_by_name, best_overlaps, find_hits
-from src.scoring.detection_choice import choose_detections
-from src.scoring.params import MODELS, RescoreParams
-from src.scoring.scores import object_scores
-from src.scoring.second_level import cross_fit, importances, model_texts, predict
+from src.parts.image_parts import ALL, image_parts, learning_images
+from src.scoring.calibration import expected_calibration_error, reliability
+from src.scoring.candidate_tables import COLUMNS, candidate_rles, feature_names, rows_of_images
+from src.scoring.candidate_targets import Overlaps, annotations_by_name, best_overlaps, find_hits
+from src.scoring.learning import Learnt, detect, learn
+from src.scoring.params import MODELS, RescoreParams, given_point
+from src.scoring.second_level import importances, model_text
 
 SPLITS = ("oof", "val", "test")
-BOX = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
-COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "mean_probability"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,37 +63,39 @@ def main(argv: list[str] | None = None) -> None:
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
 
     image_ids = read_images(args.prepared, *PREPARED).set_index("name")["image_id"]
-    fold_of = first_trained_fold(read_folds(args.folds), folds)
+    images = image_parts(read_folds(args.folds), folds)
     coco = {split: read_truth(args.prepared, split) for split in LABELLED}
     truth = {"oof": annotations_by_name(coco["train"]), "val": annotations_by_name(coco["val"])}
-    tables = {
-        split: read_parquet(args.candidates / f"{split}.parquet", "postprocess", COLUMNS)
-        for split in SPLITS
-    }
+    paths = {split: args.candidates / f"{split}.parquet" for split in SPLITS}
+    tables = {split: read_parquet(path, "postprocess", COLUMNS) for split, path in paths.items()}
     for split, table in tables.items():
-        origin = args.candidates / f"{split}.parquet"
-        _require(image_ids, table["name"], origin, f"in an images.csv of {args.prepared}")
-    origin = args.candidates / "oof.parquet"
-    _require(fold_of, tables["oof"]["name"], origin, f"in a trained fold of {args.folds}")
-    counts = {split: len(table) for split, table in tables.items()}
+        where = f"in an images.csv of {args.prepared}"
+        _require(image_ids.index, table["name"], paths[split], where)
+    where = f"in a trained fold of {args.folds}"
+    _require(images.index, tables["oof"]["name"], paths["oof"], where)
     with new_folder(args.predictions) as folder:
-        if params.score in MODELS:
-            _score_by_model(tables, truth["oof"], fold_of, params, folder / "second_level")
-        tables = {split: _choose(table, params) for split, table in tables.items()}
-        for split, annotations in truth.items():
-            tables[split] = _mark_hits(tables[split], annotations)
-        if params.calibration == "isotonic":
-            _calibrate(tables, fold_of)
-        _write_reliability({split: tables[split] for split in truth}, folder)
-        for split, table in tables.items():
-            results = _results(table, image_ids, coco["train"]["categories"][0]["id"])
+        learnt = _learn(tables["oof"], args.candidates, truth["oof"], images, params)
+        _tell_what_was_not_learnt(learnt, params)
+        detections = {split: detect(tables[split], learnt[ALL]) for split in ("val", "test")}
+        detections["oof"] = _detect_parts(tables["oof"], images["part"], learnt)
+        _write_models(learnt, feature_names(tables["oof"]), folder / "second_level")
+        points = {part: one.point for part, one in learnt.items()}
+        metric = params.operating_metric if given_point(params) is None else None
+        point = OperatingPoint(metric, points.pop(ALL), points)
+        write_operating_point(folder / "operating_point.json", point)
+        judged = {split: _mark_hits(detections[split], truth[split]) for split in truth}
+        _write_reliability(judged, folder)
+        for split in SPLITS:
+            found = detections[split]
+            results = _results(found, image_ids, coco["train"]["categories"][0]["id"])
             (folder / f"{split}.json").write_text(json.dumps(results))
-            print(f"{len(results)} of {counts[split]} {split} candidates kept")
+            counts = f"{len(tables[split])} {split} candidates, {int(found['accepted'].sum())}"
+            print(f"{len(found)} of {counts} of them accepted")
 
 
-def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> None:
+def _require(known: pd.Index, names: pd.Series, origin: Path, where: str) -> None:
     """Refuse candidates of images that a table does not list."""
-    unknown = names[~names.isin(known.index)]
+    unknown = names[~names.isin(known)]
     if len(unknown):
         raise InputError(
             f"{origin}: has candidates of '{unknown.iloc[0]}', which is not {where}; run ensemble "
@@ -101,80 +103,94 @@ def _require(known: pd.Series, names: pd.Series, origin: Path, where: str) -> No
         )
 
 
-def _rles(table: pd.DataFrame) -> list[Rle]:
-    rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
-    return [{"size": [height, width], "counts": counts} for height, width, counts in rows]
-
-
-def _score_by_model(
-    tables: dict[str, pd.DataFrame],
-    truth: dict[str, list[Annotation]],
-    fold_of: pd.Series,
-    params: RescoreParams,
+def _learn(
+    oof: pd.DataFrame,
     folder: Path,
-) -> None:
-    """Add the column `score` to all tables, and write the models and what they look at."""
-    oof = tables["oof"]
-    overlaps = best_overlaps(oof["name"].to_numpy(str), _rles(oof), truth)
-    targets = overlaps.iou if params.target == "iou" else overlaps.iou >= HIT_IOU
-    folds, used = fold_of.loc[oof["name"]].to_numpy(), ~overlaps.ignored
-    _require_two_folds(folds[used], f"rescore.score {params.score}")
-    names = ["area", *oof.select_dtypes("float64").columns]
-    features = {split: table[names].to_numpy(float) for split, table in tables.items()}
-    fitted = cross_fit(features["oof"], targets, used, folds, names, params)
-    tables["oof"] = oof.assign(score=fitted.scores)
-    for split in ("val", "test"):
-        tables[split] = tables[split].assign(score=predict(fitted.final, features[split]))
-    folder.mkdir()
-    gains = pd.DataFrame({"feature": names, "gain": importances(fitted.final).round(6)})
-    gains = gains.sort_values("gain", ascending=False, kind="stable")
-    write_table(folder / "importance.csv", gains)
-    for name, text in model_texts(fitted).items():
-        (folder / f"{name}.txt").write_text(text, newline="")
+    truth: dict[str, list[Annotation]],
+    images: pd.DataFrame,
+    params: RescoreParams,
+) -> dict[str, Learnt]:
+    """Learn what each part of the oof images, and val and test, are scored by."""
+    of_oof = _overlaps(oof, truth, params)
+    learnt: dict[str, Learnt] = {}
+    looked_at = learning_images(images["part"]).items()
+    for part, seen in tqdm(looked_at, "learn to score", unit="part", delay=2):
+        known = images[seen]
+        own_truth = {name: truth[name] for name in known.index if name in truth}
+        path = folder / f"learn_{part}.parquet"
+        if path.exists():
+            table = read_parquet(path, "postprocess", COLUMNS)
+            _require(known.index, table["name"], path, f"one that {part} may learn from")
+            overlaps = _overlaps(table, own_truth, params)
+        else:
+            rows = oof["name"].isin(known.index).to_numpy()
+            table = rows_of_images(oof, rows)
+            overlaps = Overlaps(*(column[rows] for column in of_oof))
+        learnt[part] = learn(table, overlaps, own_truth, known, params)
+    return learnt
 
 
-def _require_two_folds(folds: np.ndarray, key: str) -> None:
-    found = np.unique(folds).tolist()
-    if len(found) < 2:
-        raise InputError(
-            f"{key} needs candidates of at least two trained folds, got them of {found}; "
-            "set split_folds.folds to more folds, or find more candidates in postprocess"
+def _overlaps(
+    table: pd.DataFrame, truth: dict[str, list[Annotation]], params: RescoreParams
+) -> Overlaps:
+    if params.score not in MODELS:  # nobody looks at them
+        return Overlaps(np.zeros(len(table)), np.zeros(len(table), bool))
+    return best_overlaps(table["name"].to_numpy(str), candidate_rles(table), truth)
+
+
+def _tell_what_was_not_learnt(learnt: dict[str, Learnt], params: RescoreParams) -> None:
+    def named(parts: list[str]) -> str:
+        return ", ".join("val and test" if part == ALL else f"fold {part}" for part in parts)
+
+    asked = params.calibration != "none"
+    plain = [part for part, one in learnt.items() if one.params.score != params.score]
+    if plain:
+        print(
+            f"rescore.score {params.score} has no candidates of two groups of other images to "
+            f"learn from: {named(plain)} scored by mean probability{', not calibrated' * asked}."
+        )
+    bare = [part for part, one in learnt.items() if asked and one.calibrator is None]
+    bare = [part for part in bare if part not in plain]
+    if bare:
+        print(
+            f"rescore.calibration {params.calibration} has no detection of other images to learn "
+            f"from: {named(bare)} not calibrated."
         )
 
 
-def _choose(table: pd.DataFrame, params: RescoreParams) -> pd.DataFrame:
-    """Return the detections, by image and falling score."""
-    if params.score not in MODELS:
-        mean, area = table["mean_probability"].to_numpy(), table["area"].to_numpy()
-        table = table.assign(score=object_scores(mean, area, params.score))
-    kept = choose_detections(
-        table["name"].to_numpy(str),
-        _rles(table),
-        table[BOX].to_numpy(),
-        table["parent"].to_numpy(),
-        table["score"].to_numpy(),
-        params,
-    )
-    return table.iloc[kept]
+def _detect_parts(oof: pd.DataFrame, parts: pd.Series, learnt: dict[str, Learnt]) -> pd.DataFrame:
+    """Make detections of the oof candidates, those of each part by what it has learnt."""
+    of_row = parts[oof["name"]].to_numpy(str)
+    found = [
+        detect(rows_of_images(oof, of_row == part), one)
+        for part, one in learnt.items()
+        if part != ALL
+    ]
+    if not found:
+        return detect(oof, learnt[ALL])  # there is no image
+    return pd.concat(found).sort_values("name", kind="stable", ignore_index=True)
+
+
+def _write_models(learnt: dict[str, Learnt], names: list[str], folder: Path) -> None:
+    """Write the models and what the one of val and test looks at."""
+    models = {part: one.model for part, one in learnt.items() if one.model is not None}
+    if models:
+        folder.mkdir()
+    if ALL in models:
+        gains = pd.DataFrame({"feature": names, "gain": importances(models[ALL]).round(6)})
+        gains = gains.sort_values("gain", ascending=False, kind="stable")
+        write_table(folder / "importance.csv", gains)
+    for part, model in models.items():
+        name, text = "final" if part == ALL else f"fold{part}", model_text(model)
+        if text is not None:
+            (folder / f"{name}.txt").write_text(text, newline="")
 
 
 def _mark_hits(table: pd.DataFrame, truth: dict[str, list[Annotation]]) -> pd.DataFrame:
     """Add the columns `hit` and `judged` (not matched with a crowd region)."""
     names, scores = table["name"].to_numpy(str), table["score"].to_numpy()
-    found = find_hits(names, _rles(table), scores, truth)
+    found = find_hits(names, candidate_rles(table), scores, truth)
     return table.assign(hit=found.hit, judged=~found.ignored)
-
-
-def _calibrate(tables: dict[str, pd.DataFrame], fold_of: pd.Series) -> None:
-    """Replace the column `score` of all tables by probabilities."""
-    oof = tables["oof"]
-    folds, used = fold_of.loc[oof["name"]].to_numpy(), oof["judged"].to_numpy()
-    _require_two_folds(folds[used], "rescore.calibration isotonic")
-    scores, final = cross_calibrate(oof["score"].to_numpy(), oof["hit"].to_numpy(), used, folds)
-    tables["oof"] = oof.assign(score=scores)
-    for split in ("val", "test"):
-        scores = calibrate(final, tables[split]["score"].to_numpy())
-        tables[split] = tables[split].assign(score=scores)
 
 
 def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
@@ -193,7 +209,7 @@ def _write_reliability(tables: dict[str, pd.DataFrame], folder: Path) -> None:
 
 
 def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> list[dict]:
-    rles = pd.Series(_rles(table), table.index, object)
+    rles = pd.Series(candidate_rles(table), table.index, object)
     rows = table.assign(rle=rles, image_id=image_ids.loc[table["name"]].to_numpy())
     return [
         {
@@ -201,8 +217,8 @@ def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> lis
             "category_id": category_id,
             "segmentation": row.rle,
             "bbox": [row.bbox_x, row.bbox_y, row.bbox_width, row.bbox_height],
-            # Level ranges of a calibration differ by less than 1e-6.
-            "score": round(cast("float", row.score), 8),
+            "score": row.score,
+            "accepted": row.accepted,
         }
         for row in rows.itertuples()
     ]

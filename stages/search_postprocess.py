@@ -1,18 +1,21 @@
 """Choose the values of `postprocess` that are `auto` by what they do to a metric, on oof alone.
 
-    python -m stages.search_postprocess data/prepared data/folds.csv data/ensemble data/search
+    python -m stages.search_postprocess data/prepared data/folds.csv data/ensemble data/plan \
+        data/search
 
 All combinations of the values listed in section `search` are tried; of equal ones the first wins.
 The values for val and test are the best on all oof images, those for the oof images of a fold the
 best on the images of the other folds, so that no image has a part in the choice it is judged by.
-The fold of an image with several is that of its first repeat with a trained one.
+Where a single fold is trained its images are dealt into parts in place of folds, whole groups at a
+time; see src/parts/image_parts.py.
 
 Reads  prepared/labels/train/truth.json  COCO, masks as compressed RLE
-       folds.csv                  name,fold,repeat and others
+       folds.csv                  name,fold,repeat,group and others
+       plan/postprocess.json      values of keys that are `auto` and not searched
        ensemble/maps.json, oof.zip, oof_<head>.zip, oof_empty.csv  as ensemble writes them
 Writes search/chosen.json  {"metric": ..., "all": {key: value}, "folds": {"0": {key: value}, ...}},
-                           without keys where nothing is auto; then no map is read
-       search/search.csv   fold ("all", or the one left out), the searched keys, the metric
+                           without keys where nothing is searched; then no map is read
+       search/search.csv   fold ("all", or the part left out), the searched keys, the metric
 """
 
 import argparse
@@ -27,21 +30,21 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
+from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import decode_image
 from src.formats.prepared import read_truth
 from src.formats.tables import write_table
 from src.maps.map_folder import open_maps, read_empty, read_map_folder
 from src.objects.chosen_values import Chosen, write_chosen
 from src.objects.map_objects import heads_used
-from src.objects.params import PostprocessParams, with_chosen
+from src.objects.params import PostprocessParams, load_postprocess, with_chosen
 from src.parallel.workers import WorkersParams, in_order
+from src.parts.image_parts import ALL, image_parts, learning_images
 from src.searching.combinations import (
     best_of,
     combinations_of,
     draw_images,
     metric_values,
-    sets_to_choose_on,
 )
 from src.searching.judged_images import Judged, judge_image
 from src.searching.params import SearchParams, searched_values
@@ -52,11 +55,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("folds", type=Path)
     parser.add_argument("ensemble", type=Path)
+    parser.add_argument("plan", type=Path, help="folder of the stage plan")
     parser.add_argument("search", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "search", SearchParams)
-    postprocess = load_params(args.params, "postprocess", PostprocessParams)
+    postprocess = load_postprocess(args.params, args.plan)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
 
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     table = pd.DataFrame(columns=["fold", params.metric])
     if grid:
         images = _read_images(args.prepared, args.folds, folds)
-        images = images.iloc[draw_images(images["fold"], params.max_images, params.seed)]
+        images = images.iloc[draw_images(images["part"], params.max_images, params.seed)]
         combinations = combinations_of(grid)
         fixed = {
             "combinations": [with_chosen(postprocess, one, "search") for one in combinations],
@@ -75,37 +79,39 @@ def main(argv: list[str] | None = None) -> None:
         }
         judged = in_order(_judge, _inputs(images, args.ensemble, postprocess), **fixed)
         judged = list(tqdm(judged, "search", total=len(images), unit="image"))
-        values = metric_values(judged, sets_to_choose_on(images["fold"]), params.metric)
-        best = {key: combinations[best_of(key, v, params.metric)] for key, v in values.items()}
-        of_folds = {str(k): best.get(str(k), best["all"]) for k in sorted(folds)}
-        chosen = Chosen(params.metric, best["all"], of_folds)
+        sets = learning_images(images["part"])
+        seen = {part: one.to_numpy() for part, one in sets.items() if one.any()}
+        values = metric_values(judged, seen, params.metric)
+        best = {part: combinations[best_of(part, v, params.metric)] for part, v in values.items()}
+        of_parts = {part: best.get(part, best[ALL]) for part in sets if part != ALL}
+        chosen = Chosen(params.metric, best[ALL], of_parts)
         tried = pd.DataFrame(combinations)
         tables = [tried.assign(fold=key, **{params.metric: v}) for key, v in values.items()]
         table = pd.concat(tables)[["fold", *grid, params.metric]].round({params.metric: 6})
         print(f"{len(combinations)} combinations on {len(images)} oof images: {chosen.all}")
         if len(values) == 1:
-            print("Only one fold is trained: its oof images are judged by values chosen on them.")
+            print("There is but one group of oof images: it is judged by values chosen on it.")
     with new_folder(args.search) as folder:
         write_chosen(folder / "chosen.json", chosen)
         write_table(folder / "search.csv", table)
 
 
 def _read_images(prepared: Path, folds_csv: Path, folds: list[int]) -> pd.DataFrame:
-    """Return name, fold and annotations of the oof images, by id (the order COCO pools them in)."""
-    fold_of = first_trained_fold(read_folds(folds_csv), folds)
+    """Return name, part and annotations of the oof images, by id (the order COCO pools them in)."""
+    part_of = image_parts(read_folds(folds_csv), folds)["part"]
     truth = read_truth(prepared, "train")
     annotations = {image["id"]: [] for image in truth["images"]}
     for annotation in truth["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
     images = sorted(truth["images"], key=lambda image: image["id"])
-    images = [image for image in images if image["name"] in fold_of.index]
+    images = [image for image in images if image["name"] in part_of.index]
     if not images:
         raise InputError(f"split_folds.folds: no image of {folds_csv} is in {folds}; name others")
     names = [image["name"] for image in images]
     return pd.DataFrame(
         {
             "name": names,
-            "fold": fold_of[names].to_numpy(),
+            "part": part_of[names].to_numpy(),
             "annotations": [annotations[image["id"]] for image in images],
         }
     )

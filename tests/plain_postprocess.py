@@ -1,5 +1,7 @@
 """The params of postprocess with every option off, for tests to change."""
 
+import json
+
 from src.objects.params import PostprocessParams
 
 PLAIN = {
@@ -29,3 +31,10 @@ PLAIN = {
 def plain(**changes) -> PostprocessParams:
     """Return them as the frozen section, with changes."""
     return PostprocessParams.model_validate(PLAIN | changes)
+
+
+def write_plan(folder, **changes):
+    """Write what the stage plan says of the section."""
+    folder.mkdir(parents=True, exist_ok=True)
+    planned = {"connectivity": 8, "min_area": 5, "max_hole": 3, "dilate": 0} | changes
+    (folder / "postprocess.json").write_text(json.dumps(planned))

@@ -13,7 +13,8 @@ PLAIN = {
     "selection": "none",
     "nms_iou": 0.5,
     "min_score": 0.0,
-    "max_detections": 100,
+    "operating_point": 0.0,
+    "operating_metric": "f1_50",
 }
 
 

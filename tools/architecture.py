@@ -35,6 +35,7 @@ PURPOSES = {
     "networks": "encoder, decoder, heads, and what they are fed with",
     "objects": "from probability maps to objects",
     "parallel": "work on one image after the other, over processes or machines",
+    "parts": "which out-of-fold images learn from which others",
     "pages": "HTML pages in one file",
     "planning": "what the training images show, and the values chosen by it",
     "predicting": "probability maps by views, scales and windows",

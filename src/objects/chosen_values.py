@@ -16,7 +16,7 @@ class Chosen(NamedTuple):
 
     metric: str  # that they were chosen by
     all: dict[str, float | int]  # best on all oof images, for val and test
-    folds: dict[str, dict[str, float | int]]  # for the oof images of a fold, best on the others
+    folds: dict[str, dict[str, float | int]]  # for a part of the oof images, best on the others
 
 
 def write_chosen(path: Path, chosen: Chosen) -> None:

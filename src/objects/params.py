@@ -1,14 +1,16 @@
 """The section `postprocess` of params.yaml, which two stages read."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from src.base.errors import InputError
-from src.base.params import Auto, Params
+from src.base.params import AUTO, Auto, Params, load_params
 
-SEARCHABLE = ("threshold", "min_area", "max_hole", "dilate")  # in the order they are searched
+SIZES = ("min_area", "max_hole", "dilate")
+SEARCHABLE = ("threshold", *SIZES)  # in the order they are searched
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Pixels = Annotated[int, Field(ge=0)]
@@ -22,7 +24,7 @@ class PostprocessParams(Params):
     seed_threshold: float = Field(gt=0, le=1)
     seed_area: Pixels
     link_threshold: float = Field(ge=0, le=1)
-    connectivity: Literal[4, 8]
+    connectivity: Annotated[Literal[4, 8], Auto]
     white_speckle: Pixels
     black_speckle: Pixels
     max_hole: Annotated[int, Field(ge=0), Auto]
@@ -43,16 +45,6 @@ class PostprocessParams(Params):
             raise ValueError("thresholds of layers must rise, each at most once")
         return layers
 
-    @field_validator(*SEARCHABLE)
-    @classmethod
-    def _one_map(cls, value: Any, info: ValidationInfo) -> Any:
-        if value == "auto" and info.data.get("method") == "layers":
-            raise ValueError(
-                "the method layers makes nested candidates, for which nothing can be searched "
-                "(it has no single threshold); give a number or choose another method"
-            )
-        return value
-
     @field_validator("hull_high")
     @classmethod
     def _not_below_low(cls, high: float, info: ValidationInfo) -> float:
@@ -65,9 +57,48 @@ class PostprocessParams(Params):
         return high
 
 
+def load_postprocess(path: Path, plan: Path) -> PostprocessParams:
+    """Read the section with what the plan says of the keys that are `auto` and not searched.
+
+    Values of an object (`SEARCHABLE`) can be searched where there is one map of objects, so there
+    the plan says the connectivity alone. Nested candidates of the method layers are chosen among
+    by their scores, not by values: all is as planned but the threshold, which they do not have.
+
+    Parameters
+    ----------
+    path : Path
+        params.yaml.
+    plan : Path
+        Folder of the stage plan: postprocess.json has connectivity, min_area, max_hole, dilate.
+
+    Returns
+    -------
+    params : PostprocessParams
+        Where something is still `auto`, it is to be searched, or the threshold of layers.
+
+    Raises
+    ------
+    InputError
+        As `src.base.params.load_params`, or if the plan has no value for a key.
+    """
+    params = load_params(path, "postprocess", PostprocessParams)
+    planned = load_params(path, "postprocess", PostprocessParams, plan=plan)
+    keys = ("connectivity", *SIZES) if params.method == "layers" else ("connectivity",)
+    values = {key: getattr(planned, key) for key in keys}
+    for key, value in values.items():
+        if value == AUTO:
+            raise InputError(f"{plan}/postprocess.json: has no value for {key}; run the stage plan")
+    return params.model_copy(update=values)
+
+
 def searched_keys(params: PostprocessParams) -> list[str]:
-    """Return the keys that are `auto`, in the order of SEARCHABLE."""
-    return [key for key in SEARCHABLE if getattr(params, key) == "auto"]
+    """Return the keys that are to be searched, in the order of SEARCHABLE.
+
+    They are those that are `auto`; none of the method layers, which has no one map of objects.
+    """
+    if params.method == "layers":
+        return []
+    return [key for key in SEARCHABLE if getattr(params, key) == AUTO]
 
 
 def with_chosen(
@@ -80,14 +111,14 @@ def with_chosen(
     params : PostprocessParams
         Keys in SEARCHABLE may be `auto`.
     chosen : mapping
-        By key; of the keys that are `auto`, and no others.
+        By key; of `searched_keys`, and no others.
     origin : str
         Where `chosen` comes from, for the message.
 
     Returns
     -------
     params : PostprocessParams
-        Without `auto`; unchanged if nothing was.
+        Without `auto` but for the threshold of layers; unchanged if nothing was searched.
 
     Raises
     ------

@@ -85,43 +85,6 @@ def calibrate(calibrator: Calibrator, scores: np.ndarray) -> np.ndarray:
     return (1 - TIE_WEIGHT) * rates + TIE_WEIGHT * order
 
 
-def cross_calibrate(
-    scores: np.ndarray, hit: np.ndarray, used: np.ndarray, folds: np.ndarray
-) -> tuple[np.ndarray, Calibrator]:
-    """Calibrate the scores of each fold by the hits of the other folds.
-
-    Parameters
-    ----------
-    scores : ndarray of float, shape (N,)
-        Finite, at least 0.
-    hit : ndarray of bool, shape (N,)
-    used : ndarray of bool, shape (N,)
-        Whether a candidate is fitted on; it is calibrated in any case.
-    folds : ndarray of int, shape (N,)
-        The fold of each candidate's image.
-
-    Returns
-    -------
-    probabilities : ndarray of float64, shape (N,)
-        In [0, 1].
-    final : Calibrator
-        Fitted on all candidates that are used.
-
-    Raises
-    ------
-    ValueError
-        If the candidates used are of fewer than two folds, or a score is negative or not finite.
-    """
-    if len(np.unique(folds[used])) < 2:
-        raise ValueError(f"candidates of at least two folds, got {np.unique(folds[used]).tolist()}")
-    probabilities = np.zeros(len(scores))
-    for fold in np.unique(folds):
-        others = used & (folds != fold)
-        calibrator = fit_isotonic(scores[others], hit[others])
-        probabilities[folds == fold] = calibrate(calibrator, scores[folds == fold])
-    return probabilities, fit_isotonic(scores[used], hit[used])
-
-
 def reliability(scores: np.ndarray, hit: np.ndarray) -> list[Bin]:
     """Compare scores with hit rates in ten bins of equal width.
 

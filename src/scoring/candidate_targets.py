@@ -73,7 +73,7 @@ def best_overlaps(
         If a candidate and an object of its image are of different sizes.
     """
     iou, inside = np.zeros((2, len(rles)))
-    for rows, overlaps, crowd in _per_image(names, rles, truth):
+    for rows, overlaps, crowd in overlaps_by_image(names, rles, truth):
         iou[rows] = overlaps[:, ~crowd].max(axis=1, initial=0)
         inside[rows] = overlaps[:, crowd].max(axis=1, initial=0)
     return Overlaps(iou, (inside > 0.5) & (iou < HIT_IOU))
@@ -108,17 +108,20 @@ def find_hits(
         If a candidate and an object of its image are of different sizes.
     """
     hit, ignored = np.zeros((2, len(rles)), bool)
-    for rows, overlaps, crowd in _per_image(names, rles, truth):
+    for rows, overlaps, crowd in overlaps_by_image(names, rles, truth):
         order = np.argsort(-scores[rows], kind="stable")
         matched = match_regions(overlaps[order], crowd, [HIT_IOU])
         hit[rows[order]], ignored[rows[order]] = matched.hit[0], matched.ignored[0]
     return Hits(hit, ignored)
 
 
-def _per_image(
+def overlaps_by_image(
     names: np.ndarray, rles: list[Rle], truth: dict[str, list[Annotation]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield rows of an image, their overlaps with its G regions (n, G), and which are crowds."""
+    """Yield rows of an image, their overlaps with its G regions (n, G), and which are crowds.
+
+    Images without a region are left out.
+    """
     images, ids = np.unique(names, return_inverse=True)
     rows = np.split(np.argsort(ids, kind="stable"), np.cumsum(np.bincount(ids))[:-1])
     with_truth = [(r, truth[n]) for n, r in zip(images, rows, strict=False) if n in truth]

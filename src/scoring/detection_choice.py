@@ -4,7 +4,7 @@ import numpy as np
 
 from src.formats.prepared import Rle
 from src.scoring.params import RescoreParams
-from src.scoring.scores import best_of_each
+from src.scoring.scores import ranked_by_image
 from src.scoring.selection import best_disjoint, suppress
 
 
@@ -16,7 +16,7 @@ def choose_detections(
     scores: np.ndarray,
     params: RescoreParams,
 ) -> np.ndarray:
-    """Drop candidates of low score, choose among those that overlap, keep the best of each image.
+    """Drop candidates of low score, choose among those that overlap, and rank what is left.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def choose_detections(
     params : RescoreParams
         Candidates below `min_score` are dropped before the `selection`: none, all stay; nms,
         `selection.suppress` at `nms_iou`; tree, `selection.best_disjoint`, to which a candidate of
-        low score is worth nothing. `max_detections` of an image are kept.
+        low score is worth nothing.
 
     Returns
     -------
@@ -47,4 +47,4 @@ def choose_detections(
     elif params.selection == "tree":
         worth = np.where(scores >= params.min_score, scores, 0)
         kept = np.intersect1d(kept, best_disjoint(parents, worth))
-    return kept[best_of_each(names[kept], scores[kept], params.max_detections)]
+    return kept[ranked_by_image(names[kept], scores[kept])]

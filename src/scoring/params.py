@@ -1,14 +1,15 @@
 """The section `rescore` of params.yaml."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from src.base.params import Params
+from src.base.params import AUTO, Auto, Params
 
 RuleName = Literal["constant", "mean", "mean_sqrt_area"]
 ModelName = Literal["lightgbm", "random_forest"]
 RULES, MODELS = get_args(RuleName), get_args(ModelName)  # fixed, and those that learn
+MetricName = Literal["f1_50", "pq", "detection_accuracy"]
 
 
 class RescoreParams(Params):
@@ -22,7 +23,8 @@ class RescoreParams(Params):
     selection: Literal["none", "nms", "tree"]
     nms_iou: float = Field(ge=0, le=1)
     min_score: float = Field(ge=0)
-    max_detections: int = Field(gt=0)  # of an image
+    operating_point: Annotated[float, Field(ge=0), Auto]  # score from which one is accepted
+    operating_metric: MetricName  # that `auto` makes the best
 
     @field_validator("selection")
     @classmethod
@@ -33,3 +35,8 @@ class RescoreParams(Params):
                 "are not; choose another of the two"
             )
         return selection
+
+
+def given_point(params: RescoreParams) -> float | None:
+    """Return the operating point that is given; None where it is left to the data."""
+    return None if cast("object", params.operating_point) == AUTO else params.operating_point

@@ -37,23 +37,17 @@ def object_scores(mean_probability: np.ndarray, area: np.ndarray, score: str) ->
     raise ValueError(f"score '{score}' is unknown; known: {', '.join(RULES)}")
 
 
-def best_of_each(groups: np.ndarray, scores: np.ndarray, limit: int) -> np.ndarray:
-    """Return the indices of the at most `limit` best rows of each group.
+def ranked_by_image(images: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return all rows ordered by image, then by falling score, of equal scores the first.
 
     Parameters
     ----------
-    groups, scores : ndarray, shape (N,)
-        The image of each object and its score; of equal scores the first rows win.
-    limit : int
-        At least 1.
+    images, scores : ndarray, shape (N,)
+        The image of each object, of any type that sorts, and its score.
 
     Returns
     -------
-    kept : ndarray of int64
-        Ordered by group, then by falling score.
+    rows : ndarray of int64, shape (N,)
     """
-    _, ids = np.unique(groups, return_inverse=True)
-    order = np.lexsort((np.arange(len(ids)), -scores, ids))
-    starts = np.searchsorted(ids[order], np.arange(int(ids.max(initial=-1)) + 1))
-    rank = np.arange(len(order)) - starts[ids[order]]
-    return order[rank < limit]
+    ids = np.unique(images, return_inverse=True)[1]
+    return np.lexsort((-scores, ids))  # stable

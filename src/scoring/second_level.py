@@ -8,7 +8,6 @@ from typing import NamedTuple, cast
 import lightgbm
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
-from tqdm import tqdm
 
 from src.scoring.params import MODELS, RescoreParams
 
@@ -21,22 +20,21 @@ Model = lightgbm.Booster | RandomForestRegressor
 
 
 class CrossFit(NamedTuple):
-    """Scores of the N candidates the models were fitted on, and the models."""
+    """Scores of the N candidates that a model was fitted on, and the model."""
 
-    scores: np.ndarray  # (N,) float64 in [0, 1], each by the model that has not seen its fold
-    of_fold: dict[int, Model]  # fitted on all candidates but those of the fold, by rising fold
-    final: Model  # fitted on all candidates
+    scores: np.ndarray  # (N,) float64 in [0, 1], each by a model that has not seen its part
+    final: Model  # fitted on all candidates, for others
 
 
 def cross_fit(
     features: np.ndarray,
     targets: np.ndarray,
     used: np.ndarray,
-    folds: np.ndarray,
+    parts: np.ndarray,
     names: list[str],
     params: RescoreParams,
 ) -> CrossFit:
-    """Fit one model on all candidates, and for every fold one on those of the other folds.
+    """Fit one model on all candidates, and for every part one on those of the other parts.
 
     Parameters
     ----------
@@ -46,8 +44,8 @@ def cross_fit(
         In [0, 1].
     used : ndarray of bool, shape (N,)
         Whether a candidate is fitted on; it is scored in any case.
-    folds : ndarray of int, shape (N,)
-        The fold of each candidate's image; folds without candidates have no model.
+    parts : ndarray of int, shape (N,)
+        The part of each candidate's image.
     names, params
         See `fit`.
 
@@ -58,17 +56,16 @@ def cross_fit(
     Raises
     ------
     ValueError
-        If the candidates used are of fewer than two folds, or as `fit`.
+        If the candidates used are of fewer than two parts, or as `fit`.
     """
-    if len(np.unique(folds[used])) < 2:
-        raise ValueError(f"candidates of at least two folds, got {np.unique(folds[used]).tolist()}")
+    if len(np.unique(parts[used])) < 2:
+        raise ValueError(f"candidates of at least two parts, got {np.unique(parts[used]).tolist()}")
     scores = np.zeros(len(targets))
-    of_fold: dict[int, Model] = {}
-    for fold in tqdm(np.unique(folds).tolist(), "second level", unit="fold", delay=2):
-        others = used & (folds != fold)
-        of_fold[fold] = fit(features[others], targets[others], names, params)
-        scores[folds == fold] = predict(of_fold[fold], features[folds == fold])
-    return CrossFit(scores, of_fold, fit(features[used], targets[used], names, params))
+    for part in np.unique(parts):
+        others = used & (parts != part)
+        model = fit(features[others], targets[others], names, params)
+        scores[parts == part] = predict(model, features[parts == part])
+    return CrossFit(scores, fit(features[used], targets[used], names, params))
 
 
 def fit(
@@ -181,24 +178,12 @@ def importances(model: Model) -> np.ndarray:
     return gains / gains.sum() if gains.any() else np.zeros(len(gains))
 
 
-def model_texts(fitted: CrossFit) -> dict[str, str]:
-    """Write models as text, from which `lightgbm.Booster(model_str=...)` predicts the same.
+def model_text(model: Model) -> str | None:
+    """Write a model as text, from which `lightgbm.Booster(model_str=...)` predicts the same.
 
-    Parameters
-    ----------
-    fitted : CrossFit
-
-    Returns
-    -------
-    texts : dict
-        "final" and "fold<k>" for every fold; empty for `random_forest`, which has no text format.
+    None of a `random_forest`, which has no text format.
     """
-    models = {"final": fitted.final} | {f"fold{k}": m for k, m in fitted.of_fold.items()}
-    return {
-        name: model.model_to_string()
-        for name, model in models.items()
-        if isinstance(model, lightgbm.Booster)
-    }
+    return model.model_to_string() if isinstance(model, lightgbm.Booster) else None
 
 
 def _check(features: np.ndarray, targets: np.ndarray) -> None:

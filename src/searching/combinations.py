@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from src.base.errors import InputError
 from src.matching.average_precision import average_precision
+from src.parts.image_parts import ALL
 from src.searching.judged_images import Judged
 
 
@@ -60,13 +61,13 @@ def metric_values(
     return values
 
 
-def draw_images(folds: ArrayLike, most: int, seed: int) -> np.ndarray:
+def draw_images(parts: ArrayLike, most: int, seed: int) -> np.ndarray:
     """Draw images to search on.
 
     Parameters
     ----------
-    folds : sequence of int
-        Of each image.
+    parts : sequence of str
+        Of each image, as in `src.parts.image_parts.image_parts`.
     most : int
         Number of images drawn; 0, or at least as many as there are, takes all.
     seed : int
@@ -80,9 +81,9 @@ def draw_images(folds: ArrayLike, most: int, seed: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If no image of some fold is drawn: nothing could be chosen for the others on it.
+        If no image of some part is drawn: nothing could be chosen for the others on it.
     """
-    of_images = np.asarray(folds)
+    of_images = np.asarray(parts)
     if not 0 < most < len(of_images):
         return np.arange(len(of_images))
     places = np.sort(np.random.default_rng(seed).choice(len(of_images), most, replace=False))
@@ -95,22 +96,11 @@ def draw_images(folds: ArrayLike, most: int, seed: int) -> np.ndarray:
     return places
 
 
-def sets_to_choose_on(folds: ArrayLike) -> dict[str, np.ndarray]:
-    """Return which images each choice is made on, bool (images,) by name.
-
-    "all" holds all images, the name of a fold those of the other folds. With a single fold there
-    are no others, and so "all" alone.
-    """
-    of_images = np.asarray(folds)
-    present = np.unique(of_images)
-    others = {str(fold): of_images != fold for fold in present} if present.size > 1 else {}
-    return {"all": np.ones(of_images.shape, bool)} | others
-
-
 def best_of(name: str, values: np.ndarray, metric: str) -> int:
     """Return the place of the highest value, the first of equal ones.
 
-    `name` is that of the set in `sets_to_choose_on` and, like `metric`, for the message alone.
+    `name` is that of the set in `src.parts.image_parts.learning_images`; it is, like `metric`, for
+    the message alone.
 
     Raises
     ------
@@ -118,7 +108,7 @@ def best_of(name: str, values: np.ndarray, metric: str) -> int:
         If a value is not a number, the metric not being defined on that set.
     """
     if np.isnan(values).any():
-        where = "all folds" if name == "all" else f"the folds other than {name}"
+        where = "all folds" if name == ALL else f"the folds other than {name}"
         raise InputError(
             f"params.yaml: search.metric {metric} is undefined: the images of {where} show no "
             "object; choose detection_accuracy or dice_mean"

@@ -53,7 +53,7 @@ OFF = {
     "predict": {"scales": [1.0]},
     "postprocess": {"method": "threshold", "white_speckle": 0, "black_speckle": 0, "erode": 0}
     | {"max_area": 0, "empty_threshold": 0, "hull_high": 0},
-    "rescore": {"calibration": "none", "selection": "none", "min_score": 0, "max_detections": 100},
+    "rescore": {"calibration": "none", "selection": "none", "min_score": 0, "operating_point": 0},
 }
 LEFT_TO_THE_DATA = {"salt_top1": {"model": {"resize"}}}  # to tiles of the size it is made for
 READ_ONLY_WITH_ANOTHER = {
@@ -67,7 +67,8 @@ READ_ONLY_WITH_ANOTHER = {
     "ensemble": {"weights"},
     "postprocess": {"layers", "seeds", "seed_threshold", "seed_area", "link_threshold"}
     | {"hull_low", "hull_rows", "hull_min_area"},
-    "rescore": {"target", "trees", "learning_rate", "leaves", "seed", "nms_iou"},
+    "rescore": {"target", "trees", "learning_rate", "leaves", "seed", "nms_iou"}
+    | {"operating_metric"},
 }
 SMALLER = {"resnet34": "resnet18", "resnet101": "resnet18", "resnet152": "resnet18"}
 

@@ -59,7 +59,7 @@ def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
         ({"soups.mix": ["main", "other"]}, "soups.mix: no member 'other'; known: main"),
         ({"ensemble.weights": {"mian": 1.0}}, "ensemble.weights.mian: no such member or soup"),
         ({"student.folds": [0]}, r"student.folds \[0\] must be split_folds.folds \[0, 1\]"),
-        ({"postprocess.threshold": "auto", "search.threshold": []}, "search.threshold lists no"),
+        ({"postprocess.method": "threshold", "search.threshold": []}, "search.threshold lists no"),
         ({"split_folds.folds": [2]}, r"split_folds.folds: .*got \[2\]"),
     ],
 )

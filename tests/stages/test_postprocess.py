@@ -11,6 +11,7 @@ from src.formats.archive import write_archive
 from src.objects.rle import decode
 from stages import postprocess
 from tests import plain_postprocess
+from tests.plain_postprocess import write_plan
 
 PARAMS = plain_postprocess.PLAIN | {
     "layers": [0.3, 0.7],
@@ -59,7 +60,8 @@ def postprocess_all(root, folds=FOLDS, chosen=None, trained=(0, 1, 2, 3), **chan
     sections["split_folds"] = SPLIT_FOLDS | {"folds": list(trained)}
     sections["workers"] = {"scheduler": SCHEDULER}
     YAML().dump(sections, root / "params.yaml")
-    places = [str(root / name) for name in ("folds.csv", "in", "search", "out")]
+    write_plan(root / "plan")
+    places = [str(root / name) for name in ("folds.csv", "in", "plan", "search", "out")]
     postprocess.main([*places, "--params", str(root / "params.yaml")])
     return {split: pd.read_parquet(root / f"out/{split}.parquet") for split in SPLITS}
 
@@ -174,6 +176,7 @@ def test_out_of_fold_images_get_what_their_fold_was_given(tmp_path):
     chosen = {"metric": "ap50", "all": {"threshold": 0.9, "min_area": 0}}
     chosen["folds"] = {"0": {"threshold": 0.3, "min_area": 2}, "3": {"threshold": 0.7}}
     chosen["folds"]["3"]["min_area"] = 0
+    chosen["folds"]["1"] = chosen["all"]
     folds = folds_csv(("train/b", 0), ("train/c", 1), ("train/a", 3))
     asked = {"threshold": "auto", "min_area": "auto"}
     tables = postprocess_all(tmp_path, folds, chosen, **asked)
@@ -188,13 +191,72 @@ def test_out_of_fold_images_get_what_their_fold_was_given(tmp_path):
 def test_an_image_of_several_folds_belongs_to_the_first_that_is_trained(tmp_path, trained, areas):
     mask = np.array([[250, 200, 100, 0, 0]], np.uint8)
     write_ensemble(tmp_path, oof=[("train/a", mask), ("train/b", mask)])
-    thresholds = {"0": 0.3, "1": 0.7, "2": 0.1, "3": 0.9}
+    thresholds = {"0": 0.3, "1": 0.7, "2": 0.1, "3": 0.9, "3.0": 0.9, "3.1": 0.9}
     chosen = {"metric": "ap50", "all": {"threshold": 0.5}}
     chosen["folds"] = {fold: {"threshold": value} for fold, value in thresholds.items()}
     first, again = [("train/a", 1), ("train/b", 0)], [("train/b", 3, 1), ("train/a", 3, 1)]
     folds = folds_csv(*again, *first)
     table = postprocess_all(tmp_path, folds, chosen, trained, threshold="auto", min_area=0)["oof"]
     assert table["area"].tolist() == areas
+
+
+def learning_tables(root):
+    paths = sorted((root / "out").glob("learn_*.parquet"))
+    return {path.stem: pd.read_parquet(path) for path in paths}
+
+
+def test_what_a_fold_learns_from_is_cut_at_its_own_values(tmp_path):
+    mask = np.array([[250, 200, 100, 0, 250]], np.uint8)
+    names = [f"train/{n}" for n in "abcd"]
+    write_ensemble(tmp_path, oof=[(name, mask) for name in names])
+    thresholds = {"0": 0.3, "1": 0.7, "2": 0.9}
+    chosen = {"metric": "ap50", "all": {"threshold": 0.7}}
+    chosen["folds"] = {fold: {"threshold": value} for fold, value in thresholds.items()}
+    folds = folds_csv(*zip(names, (0, 1, 2, 1), strict=True))
+    table = postprocess_all(tmp_path, folds, chosen, threshold="auto", min_area=0)["oof"]
+    assert table["threshold"].tolist() == [0.3] * 2 + [0.7] * 2 + [0.9] * 2 + [0.7] * 2
+    tables = learning_tables(tmp_path)
+    assert {
+        one: dict(zip(t["name"], t["threshold"], strict=True)) for one, t in tables.items()
+    } == {
+        "learn_all": dict.fromkeys(names, 0.7),
+        "learn_0": dict.fromkeys(names[1:], 0.3),
+        "learn_1": {"train/a": 0.7, "train/c": 0.7},
+        "learn_2": {"train/a": 0.9, "train/b": 0.9, "train/d": 0.9},
+    }
+    assert tables["learn_0"]["area"].tolist() == [3, 1] * 3
+    for one in tables.values():
+        assert one.dtypes.equals(table.dtypes)
+
+
+def test_what_is_rows_of_the_oof_table_is_not_written_again(tmp_path):
+    mask = np.array([[250, 200, 100, 0, 250]], np.uint8)
+    names = [f"train/{n}" for n in "abc"]
+    write_ensemble(tmp_path, oof=[(name, mask) for name in names])
+    folds = folds_csv(*zip(names, (0, 1, 2), strict=True))
+    chosen = {"metric": "ap50", "all": {"threshold": 0.7}}
+    chosen["folds"] = dict.fromkeys("012", {"threshold": 0.7})
+    postprocess_all(tmp_path, folds, chosen, threshold="auto", min_area=0)
+    assert learning_tables(tmp_path) == {}
+    chosen["folds"] = chosen["folds"] | {"2": {"threshold": 0.3}}
+    postprocess_all(tmp_path, folds, chosen, threshold="auto", min_area=0)
+    assert list(learning_tables(tmp_path)) == ["learn_0", "learn_1", "learn_2", "learn_all"]
+    postprocess_all(tmp_path, folds, method="layers", threshold="auto", min_area="auto")
+    assert learning_tables(tmp_path) == {}
+
+
+def test_layers_take_what_is_auto_from_the_plan(tmp_path):
+    corner = np.zeros((6, 8), np.uint8)
+    corner[:2, :2] = corner[2:4, 2:4] = 255  # one object by 8 neighbours
+    corner[5, 7] = 255  # below the least area
+    auto = dict.fromkeys(["threshold", "connectivity", "min_area", "max_hole", "dilate"], "auto")
+    for changes, areas in [
+        ({}, [8]),
+        ({"connectivity": 4}, []),
+        ({"connectivity": 4, "min_area": 4}, [4, 4]),
+    ]:
+        keys = auto | {"method": "layers", "layers": [0.5]} | changes
+        assert run(tmp_path, [("val/a", corner)], **keys)["val"]["area"].tolist() == areas
 
 
 def test_values_that_were_not_searched_are_asked_for(tmp_path):
@@ -311,7 +373,7 @@ def test_a_missing_archive_leaves_nothing_half_written(tmp_path, probability):
 def test_missing_folds_are_asked_for(tmp_path, probability):
     run(tmp_path, [("val/a", probability)])
     (tmp_path / "folds.csv").unlink()
-    places = [str(tmp_path / name) for name in ("folds.csv", "in", "search", "new")]
+    places = [str(tmp_path / name) for name in ("folds.csv", "in", "plan", "search", "new")]
     with pytest.raises(InputError, match="folds.csv: no such file; run split_folds"):
         postprocess.main([*places, "--params", str(tmp_path / "params.yaml")])
 

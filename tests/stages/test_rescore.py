@@ -7,6 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
+from src.acceptance.operating_point import read_operating_point
 from src.base.errors import InputError
 from stages import rescore
 from tests.plain_prepared import write_prepared
@@ -47,7 +48,8 @@ def table(rows):
 def write(data, oof=(), val=(), test=(), truth=(), folds=(), crowds=()):
     """Write what the stage reads; truth and crowds are (name, start, stop); see `write_folds`."""
     (data / "candidates").mkdir(exist_ok=True)
-    names = sorted({r["name"] for r in (*oof, *val, *test)} | {n for n, *_ in (*truth, *crowds)})
+    listed = {n for n, *_ in (*truth, *crowds, *folds)}
+    names = sorted({r["name"] for r in (*oof, *val, *test)} | listed)
     ids = {name: 100 - number for number, name in enumerate(names)}
     annotations = [
         {"image_id": ids[n], "iscrowd": crowd, "segmentation": bar(*span), "split": n.split("/")[0]}
@@ -103,6 +105,7 @@ def test_results_are_coco_results_under_the_ids_of_the_source(val_only):
         "segmentation": bar(0, 4),
         "bbox": [0, 0, 4, 1],
         "score": 0.5,
+        "accepted": True,
     }
     assert results["oof"] == results["test"] == []
 
@@ -121,9 +124,11 @@ def test_each_rule_ranks_the_objects_of_an_image(val_only, score, expected):
     assert [r["image_id"] for r in results] == [100, 100, 100, 99]
 
 
-def test_only_the_best_of_each_image_are_kept(val_only):
-    assert scores(run(val_only, max_detections=1)["val"]) == [0.95, 0.5]
+def test_a_least_score_drops_candidates_and_no_number_of_them_does(val_only):
     assert scores(run(val_only, min_score=0.9)["val"]) == [0.95, 0.9]
+    many = [candidate("val/a", n % 30, n % 30 + 1, (200 - n) / 256) for n in range(130)]
+    write(val_only, val=many)
+    assert scores(run(val_only)["val"]) == sorted(r["mean_probability"] for r in many)[::-1]
 
 
 def test_reliability_and_calibration_error_of_labelled_images_by_hand(val_only):
@@ -282,20 +287,43 @@ def test_oof_is_calibrated_by_the_hits_of_the_other_folds(tmp_path):
     assert scores(results["val"]) == pytest.approx([0.5], abs=0.001)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"score": "lightgbm"}, "rescore.score lightgbm needs candidates of at least two trained"),
-        ({"score": "random_forest"}, "rescore.score random_forest needs candidates"),
-        ({"calibration": "isotonic"}, r"isotonic needs .* of \[4\]; set split_folds.folds"),
-    ],
-)
-def test_one_fold_is_not_enough_to_learn_from(tmp_path, changes, words):
-    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
-    write(tmp_path, oof=oof, folds=[("train/a", 4), ("train/b", 4), ("train/c", 1)])
-    with pytest.raises(InputError, match=words):
-        run(tmp_path, **changes)
-    assert not (tmp_path / "predictions").exists()
+def test_one_group_is_not_enough_to_learn_from_and_a_rule_takes_its_place(tmp_path, capsys):
+    oof = [candidate("train/a", 0, 4, 0.6), candidate("train/a", 10, 14, 0.7)]
+    write(tmp_path, oof=oof, folds=[("train/a", 4), ("train/c", 1)], truth=[("train/a", 0, 4)])
+    for model in ("lightgbm", "random_forest"):
+        results = run(tmp_path, trained=(4,), score=model, calibration="isotonic")
+        assert scores(results["oof"]) == [0.7, 0.6]
+        told = capsys.readouterr().out
+        assert f"{model} has no candidates of two groups of other images to learn from" in told
+        assert "val and test, fold 4 scored by mean probability, not calibrated." in told
+        assert not (tmp_path / "predictions/second_level").exists()
+
+
+def test_a_rule_is_calibrated_where_there_is_a_detection_to_learn_from(tmp_path, capsys):
+    oof = [candidate("train/a", 0, 4, 0.6)]
+    write(tmp_path, oof=oof, folds=[("train/a", 0), ("train/b", 1)], truth=[("train/a", 0, 4)])
+    results = run(tmp_path, calibration="isotonic")
+    assert scores(results["oof"]) == [0.6]
+    told = capsys.readouterr().out
+    assert "isotonic has no detection of other images to learn from: fold 0 not calibrated" in told
+
+
+def test_the_groups_of_a_single_fold_take_the_place_of_folds(tmp_path):
+    rng = np.random.default_rng(0)
+    oof, truth = noisy(rng, "train", 30, wrong=10)
+    val, val_truth = noisy(rng, "val", 30, wrong=10)
+    folds = [(f"train/{n:02}", 4) for n in range(30)]
+    write(tmp_path, oof=oof, val=val, truth=truth + val_truth, folds=folds)
+    changes = {"score": "lightgbm", "trees": 40, "calibration": "isotonic"}
+    results = run(tmp_path, trained=(4,), **changes, operating_point="auto")
+    for split in ("oof", "val"):
+        hit, found = np.array(true_iou(results[split])) >= 0.5, np.array(scores(results[split]))
+        assert found[hit].mean() > found[~hit].mean() + 0.4
+    names = [f"fold4.{n}.txt" for n in range(5)] + ["final.txt", "importance.csv"]
+    folder = tmp_path / "predictions/second_level"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    point = read_operating_point(tmp_path / "predictions/operating_point.json")
+    assert list(point.folds) == [f"4.{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -309,8 +337,6 @@ def test_the_fold_of_an_image_with_several_is_the_first_that_is_trained(tmp_path
         found = run(tmp_path, calibration="isotonic")
         assert scores(found["oof"]) == pytest.approx([0, 1], abs=0.001)
     else:
-        with pytest.raises(InputError, match=r"two trained folds, got them of \[2\]"):
-            run(tmp_path, calibration="isotonic")
         found = run(tmp_path, trained=(0, 1), calibration="isotonic")
         assert scores(found["oof"]) == pytest.approx([0, 1], abs=0.001)
 
@@ -330,28 +356,87 @@ def test_candidates_of_images_that_no_table_lists_are_refused(tmp_path):
     assert not (tmp_path / "predictions").exists()
 
 
-def test_nothing_is_learnt_from_what_shows_a_crowd(tmp_path):
-    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
-    folds, crowds = [("train/a", 0), ("train/b", 1)], [("train/b", 0, 20)]
-    write(tmp_path, oof=oof, folds=folds, crowds=crowds)
-    for changes in ({"score": "lightgbm"}, {"calibration": "isotonic"}):
-        with pytest.raises(InputError, match=r"two trained folds, got them of \[0\]"):
-            run(tmp_path, **changes)
+def test_nothing_is_learnt_from_what_shows_a_crowd(tmp_path, capsys):
+    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "abcd"]
+    folds = [("train/a", 0), ("train/b", 1), ("train/c", 0), ("train/d", 1)]
+    crowds = [("train/b", 0, 20), ("train/d", 0, 20)]
+    write(tmp_path, oof=oof, folds=folds, crowds=crowds, truth=[("train/a", 0, 4)])
+    for changes, left in [
+        ({"score": "lightgbm"}, "scored by"),
+        ({"calibration": "isotonic"}, "not"),
+    ]:
+        run(tmp_path, **changes)
+        assert f"fold 0 {left}" in capsys.readouterr().out
 
 
 def test_without_a_candidate_there_is_nothing_to_learn_from(tmp_path):
-    write(tmp_path)
-    assert run(tmp_path) == {"oof": [], "val": [], "test": []}
-    with pytest.raises(InputError, match=r"got them of \[\]"):
-        run(tmp_path, score="lightgbm")
+    for folds in ([], [("train/a", 0), ("train/b", 1)]):
+        write(tmp_path, folds=folds)
+        for changes in ({}, {"score": "lightgbm", "calibration": "isotonic", "selection": "nms"}):
+            found = run(tmp_path, **changes, operating_point="auto")
+            assert found == {"oof": [], "val": [], "test": []}
+            point = read_operating_point(tmp_path / "predictions/operating_point.json")
+            assert point.all == (0, None, None)
 
 
-def test_a_fold_without_candidates_has_no_model(tmp_path):
-    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "ab"]
-    folds = [("train/a", 0), ("train/b", 1), ("train/c", 2)]
-    write(tmp_path, oof=oof, truth=[("train/a", 0, 4)], folds=folds)
-    assert scores(run(tmp_path, score="lightgbm")["oof"]) == pytest.approx([0, 1])
-    assert not (tmp_path / "predictions/second_level/fold2.txt").exists()
+def test_a_fold_without_candidates_has_a_model_all_the_same(tmp_path):
+    oof = [candidate(f"train/{n}", 0, 4, 0.6) for n in "abcd"]
+    folds = [("train/a", 0), ("train/b", 1), ("train/c", 0), ("train/d", 1), ("train/e", 2)]
+    write(tmp_path, oof=oof, truth=[("train/a", 0, 4), ("train/c", 0, 4)], folds=folds)
+    assert scores(run(tmp_path, score="lightgbm")["oof"]) == pytest.approx([0, 1, 0, 1])
+
+
+def test_candidates_that_were_written_for_a_part_are_what_it_learns_from(tmp_path):
+    oof = [candidate("train/a", 0, 4, 0.6), candidate("train/b", 0, 4, 0.6)]
+    folds = [("train/a", 0), ("train/b", 1)]
+    write(tmp_path, oof=oof, truth=[("train/b", 0, 4)], folds=folds)
+    assert scores(run(tmp_path, calibration="isotonic")["oof"]) == pytest.approx([1, 0], abs=0.001)
+    wrong = table([candidate("train/b", 8, 12, 0.6)])
+    wrong.to_parquet(tmp_path / "candidates/learn_0.parquet")
+    assert scores(run(tmp_path, calibration="isotonic")["oof"]) == pytest.approx([0, 0], abs=0.001)
+    table([candidate("train/a", 8, 12, 0.6)]).to_parquet(tmp_path / "candidates/learn_0.parquet")
+    with pytest.raises(
+        InputError, match="learn_0.parquet: .*'train/a', .* not one that 0 may learn"
+    ):
+        run(tmp_path, calibration="isotonic")
+
+
+def test_each_part_is_cut_where_the_others_are_best(tmp_path):
+    # right from 0.8 in fold 0, from 0.5 in fold 1; what is below is wrong
+    oof = [candidate(f"train/{n}", 0, 4, s) for n, s in [("a", 0.8), ("b", 0.9), ("c", 0.5)]]
+    oof += [candidate(f"train/{n}", 10, 14, s) for n, s in [("a", 0.6), ("b", 0.7), ("c", 0.3)]]
+    folds, truth = (
+        [("train/a", 0), ("train/b", 0), ("train/c", 1)],
+        [(f"train/{n}", 0, 4) for n in "abc"],
+    )
+    val = [candidate("val/a", 0, 4, s) for s in (0.75, 0.76, 0.4, 0.41)]
+    write(tmp_path, oof=oof, val=val, truth=truth, folds=folds)
+    results = run(tmp_path, operating_point="auto")
+    point = read_operating_point(tmp_path / "predictions/operating_point.json")
+    assert point.metric == "f1_50"
+    assert {part: one.score for part, one in point.folds.items()} == {"0": 0.4, "1": 0.75}
+    assert (point.folds["0"].low, point.folds["0"].high) == (None, None)  # one group
+    # of all: F1 is 4 / 5 from 0.8, 6 / 8 from 0.5
+    assert point.all.score == 0.75
+    assert point.all.low <= 0.75 <= point.all.high
+    accepted = {(r["image_id"], r["score"]): r["accepted"] for r in results["oof"]}
+    assert [accepted[key] for key in sorted(accepted, key=lambda key: (-key[0], -key[1]))] == [
+        *(True, True),  # a
+        *(True, True),  # b
+        *(False, False),  # c
+    ]
+    assert [r["accepted"] for r in results["val"]] == [True, True, False, False]
+
+
+def test_a_score_that_is_given_cuts_all_and_is_no_choice(val_only):
+    results = run(val_only, operating_point=0.9)["val"]
+    assert [r["accepted"] for r in results] == [True, True, False, False]
+    document = json.loads((val_only / "predictions/operating_point.json").read_text())
+    assert document == {
+        "metric": None,
+        "all": {"score": 0.9, "low": None, "high": None},
+        "folds": {},
+    }
 
 
 def test_a_tree_of_scores_above_one_is_refused(val_only):

@@ -11,6 +11,7 @@ from src.base.errors import InputError
 from src.formats.archive import write_archive
 from stages import search_postprocess
 from tests import plain_postprocess
+from tests.plain_postprocess import write_plan
 
 POSTPROCESS = plain_postprocess.PLAIN | {"seeds": "border", "seed_area": 1}
 SEARCH = {
@@ -22,6 +23,7 @@ SEARCH = {
     "max_images": 0,
     "seed": 0,
 }
+PLACES = ("prepared", "folds.csv", "ensemble", "plan", "search")
 SCHEDULER = "none"
 SPLIT_FOLDS = {
     "method": "stratified",
@@ -69,8 +71,8 @@ def run(tmp_path):
             "workers": {"scheduler": SCHEDULER},
         }
         YAML().dump(sections, tmp_path / "params.yaml")
-        names = ["prepared", "folds.csv", "ensemble", "search"]
-        arguments = [str(tmp_path / name) for name in names]
+        write_plan(tmp_path / "plan")
+        arguments = [str(tmp_path / name) for name in PLACES]
         with parallel_config(backend="sequential"):
             search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
         chosen = json.loads((tmp_path / "search/chosen.json").read_text())
@@ -83,7 +85,8 @@ def _write_inputs(root, pictures, folds, heads):
     (root / "prepared/labels/train").mkdir(parents=True, exist_ok=True)
     coco = {"images": [], "annotations": [], "categories": [{"id": 100, "name": "building"}]}
     for number, (name, (_, _, truth)) in enumerate(pictures.items(), start=1):
-        image = {"id": number, "name": name, "file_name": "x", "height": 1, "width": 8}
+        height, width = truth.shape
+        image = {"id": number, "name": name, "file_name": "x", "height": height, "width": width}
         coco["images"].append(image)
         rle = coco_mask.encode(np.asfortranarray(truth))
         keys = {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0}
@@ -128,7 +131,7 @@ def test_an_image_of_several_trained_folds_belongs_to_that_of_the_first_repeat(r
     again = [(name, 3 + (name < "train/d"), 1) for name in PICTURES if name != "train/f"]
     _write_folds(tmp_path, again + first)
     params = YAML(typ="safe").load((tmp_path / "params.yaml").read_text())
-    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    arguments = [str(tmp_path / name) for name in PLACES]
     arguments += ["--params", str(tmp_path / "params.yaml")]
 
     def chosen_with(folds):
@@ -138,7 +141,7 @@ def test_an_image_of_several_trained_folds_belongs_to_that_of_the_first_repeat(r
         return json.loads((tmp_path / "search/chosen.json").read_text())["folds"]
 
     low, high = {"threshold": 0.2}, {"threshold": 0.6}
-    assert chosen_with([0, 1, 3, 4]) == {"0": low, "1": high, "3": low, "4": low}  # all for these
+    assert chosen_with([0, 1, 3, 4]) == {"0": low, "1": high}
     table = pd.read_csv(tmp_path / "search/search.csv", dtype=str)
     assert set(table["fold"]) == {"all", "0", "1"}
     chosen_with([3, 4])
@@ -184,14 +187,39 @@ def test_where_nothing_is_auto_nothing_is_read(run, tmp_path):
     assert table.empty
 
 
-def test_a_single_fold_gets_the_values_of_all_and_says_so(run, capsys):
-    chosen, table = run({"threshold": "auto"}, folds=(1,))
+def test_the_groups_of_a_single_fold_are_judged_by_what_is_best_on_the_others(run, capsys):
+    pictures = {f"train/{n}": (0, *picture(3, 0.5, 0.0)) for n in "abc"}
+    pictures |= {"train/d": (0, *picture(3, 0.9, 0.5))}  # wants more than the others
+    chosen, table = run({"threshold": "auto"}, folds=(0,), pictures=pictures)
+    assert chosen["all"] == {"threshold": 0.2}
+    assert chosen["folds"] == {f"0.{n}": {"threshold": 0.2} for n in range(4)}
+    value = table.set_index(["fold", "threshold"])["dice_mean"]
+    assert value["0.3", 0.2] == 1  # without the last, by name
+    assert value["0.0", 0.2] == pytest.approx((1 + 1 + 6 / 11) / 3, abs=1e-6)
+    assert "one group" not in capsys.readouterr().out
+
+
+def test_a_single_group_gets_the_values_chosen_on_it_and_is_told_so(run, capsys):
+    chosen, table = run({"threshold": "auto"}, folds=(1,), pictures=dict([*PICTURES.items()][2:3]))
     assert chosen["all"] == {"threshold": 0.2}
     assert chosen["folds"] == {"1": {"threshold": 0.2}}
     assert set(table["fold"]) == {"all"}
-    assert "Only one fold is trained" in capsys.readouterr().out
-    run({"threshold": "auto"})
-    assert "Only one fold" not in capsys.readouterr().out
+    assert "one group of oof images: it is judged by values chosen on it" in capsys.readouterr().out
+
+
+def test_nothing_is_searched_of_layers(run):
+    chosen, _ = run({"method": "layers", "threshold": "auto", "min_area": "auto"}, pictures={})
+    assert chosen == {"metric": "dice_mean", "all": {}, "folds": {}}
+
+
+def test_the_connectivity_is_the_planned_one(run):
+    # two pixels that meet at a corner: one object by 8 neighbours, two by 4
+    mask = np.pad(np.array([[255, 0], [0, 255]], np.uint8), ((0, 0), (0, 6)))
+    pictures = {f"train/{n}": (n % 2, mask, (mask > 0).astype(np.uint8)) for n in range(4)}
+    for connectivity, found in [("auto", 1.0), (4, 2 / 3)]:
+        keys = {"threshold": "auto", "connectivity": connectivity}
+        _, table = run(keys, pictures=pictures, metric="f1_50", threshold=[0.5])
+        assert table["f1_50"].tolist() == pytest.approx([found] * 3, abs=1e-6)
 
 
 def test_average_precision_is_undefined_without_an_object(run):
@@ -248,7 +276,6 @@ def test_heads_are_read_where_the_method_asks_for_them(run, tmp_path):
             "search.threshold.0: .* less than 1",
         ),
         ({}, {"metric": "ar50"}, "search.metric: .*'ap50'.* got 'ar50'"),
-        ({"method": "layers", "threshold": "auto"}, {}, "layers .*no single threshold"),
         (
             {"method": "embedding", "dilate": "auto"},
             {},
@@ -270,7 +297,7 @@ def test_folds_and_maps_of_another_run_are_refused(run, tmp_path):
     (tmp_path / "ensemble/oof.zip").rename(tmp_path / "other.zip")
     run({"threshold": "auto"})
     (tmp_path / "other.zip").replace(tmp_path / "ensemble/oof.zip")
-    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    arguments = [str(tmp_path / name) for name in PLACES]
     with pytest.raises(InputError, match="oof.zip: holds no 'train/a'"):
         search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
 
@@ -290,7 +317,7 @@ def test_the_order_of_the_files_does_not_matter(run, tmp_path):
             header, *rows = text.splitlines()
             text = "\n".join([header, *rows[::-1]])
         (tmp_path / name).write_text(text)
-    arguments = [str(tmp_path / name) for name in ("prepared", "folds.csv", "ensemble", "search")]
+    arguments = [str(tmp_path / name) for name in PLACES]
     with parallel_config(backend="sequential"):
         search_postprocess.main([*arguments, "--params", str(tmp_path / "params.yaml")])
     assert (tmp_path / "search/search.csv").read_bytes() == before

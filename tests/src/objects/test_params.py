@@ -7,12 +7,15 @@ from src.base.errors import InputError
 from src.base.params import load_params
 from src.objects.params import (
     PostprocessParams,
+    load_postprocess,
     searched_keys,
     with_chosen,
 )
+from tests import plain_postprocess
+from tests.plain_postprocess import write_plan
 
 DEFAULTS = YAML(typ="safe").load((Path(__file__).parents[3] / "params.yaml").read_text())
-DEFAULTS = DEFAULTS["postprocess"]
+DEFAULTS = DEFAULTS["postprocess"] | plain_postprocess.PLAIN
 
 
 @pytest.fixture
@@ -39,6 +42,7 @@ def test_values_may_be_left_to_the_search(load):
         ({"threshold": 1.0}, "postprocess.threshold: .*less than 1, got 1.0"),
         ({"min_area": -1}, "postprocess.min_area: .*greater than or equal to 0, got -1"),
         ({"erode": "auto"}, "postprocess.erode: .*valid integer, got 'auto'"),
+        ({"connectivity": "eight"}, "postprocess.connectivity: .*4 or 8, got 'eight'"),
         ({"connectivity": 6}, "postprocess.connectivity: .*4 or 8, got 6"),
         ({"method": "level_set"}, "postprocess.method: .*'embedding', got 'level_set'"),
         ({"layers": []}, "postprocess.layers: .*at least 1 item"),
@@ -46,8 +50,6 @@ def test_values_may_be_left_to_the_search(load):
         ({"layers": [0.4, 0.4]}, "postprocess.layers: .*must rise"),
         ({"layers": [0.4, 1.0]}, "postprocess.layers.1: .*less than 1"),
         ({"hull_low": 0.6, "hull_high": 0.5}, "hull_low 0.6 is above postprocess.hull_high 0.5"),
-        ({"method": "layers", "threshold": "auto"}, "postprocess.threshold: .*no single threshold"),
-        ({"method": "layers", "dilate": "auto"}, "postprocess.dilate: .*choose another method"),
     ],
 )
 def test_a_mistake_is_told_once_with_its_key(load, changes, message):
@@ -85,3 +87,38 @@ def test_values_of_other_keys_than_are_auto_are_stale(load, values):
 def test_values_that_are_none_of_their_key_are_refused(load, chosen, message):
     with pytest.raises(InputError, match=f"chosen.json: {message}"):
         with_chosen(load(threshold="auto"), chosen, "chosen.json")
+
+
+ALL_AUTO = dict.fromkeys(["threshold", "connectivity", "min_area", "max_hole", "dilate"], "auto")
+
+
+def test_layers_take_all_from_the_plan_and_other_methods_search_the_values_of_objects(
+    load, tmp_path
+):
+    write_plan(tmp_path / "plan", connectivity=8, min_area=5, max_hole=3, dilate=1)
+    planned = {"connectivity": 8, "min_area": 5, "max_hole": 3, "dilate": 1}
+    for method, values, searched in [
+        ("layers", planned, []),
+        ("threshold", {"connectivity": 8}, ["threshold", "min_area", "max_hole", "dilate"]),
+        ("watershed", {"connectivity": 8}, ["threshold", "min_area", "max_hole", "dilate"]),
+    ]:
+        left = load(**ALL_AUTO | {"method": method})
+        params = load_postprocess(tmp_path / "params.yaml", tmp_path / "plan")
+        assert params == left.model_copy(update=values)
+        assert searched_keys(params) == searched
+    load(method="layers", connectivity=4, min_area=9, max_hole="auto")
+    params = load_postprocess(tmp_path / "params.yaml", tmp_path / "plan")
+    assert (params.connectivity, params.min_area, params.max_hole) == (4, 9, 3)
+    assert with_chosen(params, {}, "chosen.json") == params
+
+
+def test_a_plan_without_a_value_is_asked_for(load, tmp_path):
+    load(method="layers", dilate="auto")
+    with pytest.raises(InputError, match="plan/postprocess.json: holds no values.*stage plan"):
+        load_postprocess(tmp_path / "params.yaml", tmp_path / "plan")
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan/postprocess.json").write_text('{"min_area": 3}')
+    with pytest.raises(InputError, match="plan/postprocess.json: has no value for dilate; run the"):
+        load_postprocess(tmp_path / "params.yaml", tmp_path / "plan")
+    load(dilate="auto")  # searched
+    assert load_postprocess(tmp_path / "params.yaml", tmp_path / "plan").dilate == "auto"

@@ -56,5 +56,5 @@ def test_a_least_score_above_all_leaves_nothing():
         assert choose([0.5] * 5, selection, min_score=0.9) == []
 
 
-def test_the_best_of_each_image_are_kept_after_the_selection():
-    assert choose([0.6, 0.9, 0.8, 0.95, 0.5], "tree", max_detections=2) == [3, 1, 4]
+def test_what_is_left_comes_by_image_and_falling_score():
+    assert choose([0.6, 0.9, 0.8, 0.95, 0.5], "tree") == [3, 1, 2, 4]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.scoring.scores import best_of_each, object_scores
+from src.scoring.scores import object_scores, ranked_by_image
 
 
 @pytest.mark.parametrize(
@@ -18,26 +18,8 @@ def test_an_unknown_score_is_answered_with_the_known_ones():
         object_scores(np.ones(1), np.ones(1), "max")
 
 
-def test_the_best_of_each_image_by_falling_score():
-    images = np.array(["b", "a", "b", "b", "a"])
-    kept = best_of_each(images, np.array([0.2, 0.5, 0.9, 0.4, 0.7]), limit=2)
-    assert kept.tolist() == [4, 1, 2, 3]
-
-
-def test_equal_scores_keep_the_first():
-    assert best_of_each(np.array(["a"] * 4), np.ones(4), limit=2).tolist() == [0, 1]
-
-
-def test_nothing_to_keep():
-    assert best_of_each(np.array([], str), np.array([]), limit=3).size == 0
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_equals_sorting_each_image_by_itself(seed):
-    rng = np.random.default_rng(seed)
-    images, scores = rng.integers(0, 5, 60), rng.integers(0, 9, 60) / 9
-    slow = []
-    for image in np.unique(images):
-        rows = np.flatnonzero(images == image)
-        slow += sorted(rows, key=lambda row: (-scores[row], row))[:4]
-    assert best_of_each(images, scores, limit=4).tolist() == slow
+def test_rows_come_by_image_and_falling_score_of_equal_ones_the_first():
+    images = np.array(["b", "a", "b", "b", "a", "b"])
+    rows = ranked_by_image(images, np.array([0.2, 0.5, 0.9, 0.4, 0.7, 0.4]))
+    assert rows.tolist() == [4, 1, 2, 3, 5, 0]
+    assert ranked_by_image(np.array([], str), np.array([])).size == 0

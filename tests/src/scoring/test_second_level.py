@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from src.scoring.params import MODELS
-from src.scoring.second_level import cross_fit, fit, importances, model_texts, predict
+from src.scoring.second_level import cross_fit, fit, importances, model_text, predict
 from tests.plain_rescore import params
 
 SETTINGS = {"trees": 15, "learning_rate": 0.25, "leaves": 7, "seed": 3}
@@ -61,16 +61,15 @@ def test_a_feature_that_knows_the_targets_of_its_own_fold_is_of_no_use(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_fold_is_scored_by_the_model_of_the_other_folds(model):
+def test_each_part_is_scored_by_the_model_of_the_other_parts(model):
     x, y = data(rows=90)
-    folds, used = np.repeat([0, 2, 5], 30), np.arange(90) % 7 != 0
-    fitted = cross_fit(x, y, used, folds, **settings(model))
-    assert list(fitted.of_fold) == [0, 2, 5]
-    for fold in (0, 2, 5):
-        others = used & (folds != fold)
+    parts, used = np.repeat([0, 2, 5], 30), np.arange(90) % 7 != 0
+    fitted = cross_fit(x, y, used, parts, **settings(model))
+    for part in (0, 2, 5):
+        others = used & (parts != part)
         alone = fit(x[others], y[others], **settings(model))
         np.testing.assert_array_equal(
-            fitted.scores[folds == fold], predict(alone, x[folds == fold])
+            fitted.scores[parts == part], predict(alone, x[parts == part])
         )
     alone = fit(x[used], y[used], **settings(model))
     np.testing.assert_array_equal(predict(fitted.final, x), predict(alone, x))
@@ -85,10 +84,10 @@ def test_what_is_not_used_changes_no_model(model):
     np.testing.assert_array_equal(before, after)
 
 
-def test_folds_are_needed_that_the_candidates_used_are_of():
+def test_parts_are_needed_that_the_candidates_used_are_of():
     x, y = data(rows=4)
     used, folds = np.array([False, False, True, True]), np.array([0, 0, 1, 1])
-    with pytest.raises(ValueError, match=r"at least two folds, got \[1\]"):
+    with pytest.raises(ValueError, match=r"at least two parts, got \[1\]"):
         cross_fit(x, y, used, folds, **settings("lightgbm"))
 
 
@@ -167,20 +166,15 @@ def test_a_score_that_is_not_learnt_is_answered_with_those_that_are():
 
 def test_the_text_of_a_model_predicts_the_same():
     x, y = data(rows=200)
-    used, folds = np.ones(200, bool), np.arange(200) % 2 * 4
-    fitted = cross_fit(x, y, used, folds, **settings("lightgbm"))
-    texts = model_texts(fitted)
-    assert list(texts) == ["final", "fold0", "fold4"]
-    for name, model in [("final", fitted.final), ("fold0", fitted.of_fold[0])]:
-        read = lightgbm.Booster(model_str=texts[name])
-        np.testing.assert_array_equal(predict(read, x), predict(model, x))
-    assert "feature_names=f0 f1 f2" in texts["final"]
+    model = fit(x, y, **settings("lightgbm"))
+    text = model_text(model)
+    read = lightgbm.Booster(model_str=text)
+    np.testing.assert_array_equal(predict(read, x), predict(model, x))
+    assert "feature_names=f0 f1 f2" in text
 
 
 def test_a_forest_has_no_text():
-    x, y = data(rows=40)
-    used, folds = np.ones(40, bool), np.arange(40) % 2
-    assert model_texts(cross_fit(x, y, used, folds, **settings("random_forest"))) == {}
+    assert model_text(fit(*data(rows=40), **settings("random_forest"))) is None
 
 
 def test_nothing_is_printed(capfd):

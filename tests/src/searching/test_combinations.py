@@ -6,7 +6,6 @@ from src.searching.combinations import (
     best_of,
     combinations_of,
     draw_images,
-    sets_to_choose_on,
 )
 
 
@@ -33,16 +32,6 @@ def test_images_are_drawn_by_seed_in_their_order():
 def test_a_fold_without_a_drawn_image_is_named():
     with pytest.raises(InputError, match="search.max_images 2 leaves no image of fold 7; raise"):
         draw_images([3] * 99 + [7], 2, 0)
-
-
-def test_a_choice_for_a_fold_is_made_on_the_others():
-    sets = sets_to_choose_on([0, 2, 2])
-    assert {name: one.tolist() for name, one in sets.items()} == {
-        "all": [True, True, True],
-        "0": [False, True, True],
-        "2": [True, False, False],
-    }
-    assert list(sets_to_choose_on([4, 4])) == ["all"]
 
 
 def test_the_first_of_the_best_is_chosen_unless_nothing_is_defined():
