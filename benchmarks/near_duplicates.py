@@ -30,9 +30,8 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from src.duplicates.groups import number_clusters
-from src.duplicates.local_difference import FINE
 from src.duplicates.near_duplicates import find_pairs
-from src.duplicates.perceptual_hash import hash_views, shrink, view
+from src.duplicates.perceptual_hash import hash_views, shrink_twice, view
 from src.sample.scenes import draw_scene
 from src.sample.zones import ZONES
 
@@ -126,8 +125,7 @@ def _timed(work):
 
 
 def _hash_once(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    thumbnails = np.array([shrink(image) for image in images])
-    finer = np.array([shrink(image, FINE) for image in images])
+    thumbnails, finer = map(np.array, zip(*map(shrink_twice, images), strict=True))
     return thumbnails, hash_views(thumbnails), finer
 
 

@@ -39,10 +39,9 @@ from src.duplicates.groups import (
     number_clusters,
     warn_of_cluster,
 )
-from src.duplicates.local_difference import FINE
 from src.duplicates.near_duplicates import Pairs, find_pairs
 from src.duplicates.params import FindDuplicatesParams
-from src.duplicates.perceptual_hash import SIDE, hash_views, is_blank, shrink
+from src.duplicates.perceptual_hash import FINE, SIDE, hash_views, is_blank, shrink_twice
 from src.formats.archive import decode_image
 from src.formats.prepared import SPLITS, archive_of, open_photos, read_images
 from src.formats.tables import write_table
@@ -154,8 +153,7 @@ def _read_places(prepared: Path) -> dict[str, tuple]:
 
 def shrink_image(encoded: bytes, origin: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the thumbnails, uint8 (SIDE, SIDE) and (FINE, FINE), of an encoded image."""
-    grey = decode_image(encoded, GREY, origin)
-    return shrink(grey), shrink(grey, FINE)
+    return shrink_twice(decode_image(encoded, GREY, origin))
 
 
 def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.ndarray:

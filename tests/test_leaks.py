@@ -152,14 +152,6 @@ def workplace(tmp_path_factory):
     return of
 
 
-def check(place, method, auto, rescore_params, part):
-    moved = place.moved(method, auto, rescore_params, part)
-    assert moved.isdisjoint(place.names[part])
-    learns = rescore_params["score"] in SCORES[-2:] or rescore_params["calibration"] != "none"
-    if learns or (auto and method != "layers"):
-        assert moved  # of the others
-
-
 FAST = [  # every value of each, and those by which an earlier scheme told a part its own truth
     (2, "layers", True, ("lightgbm", "nms", "isotonic", "auto")),
     (2, "threshold", True, ("lightgbm", "none", "none", 0.4)),
@@ -176,7 +168,10 @@ FAST = [  # every value of each, and those by which an earlier scheme told a par
 def test_nothing_said_of_a_part_depends_on_its_truth(workplace, k, method, auto, values):
     place = workplace(k)
     keys = dict(zip(RESCORES[0], values, strict=True))
-    check(place, method, auto, keys, list(place.names)[0])
+    part = list(place.names)[0]
+    moved = place.moved(method, auto, keys, part)
+    assert moved.isdisjoint(place.names[part])
+    assert moved  # of the others
 
 
 @pytest.mark.slow
@@ -185,6 +180,10 @@ def test_nothing_said_of_a_part_depends_on_its_truth(workplace, k, method, auto,
 @pytest.mark.parametrize("auto", [False, True])
 def test_nothing_said_of_any_part_depends_on_its_truth(workplace, k, method, auto):
     place = workplace(k)
-    parts = list(place.names)
+    parts, learnt = list(place.names), 0
     for number, keys in enumerate(RESCORES):
-        check(place, method, auto, keys, parts[number % len(parts)])
+        part = parts[number % len(parts)]
+        moved = place.moved(method, auto, keys, part)
+        assert moved.isdisjoint(place.names[part]), keys
+        learnt += bool(moved)
+    assert learnt > len(RESCORES) / 2  # of the others

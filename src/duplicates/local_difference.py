@@ -10,10 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.duplicates.perceptual_hash import VIEW_COUNT, view
+from src.duplicates.perceptual_hash import FINE, VIEW_COUNT, view
 
-FINE = 64  # px, the side of the thumbnails
-GROUND = 17  # px; what is wider, such as uneven light, is no detail
+GROUND = 17  # px of FINE; what is wider, such as uneven light, is no detail
 AROUND = 13  # px, of the window whose range of detail a difference is measured by
 LEVEL = 16.0  # grey levels of even thumbnails; differences up to this are none
 NOISE = 8.0  # grey levels of the image itself, likewise: sensors and compression
@@ -22,7 +21,8 @@ RISE = 3  # of play with that share: a power, so that little detail gives next t
 PLAY = 0.5  # of the limit, by which rich images may differ more
 CELLS = 8  # along either side, which bounds of detail are kept for
 STEPS = 64  # of a grey level; 16 bits hold it
-PAIRS = 128  # judged together; more would leave the cache
+PAIRS = 512  # judged together by their bounds
+CLOSE = 32  # looked at closely together; more would leave the cache
 
 
 class Details(NamedTuple):
@@ -123,13 +123,15 @@ def _agree(details, first, second, turn, limit, scale) -> np.ndarray:
     agree = (apart <= room).all((1, 2))  # what differs even so need not be looked at closely
 
     left = np.flatnonzero(agree)
-    numbers, places = np.unique([first[left], second[left]], return_inverse=True)
-    planes = _planes(details.thumbnails[numbers], details.contrasts[numbers])
-    one, other = _turned(planes, places[0], turn[left]), planes[places[1]]
-    room = np.maximum(one[:, 3], other[:, 3])
-    room = np.maximum(floors[left], limits[left] * room)
-    apart = np.maximum(_outside(one, other, play[left]), _outside(other, one, play[left]))
-    agree[left] = (apart <= room).all((1, 2))
+    for start in range(0, len(left), CLOSE):
+        some = left[start : start + CLOSE]
+        numbers, places = np.unique([first[some], second[some]], return_inverse=True)
+        planes = _planes(details.thumbnails[numbers], details.contrasts[numbers])
+        one, other = _turned(planes, places[0], turn[some]), planes[places[1]]
+        room = np.maximum(one[:, 3], other[:, 3])
+        room = np.maximum(floors[some], limits[some] * room)
+        apart = np.maximum(_outside(one, other, play[some]), _outside(other, one, play[some]))
+        agree[some] = (apart <= room).all((1, 2))
     return agree
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.duplicates.local_difference import FINE, Details, agree_everywhere, unmeasured_details
-from src.duplicates.perceptual_hash import SIDE, VIEW_COUNT, follow, is_blank, undo, view
+from src.duplicates.local_difference import Details, agree_everywhere, unmeasured_details
+from src.duplicates.perceptual_hash import FINE, SIDE, VIEW_COUNT, follow, is_blank, undo, view
 from src.duplicates.union_find import find, unite
 
 CHUNK_BITS = 16
@@ -16,6 +16,7 @@ CHUNKS = 4  # of a hash
 QUERIES = 256  # looked up together; more would leave the cache
 CANDIDATES = 2**21  # compared together, to bound memory
 PAIRS = 4096  # of thumbnails, likewise
+JOINED = 512  # candidates compared before it is asked anew which of the others are joined already
 CONTRAST = 50  # grey levels, the standard deviation thumbnails are brought to
 COLLAPSED = 0.25  # of the differences allowed; images of one hash that close are taken for one
 STEPS = 8  # of a grey level, which differences are told in; 16 bits hold the largest
@@ -64,8 +65,8 @@ def find_pairs(
     local_difference : float
         Of the worst place, in ranges of the detail around it; 0 looks at the mean alone.
     finer : ndarray of uint8, shape (N, FINE, FINE), or None
-        Of `shrink` to a finer grid, in which worst places are looked for; None: the thumbnails,
-        enlarged, which show less of small objects.
+        Of `shrink_twice`, in which worst places are looked for; None: the thumbnails, enlarged,
+        which show less of small objects.
 
     Returns
     -------
@@ -185,12 +186,14 @@ def _join(parents, first, second, turn, alike) -> list[tuple[int, int]]:
     found = []
     for start in range(0, len(first), PAIRS):
         some = slice(start, start + PAIRS)
-        a, b = first[some], second[some]
-        apart = find(parents, a) != find(parents, b)
-        a, b, turns = a[apart], b[apart], turn[some][apart]
-        near = alike(a, b, turns)
-        pairs = zip(a[near].tolist(), b[near].tolist(), strict=True)
-        found += [pair for pair in pairs if unite(parents, *pair)]
+        a, b, turns = first[some], second[some], turn[some]
+        while len(a):
+            apart = find(parents, a) != find(parents, b)
+            a, b, turns = a[apart], b[apart], turns[apart]
+            near = alike(a[:JOINED], b[:JOINED], turns[:JOINED])
+            pairs = zip(a[:JOINED][near].tolist(), b[:JOINED][near].tolist(), strict=True)
+            found += [pair for pair in pairs if unite(parents, *pair)]
+            a, b, turns = a[JOINED:], b[JOINED:], turns[JOINED:]
     return found
 
 

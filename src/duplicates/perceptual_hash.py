@@ -4,9 +4,12 @@ Everything is computed in whole numbers, so the views of an image have exactly t
 mirrored and turned copies, and they are the same on every machine.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 SIDE = 32  # px, of a thumbnail
+FINE = 2 * SIDE  # px, of a finer one
 FREQUENCIES = 9  # of the cosine transform, along either side
 PRECISION = 1024  # the cosines are whole multiples of one over this
 BLANK = 1.5  # grey levels; detail up to this is noise and rounding
@@ -14,7 +17,7 @@ VIEW_COUNT = 8
 BLOCK = 4096  # thumbnails hashed together, to bound memory
 
 
-def shrink(image: np.ndarray, side: int = SIDE) -> np.ndarray:
+def shrink(image: np.ndarray) -> np.ndarray:
     """Average an image over the cells of a square grid.
 
     A cell takes of each pixel the share that lies in it, so any size will do; what is not square
@@ -24,20 +27,32 @@ def shrink(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     ----------
     image : ndarray of uint8, shape (H, W)
         Grey, from 1 x 1 px.
-    side : int
-        Of the grid, in cells.
 
     Returns
     -------
-    thumbnail : ndarray of uint8, shape (side, side)
+    thumbnail : ndarray of uint8, shape (SIDE, SIDE)
+    """
+    return shrink_twice(image)[0]
+
+
+def shrink_twice(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average an image over a grid as `shrink` does, and over one of half as large cells.
+
+    Returns
+    -------
+    thumbnail : ndarray of uint8, shape (SIDE, SIDE)
+    finer : ndarray of uint8, shape (FINE, FINE)
     """
     height, width = image.shape
     if height > width:
-        return shrink(image.T, side).T
+        thumbnail, finer = shrink_twice(image.T)
+        return thumbnail.T, finer.T
     # whole numbers: below 2**24 while the shorter side is below 2**16, then below 2**53
-    rows = _shares(height, side).astype(np.float32) @ image.astype(np.float32)
-    cells = rows.astype(np.float64) @ _shares(width, side).T
-    return np.rint(cells / (height * width)).astype(np.uint8)
+    rows = _shares(height).astype(np.float32) @ image.astype(np.float32)
+    cells = rows.astype(np.float64) @ _shares(width).T
+    wider = cells.reshape(SIDE, 2, SIDE, 2).sum((1, 3)) / 4
+    thumbnail, finer = (np.rint(c / (height * width)).astype(np.uint8) for c in (wider, cells))
+    return thumbnail, finer
 
 
 def view(images: np.ndarray, number: int) -> np.ndarray:
@@ -111,11 +126,12 @@ def is_blank(thumbnails: np.ndarray) -> np.ndarray:
     return squares - rows.sum(1) ** 2 / count - slope <= count * BLANK**2
 
 
-def _shares(size: int, side: int) -> np.ndarray:
-    """Tell how much of each pixel, in 1 / side, lies in each cell: float64 (side, size)."""
-    edges = np.arange(side + 1.0)[:, None] * size
-    before = edges - np.arange(size) * side
-    return np.diff(np.clip(before, 0, side, out=before), axis=0)
+@lru_cache(maxsize=8)  # images of a data set are of few sizes
+def _shares(size: int) -> np.ndarray:
+    """Tell how much of each pixel, in 1 / FINE, lies in each cell: float64 (FINE, size)."""
+    edges = np.arange(FINE + 1.0)[:, None] * size
+    before = edges - np.arange(size) * FINE
+    return np.diff(np.clip(before, 0, FINE, out=before), axis=0)
 
 
 def _cosines() -> np.ndarray:

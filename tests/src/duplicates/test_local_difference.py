@@ -4,9 +4,9 @@ import pytest
 from scipy import ndimage
 
 from src.duplicates import local_difference
-from src.duplicates.local_difference import FINE, agree_everywhere, unmeasured_details
+from src.duplicates.local_difference import agree_everywhere, unmeasured_details
 from src.duplicates.near_duplicates import find_pairs
-from src.duplicates.perceptual_hash import hash_views, shrink, view
+from src.duplicates.perceptual_hash import FINE, hash_views, shrink_twice, view
 
 
 def agree(one, other, *, contrasts=(1.0, 1.0), turn=0, limit=0.4, scale=1.0):
@@ -113,7 +113,8 @@ def test_what_the_bounds_of_cells_tell_changes_nothing(monkeypatch):
     found = agree_everywhere(unmeasured_details(images, np.ones(6)), first, second, turn, 0.4)
     assert 0 < found.sum() < 15
     details = unmeasured_details(images, np.ones(6))
-    monkeypatch.setattr(local_difference, "PAIRS", 2)
+    monkeypatch.setattr(local_difference, "PAIRS", 4)
+    monkeypatch.setattr(local_difference, "CLOSE", 2)
     assert agree_everywhere(details, first, second, turn, 0.4).tolist() == found.tolist()
     details.bounds[:] = 0  # measured: tells nothing
     assert agree_everywhere(details, first, second, turn, 0.4).tolist() == found.tolist()
@@ -159,8 +160,7 @@ def page(rng):
 
 
 def search(images, **params):
-    thumbnails = np.stack([shrink(image) for image in images])
-    fine = np.stack([shrink(image, FINE) for image in images])
+    thumbnails, fine = map(np.stack, zip(*map(shrink_twice, images), strict=True))
     params = {"distance": 10, "difference": 12.0, "local_difference": 0.4, "finer": fine} | params
     pairs = find_pairs(thumbnails, hash_views(thumbnails), **params)
     return list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))

@@ -6,11 +6,13 @@ from scipy.fft import dctn
 
 from src.duplicates.perceptual_hash import (
     BLANK,
+    FINE,
     SIDE,
     follow,
     hash_views,
     is_blank,
     shrink,
+    shrink_twice,
     undo,
     view,
 )
@@ -102,6 +104,16 @@ def test_whole_cells_agree_with_plain_means(size):
     image = noise(*size)
     blocks = image.reshape(SIDE, size[0] // SIDE, SIDE, size[1] // SIDE)
     assert np.array_equal(shrink(image), np.rint(blocks.mean((1, 3))).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(64, 192), (40, 128), (130, 64), (1, 1)])
+def test_the_finer_thumbnail_has_cells_of_half_the_size(size):
+    image = noise(*size)
+    thumbnail, finer = shrink_twice(image)
+    assert np.array_equal(thumbnail, shrink(image))
+    large = image.repeat(64, axis=0).repeat(64, axis=1)
+    blocks = large.reshape(FINE, size[0], FINE, size[1])
+    assert np.array_equal(finer, np.rint(blocks.mean((1, 3))).astype(np.uint8))
 
 
 def test_a_long_image_loses_no_precision():
