@@ -73,10 +73,19 @@ def test_pairs_are_judged_as_place_by_place(number):
         assert set(found) == {True, False}
 
 
-# a spot stands out by its height less a 289th; both floors are 16 at a contrast of 1 or 2
+# a spot of 16 stands out by 16 - 4 / 64, since a 289th of it is in the mean around it; both floors
+# are 16 at a contrast of up to 2
 @pytest.mark.parametrize(
     ("height", "contrast", "same"),
-    [(16, 1.0, True), (17, 1.0, False), (8, 2.0, True), (9, 2.0, False), (8, 3.0, True)],
+    [
+        (16, 1.0, True),
+        (16, 1.003, True),
+        (16, 1.004, False),
+        (17, 1.0, False),
+        (8, 2.0, True),
+        (9, 2.0, False),
+        (8, 3.0, True),
+    ],
 )
 def test_one_spot_more_is_another_picture(height, contrast, same):
     contrasts = (contrast, contrast)
@@ -91,6 +100,8 @@ def test_a_spot_differs_by_a_share_of_the_range_around_it():
     assert agree(spot(100), spot(50), limit=0.6)
     assert agree(spot(100), spot(70))
     assert not agree(spot(100), spot(70), scale=0.5)
+    assert agree(spot(0), spot(10))
+    assert not agree(spot(0), spot(10), scale=0.5)
 
 
 def test_uneven_light_is_no_difference():
