@@ -21,7 +21,9 @@ TABLES = {  # of the whole dataset
     "warnings.csv": ("name", "file", "kind", "detail"),
     "rejected.csv": ("file", "reason"),
 }
-FILES = {*TABLES, RECOGNISED} | {f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")}
+FILES = {*TABLES, RECOGNISED} | {
+    f"{split}/{name}" for split in SPLITS for name in ("images.zip", "images.csv")
+}
 FILES |= {f"geotransforms/{split}.csv" for split in SPLITS}
 FILES |= {
     f"labels/{split}/{name}" for split in LABELLED for name in ("instances.zip", "truth.json")

@@ -582,7 +582,9 @@ def test_an_image_left_with_few_grey_levels_is_warned_of(tmp_path, prepare, writ
     [row] = table(prepared / "warnings.csv")
     assert row["kind"] == "few_levels"
     # 0 to 3950 in steps of 50, of 256 each: 0 to 15
-    expected = "16 of 256 grey levels are left of 80 values; set images.stretch to auto, or to range"
+    expected = (
+        "16 of 256 grey levels are left of 80 values; set images.stretch to auto, or to range"
+    )
     assert row["detail"] == expected
 
 

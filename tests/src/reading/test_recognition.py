@@ -184,7 +184,10 @@ def test_a_table_tells_its_columns(tmp_path, table, meaning, columns):
     [
         ("one,two,runs\na,a,1 2\n", "the columns 'one', 'two' all hold names of images, of 'one'"),
         ("id,p,q\na,1 2,3 4\n", "the columns 'p', 'q' all hold run lengths, of 'p', 'q'; set data"),
-        ("key,runs\nz,1 2\n", "no column holds names of images, of 'key', 'runs'; set dataset.id_c"),
+        (
+            "key,runs\nz,1 2\n",
+            "no column holds names of images, of 'key', 'runs'; set data",
+        ),
     ],
 )
 def test_columns_that_cannot_be_told_are_refused(tmp_path, table, words):
