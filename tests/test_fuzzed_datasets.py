@@ -24,6 +24,7 @@ from ruamel.yaml import YAML
 
 from src.base.errors import InputError
 from src.base.files import new_folder
+from src.preparing.levels import choose_levels
 from src.preparing.params import PrepareMasksParams
 from src.preparing.photos import read_photo
 from src.preparing.prepared_folder import write_prepared
@@ -31,6 +32,7 @@ from src.preparing.prepared_image import prepare_image
 from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
+from src.reading.recognition import recognise, with_category
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -159,13 +161,18 @@ def answer(function, *arguments, **options):
 def prepare(folder: Path, out: Path, dataset: dict) -> None:
     """Do what the stage does, without reading params.yaml again and again."""
     dataset = DatasetParams.model_validate(dataset)
+    dataset, choices = recognise(folder, dataset)
     found = find_records(folder, dataset)
+    dataset, category = with_category(dataset, found)
+    images, levels = choose_levels(found.records, IMAGES)
     prepared = (
-        prepare_image(record, dataset=dataset, images=IMAGES, params=PREPARE)
+        prepare_image(record, dataset=dataset, images=images, params=PREPARE)
         for record in found.records
     )
     with new_folder(out) as partial:
-        write_prepared(partial, folder, found, prepared, {r.name: {} for r in found.records})
+        metadata = {record.name: {} for record in found.records}
+        choices += category + levels
+        write_prepared(partial, folder, found, prepared, metadata, choices)
 
 
 def read(folder: Path, **changes) -> None:
@@ -228,12 +235,12 @@ def masks(folder):
 
 
 @long_run
-@given(data=st.data(), kind=st.sampled_from(["components", "whole", "ids"]))
+@given(data=st.data(), kind=st.sampled_from(["auto", "components", "whole", "ids"]))
 def test_mask_files(masks, data, kind):
     folder, contents = masks
     content = data.draw(mutated(contents))[1]
     (folder / "data/train/masks/b.png").write_bytes(content)
-    read(folder, format="mask_folder", masks=kind)
+    read(folder, format="auto" if kind == "auto" else "mask_folder", masks=kind)
 
 
 @pytest.fixture
@@ -246,11 +253,11 @@ def rle(folder):
 
 
 @long_run
-@given(data=st.data(), kind=st.sampled_from(["instances", "components", "whole"]))
+@given(data=st.data(), kind=st.sampled_from(["auto", "instances", "components", "whole"]))
 def test_run_length_tables(rle, data, kind):
     folder, contents = rle
     (folder / "data/train/train.csv").write_bytes(data.draw(mutated(contents))[1])
-    read(folder, format="rle_csv", masks=kind)
+    read(folder, format="auto" if kind == "auto" else "rle_csv", masks=kind)
 
 
 PHOTOS = [encoded(NOISE, ".jpg"), encoded(NOISE, ".png"), encoded(NOISE[..., 0], ".png")]

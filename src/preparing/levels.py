@@ -62,9 +62,10 @@ def choose_levels(
         images = images.model_copy(update={"low": 0.0, "high": 0.0})
         return images, [Choice("images.stretch", "none", f"{reason}, so that values stay")]
     low, high = _percentiles(np.concatenate(pooled))
+    held = " and ".join(sorted(kinds))
     reason = (
-        f"{len(pooled)} of {len(drawn)} images of train looked at hold {' and '.join(sorted(kinds))}, "
-        f"of whose values {LOW} % lie below images.low and {100 - HIGH:.1f} % above images.high; "
+        f"{len(pooled)} of {len(drawn)} images of train looked at hold {held}, of "
+        f"whose values {LOW} % lie below images.low and {100 - HIGH:.1f} % above images.high; "
         "all images of more than 8 bits get this one range, others stay"
     )
     choices = [

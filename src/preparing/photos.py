@@ -41,9 +41,9 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
     images : ImagesParams
         `bands`: one band (it becomes grey) or three, numbered from 1; [] is the first three, or the
         first alone where there are fewer than three. `stretch`, `low`, `high`: see
-        `src.preparing.stretches.to_8_bits`; with auto as `choose_levels` returns them. A pixel with the value `no_data` in all chosen bands
-        holds no data. `orientation` apply: turned as the orientation tag (EXIF) says; ignore: as
-        stored.
+        `src.preparing.stretches.to_8_bits`; with auto as `choose_levels` returns them. A pixel with
+        the value `no_data` in all chosen bands holds no data. `orientation` apply: turned as the
+        orientation tag (EXIF) says; ignore: as stored.
     size : tuple of int, optional
         (H, W) that it must have, in pixels, after it was turned.
 
@@ -115,7 +115,7 @@ def read_values(path: Path, images: ImagesParams) -> tuple[np.ndarray, np.ndarra
 
 
 def _decoded(content: bytes, images: ImagesParams) -> tuple[ImageBands, bool]:
-    """Return the bands, invalid being all pixels without data, and whether `no_data` is a change."""
+    """Return the bands, with all pixels without data, and whether making these 0 is a change."""
     bands = read_bands(content, images.bands)
     no_data = None if images.no_data == "none" else images.no_data
     empty = _without_data(bands.values, no_data)
@@ -183,7 +183,8 @@ def _few_levels(values: np.ndarray, image: np.ndarray) -> tuple[int, int] | None
     if values.dtype == np.uint8:
         return None
     bands = range(image.shape[2])
-    left = max(np.count_nonzero(np.bincount(image[..., b].ravel(), minlength=256)) for b in bands)
+    counts = [np.bincount(image[..., band].ravel(), minlength=256) for band in bands]
+    left = max(int(np.count_nonzero(count)) for count in counts)
     if left > FEW:
         return None
     there = max(len(np.unique(values[..., band])) for band in bands)

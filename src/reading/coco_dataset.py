@@ -43,9 +43,10 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
     `train/images/` and `train/annotation.json`, or one JSON file of another name, must be there,
-    `val/` likewise if there is such a folder; `test_images/` may hold unlabelled images, numbered 1..N by sorted file name. Image
-    files are not opened and segmentations not looked at. Annotation files are read from end to
-    end but not held: an annotation costs 32 bytes until all are read, and 24 bytes from then on.
+    `val/` likewise if there is such a folder; `test_images/` may hold unlabelled images, numbered
+    1..N by sorted file name. Image files are not opened and segmentations not looked at. Annotation
+    files are read from end to end but not held: an annotation costs 32 bytes until all are read,
+    and 24 bytes from then on.
 
     Parameters
     ----------

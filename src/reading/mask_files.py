@@ -351,8 +351,9 @@ def _decode_with_pillow(content: bytes, size: tuple[int, int] | None) -> _Decode
 
 def _check_size(size: tuple[int, int], wanted: tuple[int, int] | None) -> None:
     if wanted is not None and tuple(size) != wanted:
+        height, width = wanted
         raise InputError(
-            f"the mask is {size[0]}x{size[1]} px (height x width), the image {wanted[0]}x{wanted[1]}"
+            f"the mask is {size[0]}x{size[1]} px (height x width), the image {height}x{width}"
         )
 
 

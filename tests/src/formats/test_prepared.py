@@ -5,7 +5,14 @@ import pytest
 
 from src.base.errors import InputError
 from src.formats.archive import write_archive
-from src.formats.prepared import IMAGE_TYPES, open_photos, read_images, read_photo, read_truth
+from src.formats.prepared import (
+    IMAGE_TYPES,
+    open_photos,
+    read_images,
+    read_photo,
+    read_recognised,
+    read_truth,
+)
 from tests.image_tables import write_image_tables
 
 ROWS = [
@@ -51,6 +58,16 @@ def test_truth_is_read_and_what_is_none_is_refused(tmp_path):
             InputError, match="labels/train/truth.json: not a ground truth in COCO's"
         ):
             read_truth(tmp_path, "train")
+
+
+def test_what_was_recognised_is_read_and_what_is_none_is_refused(tmp_path):
+    found = [{"key": "images.low", "value": 1.5, "reason": "so it is"}]
+    (tmp_path / "recognised.json").write_text(json.dumps(found))
+    assert read_recognised(tmp_path) == found
+    for other in ({}, ["x"], [{"key": "images.low", "value": 1.5}]):
+        (tmp_path / "recognised.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match="recognised.json: not a list of values found; run pr"):
+            read_recognised(tmp_path)
 
 
 def test_photos_are_found_by_the_split_in_their_name(tmp_path):

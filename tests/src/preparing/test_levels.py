@@ -126,7 +126,6 @@ def test_few_grey_levels_are_told_where_nothing_is_stretched(tmp_path, bits, lef
 
 def test_few_values_that_are_all_kept_are_no_loss(tmp_path):
     image = (deep(0, 3, np.uint16) << 14) + 500
-    _, photo = grey(
-        write(tmp_path, {"train/a": image})[0], AUTO.model_copy(update={"stretch": "none"})
-    )
+    [record] = write(tmp_path, {"train/a": image})
+    _, photo = grey(record, AUTO.model_copy(update={"stretch": "none"}))
     assert photo.few_levels is None

@@ -186,7 +186,7 @@ def test_a_table_tells_its_columns(tmp_path, table, meaning, columns):
         ("id,p,q\na,1 2,3 4\n", "the columns 'p', 'q' all hold run lengths, of 'p', 'q'; set data"),
         (
             "key,runs\nz,1 2\n",
-            "no column holds names of images, of 'key', 'runs'; set dataset.id_c",
+            "no column holds names of images, of 'key', 'runs'; set data",
         ),
     ],
 )
