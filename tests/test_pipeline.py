@@ -18,7 +18,7 @@ EXPECTED = json.loads((Path(__file__).parent / "pipeline_metrics.json").read_tex
 TOLERANCE = {"ap50": 0.15, "f1_50": 0.15, "dice_mean": 0.08}
 SMALL = {
     "sample": {"train": 40, "val": 12, "test": 4},
-    "model": {"encoder": "tu-test_resnet"},
+    "model": {"encoder": "tu-test_resnet", "encoder_weights": "none"},
     "train": {"precision": "float32", "evaluate_every": 10},
     "predict": {"views": "hflip", "precision": "float32"},
     "report": {"overlays": 1},

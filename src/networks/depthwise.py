@@ -21,7 +21,7 @@ def keep_depthwise_in_float32(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.forward = partial(_in_float32, module.forward)
+            module.forward = partial(_in_float32, module.forward)  # pyright: ignore[reportAttributeAccessIssue]  a name differs
 
 
 def _in_float32(

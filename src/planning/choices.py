@@ -26,7 +26,7 @@ CROPS = (128, 384)  # px, least and most where it is not
 LENGTHS_IN_CROP = 6  # of a large object
 DEEP_CROP, DEEP_OBJECT = 256, 64  # px, from which an encoder halves the image five times
 BATCH, BATCH_PIXELS = 8, 1_000_000  # images; pixels of all crops of a batch, at most
-SIGMAS = (2.0, 10.0)  # px, least and most
+SIGMAS = (3.0, 10.0)  # px, least and most
 SIGMA_WITHOUT = 5.0  # px, where no objects are near each other
 FELT = 3  # times sigma: beyond it the weight of a distance is below 1 / 8,000 of its highest
 LONGEST_DISTANCE = 63  # px, that weight maps can store
@@ -165,7 +165,7 @@ def _sigma(found: Fingerprint) -> Choice:
     if not found.objects or not found.near:
         reason = NO_OBJECT if not found.objects else f"no objects lie within {REACH} px"
         return Choice("loss", "sigma", SIGMA_WITHOUT, reason)
-    value = min(max(round(found.gap) / 2, SIGMAS[0]), SIGMAS[1])
+    value = min(max(float(round(found.gap)), SIGMAS[0]), SIGMAS[1])  # exp(-1) at a typical gap
     return Choice(
         "loss",
         "sigma",

@@ -80,7 +80,7 @@ def _steps(outcomes: Outcomes, metric: MetricName) -> _Steps:
         numerator, denominator = 2 * gain[:, 0], ((gain > 0) | wrong)[:, 0].astype(float)
         first = np.stack([np.zeros(len(outcomes.objects)), outcomes.objects])
     ends = np.flatnonzero(np.append(np.diff(scores) != 0, True)) + 1
-    counts: np.ndarray = ((gain > 0) | wrong).any(axis=1)
+    counts = np.atleast_1d(np.logical_or(gain > 0, wrong).any(axis=1))
     return _Steps(scores, image, numerator, denominator, counts, first, np.append(0, ends))
 
 

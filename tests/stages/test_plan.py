@@ -54,7 +54,7 @@ def images(gap=5, count=16):
 def test_values_and_reasons_follow_from_the_images(run, capsys):
     folder = run(images(), {"plan": {"steps": 100}})
     told = read_json(folder / "plan.json")
-    assert told["loss.sigma"]["value"] == 3.0  # the nearest pixels are 6 px apart
+    assert told["loss.sigma"]["value"] == 6.0  # the nearest pixels are 6 px apart
     assert told["loss.sigma"]["reason"].startswith("100% of the objects have another one within 32")
     assert read_json(folder / "train.json") == {"crop_size": 96, "batch_size": 8, "epochs": 100}
     printed = capsys.readouterr().out.splitlines()

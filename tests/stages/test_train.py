@@ -30,6 +30,7 @@ PHASE = {
 }
 PARAMS = copy.deepcopy(sections.PARAMS)  # then made small
 PARAMS["model"] |= {"architecture": "Linknet", "encoder": "tu-test_resnet", "encoder_depth": 3}
+PARAMS["model"]["encoder_weights"] = "none"
 PARAMS["model"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 PARAMS["loss"] |= {"distance": "none", "size_weight": 0.0}
 PARAMS["augment"] |= {"shift": 0.0, "scale": 0.0, "rotate": 0.0, "hue": 0, "saturation": 0}

@@ -67,8 +67,8 @@ def test_a_typical_set_is_seen_whole_and_as_it_is():
         "crop_size": 256,
         "batch_size": 8,
         "epochs": 200,  # 50 images are 6 batches of 8
-        "sigma": 4.0,
-        "max_distance": 12,
+        "sigma": 8.0,
+        "max_distance": 24,
         "min_area": 20,
         "max_hole": 100,
         "connectivity": 4,
@@ -163,9 +163,9 @@ def test_phases_that_leave_their_epochs_to_the_plan_share_the_steps():
 
 @pytest.mark.parametrize(
     ("near", "gap", "sigma"),
-    [(0.5, 1.0, 2.0), (0.5, 7.0, 3.5), (0.5, 30.0, 10.0), (0.0, math.nan, 5.0)],
+    [(0.5, 1.0, 3.0), (0.5, 7.2, 7.0), (0.5, 30.0, 10.0), (0.0, math.nan, 5.0)],
 )
-def test_sigma_is_half_a_gap_within_bounds(near, gap, sigma):
+def test_sigma_is_a_typical_gap_within_bounds(near, gap, sigma):
     found = chosen(TYPICAL._replace(near=near, gap=gap))
     assert (found["sigma"], found["max_distance"]) == (sigma, max(math.ceil(3 * sigma), 7))
 
@@ -173,8 +173,8 @@ def test_sigma_is_half_a_gap_within_bounds(near, gap, sigma):
 @pytest.mark.parametrize(
     ("losses", "distance"),
     [
-        ([{}], 12),
-        ([{"contact_width": 20.5}], 21),
+        ([{}], 24),
+        ([{"contact_width": 30.5}], 31),
         ([{"sigma": 2.0}], 7),
         ([{"sigma": 2.0}, {"sigma": 10.0}], 30),
         ([{"sigma": 50.0}], 63),

@@ -7,7 +7,11 @@ from src.networks.model import stride
 from src.training.network import described, training_network, with_statistics
 from tests.sections import PARAMS, training
 
-SMALL = {"model__architecture": "Linknet", "model__encoder": "tu-test_resnet"}
+SMALL = {
+    "model__architecture": "Linknet",
+    "model__encoder": "tu-test_resnet",
+    "model__encoder_weights": "none",
+}
 SMALL |= {"model__encoder_depth": 3}
 PHASE = PARAMS["train"]["phases"][0]
 
@@ -31,7 +35,9 @@ def resolved(training):
 
 
 def test_the_description_is_the_section_model_and_what_training_decides():
-    described_so = described(resolved(training(model__image_channels="grey")), None)
+    described_so = described(
+        resolved(training(model__image_channels="grey", model__encoder_weights="none")), None
+    )
     section = {key: value for key, value in PARAMS["model"].items() if key != "encoder_weights"}
     section |= {"image_channels": "grey", "in_channels": 1, "heads": ["mask"], "depth_range": None}
     section |= {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
