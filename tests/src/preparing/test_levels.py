@@ -61,6 +61,10 @@ def test_images_of_8_bits_stay_among_others(tmp_path):
     records = write(tmp_path, {"train/a": deep(0, 3000), "train/b": deep(0, 90, np.uint8)})
     images, _ = choose_levels(records, AUTO)
     assert read_photo(records[1].path, images).content == records[1].path.read_bytes()
+    again = tmp_path / "b.bmp"  # which is stored anew
+    assert cv2.imwrite(str(again), deep(0, 90, np.uint8))
+    image, _ = grey(records[1]._replace(path=again), images)
+    np.testing.assert_array_equal(image, deep(0, 90, np.uint8))
 
 
 def test_only_train_decides(tmp_path):
