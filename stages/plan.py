@@ -77,7 +77,11 @@ def _lines(choices: list[Choice]) -> list[str]:
     names = [f"{choice.section}.{choice.key}" for choice in choices]
     wide = max(map(len, names))
     rows = zip(names, choices, strict=True)
-    return [f"{name:{wide}}  {choice.value:>5g}  {choice.reason}" for name, choice in rows]
+    return [f"{name:{wide}}  {_shown(choice):>8}  {choice.reason}" for name, choice in rows]
+
+
+def _shown(choice: Choice) -> str:
+    return choice.value if isinstance(choice.value, str) else f"{choice.value:g}"
 
 
 if __name__ == "__main__":

@@ -36,5 +36,11 @@ def plain(**changes) -> PostprocessParams:
 def write_plan(folder, **changes):
     """Write what the stage plan says of the section."""
     folder.mkdir(parents=True, exist_ok=True)
-    planned = {"connectivity": 8, "min_area": 5, "max_hole": 3, "dilate": 0} | changes
+    planned = {
+        "connectivity": 8,
+        "seeds": "mask",
+        "min_area": 5,
+        "max_hole": 3,
+        "dilate": 0,
+    } | changes
     (folder / "postprocess.json").write_text(json.dumps(planned))

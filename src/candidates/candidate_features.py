@@ -12,6 +12,7 @@ import numpy as np
 
 FEATURES = (
     "threshold",
+    "part",
     "area",
     "perimeter",
     "mean_probability",
@@ -72,8 +73,8 @@ def object_features(
     Returns
     -------
     features : dict of ndarray of float64, shape (N,)
-        In the order of labels; all of `FEATURES` but threshold, stability_up and stability_down,
-        which one map does not tell:
+        In the order of labels; all of `FEATURES` but threshold, part, stability_up and
+        stability_down, which one map does not tell:
 
         area
             Pixels.

@@ -1,6 +1,6 @@
 """From the maps of one image to candidates: the objects of one label map, or of nested ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ BOX = ("bbox_x", "bbox_y", "bbox_width", "bbox_height")
 COLUMNS = {"counts": str, "area": int} | dict.fromkeys(BOX, int) | {"parent": int}
 COLUMNS |= {name: float for name in FEATURES if name != "area"}
 STEP = 0.1  # of probability, to the thresholds that tell how stable the objects of one map are
+PARTED = 2  # each such layer has parts too: those of its neighbours are nearly the same
 
 
 class Layer(NamedTuple):
@@ -25,6 +26,7 @@ class Layer(NamedTuple):
     parent: np.ndarray  # (N,) int64: position among the kept of all layers, -1 none
     stability_up: np.ndarray  # (N,) float64 in [0, 1]
     stability_down: np.ndarray  # (N,) float64 in [0, 1]
+    part: bool = False  # whether they are parts of objects of the same threshold
 
 
 class Partners(NamedTuple):
@@ -55,7 +57,8 @@ def image_candidates(
         Of the types in `COLUMNS`: counts (compressed RLE); area and bounding box in pixels; parent
         (position here, -1 none); `src.candidates.candidate_features.FEATURES`, of which the
         neighbours are all objects of the same layer, those too that are no candidates because they
-        repeat their parent. By layer, then by label.
+        repeat their parent. `part` is 1 for the parts of an object, else 0; the parent of a part is
+        that object. By layer, then by label, the parts last.
     """
     tables = []
     for layer in image_layers(maps, empty_probability, params):
@@ -65,6 +68,7 @@ def image_candidates(
         table |= dict(zip(BOX, objects.boxes.T, strict=True)) | {"area": objects.areas}
         table |= {"counts": np.array([rle["counts"] for rle in objects.rles], object)}
         table |= {"threshold": np.full(count, layer.threshold), "parent": layer.parent}
+        table |= {"part": np.full(count, float(layer.part))}
         table |= {"stability_up": layer.stability_up, "stability_down": layer.stability_down}
         tables.append({column: table[column][layer.kept] for column in COLUMNS})
     return {column: np.concatenate([table[column] for table in tables]) for column in COLUMNS}
@@ -81,30 +85,54 @@ def image_layers(
         As for `src.objects.map_objects.find_objects`.
     params : PostprocessParams
         Without `auto`. The method "layers" finds objects as "threshold" does at every threshold of
-        `layers`; the others do so as `src.objects.map_objects.find_objects` at `threshold`.
+        `layers`; unless `seeds` is "mask", the parts that "watershed" makes of them at every second
+        threshold are candidates too, since no threshold parts objects that touch all along a side.
+        The other methods find objects as `src.objects.map_objects.find_objects` at `threshold`.
 
     Returns
     -------
     layers : list of Layer
         By rising threshold. With "layers" one for each threshold, the objects linked as by
-        `linked_layers`. Else a single one without parents, whose stability is the IoU with the
-        object that shares most pixels at a threshold higher, or lower, by 0.1; the lowest is one
-        step of the maps, 1/255, and above 1 there is no object.
+        `linked_layers`, then those of parts, whose stability both ways is the IoU with the object
+        they are part of; what is an object whole is not kept again. Else a single one without
+        parents, whose stability is the IoU with the object that shares most pixels at a threshold
+        higher, or lower, by 0.1; the lowest is one step of the maps, 1/255, and above 1 there is no
+        object.
     """
     one_map = "threshold" if params.method == "layers" else params.method
 
-    def found(at: float) -> np.ndarray:
-        at_threshold = params.model_copy(update={"method": one_map, "threshold": at})
+    def found(at: float, method: str = one_map) -> np.ndarray:
+        at_threshold = params.model_copy(update={"method": method, "threshold": at})
         return find_objects(maps, empty_probability, at_threshold)
 
     if params.method == "layers":
-        return linked_layers([found(at) for at in params.layers], params.layers)
+        layers = linked_layers([found(at) for at in params.layers], params.layers)
+        if params.seeds == "mask":
+            return layers
+        return layers + _parts(layers, lambda at: found(at, "watershed"))
     threshold = params.threshold
     instances = found(threshold)
     up = overlap_partners(instances, found(threshold + STEP)).iou
     down = overlap_partners(instances, found(max(threshold - STEP, 1 / 255))).iou
     alone = np.full(len(up), -1)
     return [Layer(threshold, instances, alone < 0, alone, up, down)]
+
+
+def _parts(layers: list[Layer], parted: Callable[[float], np.ndarray]) -> list[Layer]:
+    """Return the layers of parts of objects; `parted` gives the label map of a threshold."""
+    parts: list[Layer] = []
+    positions = np.cumsum([0, *(layer.kept.sum() for layer in layers)])
+    own: list[np.ndarray] = []  # position of each object of a layer, or of the one it repeats
+    for layer, first in zip(layers, positions, strict=False):
+        own.append(np.where(layer.kept, first + np.cumsum(layer.kept) - 1, layer.parent))
+    for layer, position in list(zip(layers, own, strict=True))[::PARTED]:
+        instances = parted(layer.threshold)
+        whole = overlap_partners(instances, layer.instances)
+        parent = np.append(position, -1)[whole.index]
+        parts.append(
+            Layer(layer.threshold, instances, whole.iou < 1, parent, whole.iou, whole.iou, True)
+        )
+    return parts
 
 
 def linked_layers(maps: Sequence[np.ndarray], thresholds: Sequence[float]) -> list[Layer]:

@@ -39,7 +39,7 @@ class LossParams(Params):
     border_width: float = Field(gt=0)
     contact_weight: float = Field(ge=0)
     contact_width: float = Field(gt=0)
-    boundary_distance_weight: float = Field(ge=0)
+    boundary_distance_weight: Annotated[float, Field(ge=0), Auto]
     boundary_distance_loss: Literal["smooth_l1", "wing", "mse"]
     empty_weight: float = Field(ge=0)
     embedding_weight: float = Field(ge=0)

@@ -28,7 +28,7 @@ def heads_used(heads: list[str], params: PostprocessParams) -> list[str]:
         If one is needed that is not there; the message names the key that asks for it.
     """
     asked = {"mask": ""}
-    if params.method == "watershed" and params.seeds != "mask":
+    if params.method in ("watershed", "layers") and params.seeds != "mask":
         asked[SEED_HEADS[params.seeds]] = f"postprocess.seeds {params.seeds}"
     if params.method == "embedding":
         asked["embedding"] = "postprocess.method embedding"

@@ -20,7 +20,7 @@ class PostprocessParams(Params):
     method: Literal["threshold", "layers", "watershed", "embedding"]
     threshold: Annotated[float, Field(gt=0, lt=1), Auto]
     layers: list[Probability] = Field(min_length=1)
-    seeds: Literal["mask", "border", "contact", "distance"]
+    seeds: Annotated[Literal["mask", "border", "contact", "distance"], Auto]
     seed_threshold: float = Field(gt=0, le=1)
     seed_area: Pixels
     link_threshold: float = Field(ge=0, le=1)
@@ -61,15 +61,17 @@ def load_postprocess(path: Path, plan: Path) -> PostprocessParams:
     """Read the section with what the plan says of the keys that are `auto` and not searched.
 
     Values of an object (`SEARCHABLE`) can be searched where there is one map of objects, so there
-    the plan says the connectivity alone. Nested candidates of the method layers are chosen among
-    by their scores, not by values: all is as planned but the threshold, which they do not have.
+    the plan says connectivity and seeds alone. Nested candidates of the method layers are chosen
+    among by their scores, not by values: all is as planned but the threshold, which they do not
+    have.
 
     Parameters
     ----------
     path : Path
         params.yaml.
     plan : Path
-        Folder of the stage plan: postprocess.json has connectivity, min_area, max_hole, dilate.
+        Folder of the stage plan: postprocess.json has connectivity, seeds, min_area, max_hole,
+        dilate.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def load_postprocess(path: Path, plan: Path) -> PostprocessParams:
     """
     params = load_params(path, "postprocess", PostprocessParams)
     planned = load_params(path, "postprocess", PostprocessParams, plan=plan)
-    keys = ("connectivity", *SIZES) if params.method == "layers" else ("connectivity",)
+    keys = ("connectivity", "seeds", *(SIZES if params.method == "layers" else ()))
     values = {key: getattr(planned, key) for key in keys}
     for key, value in values.items():
         if value == AUTO:

@@ -7,6 +7,7 @@ change none. After nnU-Net (Isensee et al. 2021), whose rules these are not.
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from src.base.params import AUTO
 from src.losses.params import LossParams
@@ -30,6 +31,8 @@ SIGMAS = (3.0, 10.0)  # px, least and most
 SIGMA_WITHOUT = 5.0  # px, where no objects are near each other
 FELT = 3  # times sigma: beyond it the weight of a distance is below 1 / 8,000 of its highest
 LONGEST_DISTANCE = 63  # px, that weight maps can store
+MANY_TOUCH = 0.1  # share of objects, from which those that touch are worth a head of their own
+DISTANCE_WEIGHT = 0.5  # of that head
 MANY_CORNERED = 0.01  # share of objects, from which parts that meet at corners are one object
 HOLE_IN_OBJECT = 4  # times a hole, at least, is the area of a median object
 LIMIT, CROWDED = 100, 60  # detections, objects of an image
@@ -76,6 +79,7 @@ def choose(
         batch_size,
         _epochs(round(found.images * learnt), batch, steps, max(phases, 1)),
         sigma,
+        *_touching(found, losses),
         _max_distance(losses, sigma),
         _min_area(found),
         _max_hole(found),
@@ -87,7 +91,7 @@ def choose(
 
 def _in_force(choice: Choice, given: float) -> float:
     """Return what counts: what params.yaml gives, or the choice where that is `auto`."""
-    return choice.value if given == AUTO else given
+    return cast("float", choice.value) if given == AUTO else given  # a name is never asked for
 
 
 def _resize(found: Fingerprint) -> Choice:
@@ -173,6 +177,25 @@ def _sigma(found: Fingerprint) -> Choice:
         f"{found.near:.0%} of the objects have another one within {REACH} px, half of those within "
         f"{found.gap:.1f} px; {found.touching:.0%} touch one",
     )
+
+
+def _touching(found: Fingerprint, losses: Sequence[LossParams]) -> list[Choice]:
+    """Choose whether distances to boundaries are learnt, and whether they part objects.
+
+    They are merged only where each network has the head.
+    """
+    if not found.objects:
+        weight, reason = 0.0, NO_OBJECT
+    else:
+        weight = DISTANCE_WEIGHT * (found.touching >= MANY_TOUCH)
+        reason = (
+            f"{found.touching:.0%} of the objects touch another one, and the distance to their "
+            f"boundaries parts such; it is learnt from {MANY_TOUCH:.0%} on"
+        )
+    head = Choice("loss", "boundary_distance_weight", weight, reason)
+    parts = all(_in_force(head, one.boundary_distance_weight) for one in losses)
+    reason = f"the networks have {'the' if parts else 'no'} head that tells distances to boundaries"
+    return [head, Choice("postprocess", "seeds", "distance" if parts else "mask", reason)]
 
 
 def _max_distance(losses: Sequence[LossParams], chosen: Choice) -> Choice:

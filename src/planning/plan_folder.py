@@ -20,7 +20,7 @@ class Choice(NamedTuple):
 
     section: str
     key: str
-    value: int | float
+    value: int | float | str
     reason: str  # a sentence
 
 
@@ -32,7 +32,7 @@ def write_plan(folder: Path, choices: Iterable[Choice]) -> None:
     ValueError
         If a choice is of a section that is not in SECTIONS.
     """
-    values: dict[str, dict[str, int | float]] = {section: {} for section in SECTIONS}
+    values: dict[str, dict[str, int | float | str]] = {section: {} for section in SECTIONS}
     reasons: dict[str, dict[str, Any]] = {}
     for choice in choices:
         if choice.section not in values:

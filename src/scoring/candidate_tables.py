@@ -6,7 +6,7 @@ import pandas as pd
 from src.formats.prepared import Rle
 
 BOX = ["bbox_x", "bbox_y", "bbox_width", "bbox_height"]
-COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "mean_probability"]
+COLUMNS = ["name", "height", "width", "counts", "area", *BOX, "parent", "part", "mean_probability"]
 
 
 def feature_names(table: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ def choose_detections(
     rles: list[Rle],
     boxes: np.ndarray,
     parents: np.ndarray,
+    parts: np.ndarray,
     scores: np.ndarray,
     params: RescoreParams,
 ) -> np.ndarray:
@@ -28,6 +29,9 @@ def choose_detections(
         XYWH in px.
     parents : ndarray of int, shape (N,)
         Row of the smallest candidate that contains it, -1 without one.
+    parts : ndarray of bool, shape (N,)
+        Which are parts of a candidate of the same threshold. They are not nested in candidates of
+        higher ones, so the tree is made of the others alone.
     scores : ndarray of float, shape (N,)
         In [0, 1] if selection is tree.
     params : RescoreParams
@@ -45,6 +49,6 @@ def choose_detections(
         left = [rles[row] for row in kept]
         kept = kept[suppress(names[kept], left, boxes[kept], scores[kept], params.nms_iou)]
     elif params.selection == "tree":
-        worth = np.where(scores >= params.min_score, scores, 0)
-        kept = np.intersect1d(kept, best_disjoint(parents, worth))
+        worth = np.where((scores >= params.min_score) & ~parts, scores, 0)
+        kept = np.intersect1d(kept[~parts[kept]], best_disjoint(parents, worth))
     return kept[ranked_by_image(names[kept], scores[kept])]

@@ -158,6 +158,7 @@ def _choose(
         candidate_rles(candidates),
         candidates[BOX].to_numpy(),
         candidates["parent"].to_numpy(),
+        candidates["part"].to_numpy() > 0,
         scores,
         params,
     )

@@ -37,7 +37,7 @@ def bar(start, stop):
 def candidate(name, start, stop, mean, parent=-1, hint=0.0):
     box = {"bbox_x": start, "bbox_y": 0, "bbox_width": stop - start, "bbox_height": 1}
     row = {"name": name, "height": 1, "width": WIDTH, "counts": bar(start, stop)["counts"]}
-    row |= {"area": stop - start} | box | {"parent": parent, "mean_probability": mean}
+    row |= {"area": stop - start} | box | {"parent": parent, "part": 0.0, "mean_probability": mean}
     return row | {"hint": hint}
 
 
@@ -205,7 +205,7 @@ def test_a_second_level_ranks_by_what_it_has_learnt_from_oof(learnable, model):
         assert len(results[split]) == 120
         assert np.corrcoef(scores(results[split]), true_iou(results[split]))[0, 1] > 0.95
     gains = pd.read_csv(learnable / "predictions/second_level/importance.csv")
-    assert set(gains["feature"]) == {"area", "mean_probability", "hint"}
+    assert set(gains["feature"]) == {"area", "part", "mean_probability", "hint"}
     assert gains["gain"].sum() == pytest.approx(1, abs=1e-5)
     assert gains["gain"].is_monotonic_decreasing
     assert gains.set_index("feature")["gain"]["mean_probability"] < 0.2
@@ -228,7 +228,7 @@ def test_oof_is_scored_by_the_models_of_the_other_folds_and_the_rest_by_the_last
     def by_model(split, model):
         rows = pd.read_parquet(learnable / f"candidates/{split}.parquet")
         booster = lightgbm.Booster(model_file=str(folder / f"{model}.txt"))
-        found = booster.predict(rows[["area", "mean_probability", "hint"]].to_numpy(float))
+        found = booster.predict(rows[["area", "part", "mean_probability", "hint"]].to_numpy(float))
         return found.round(8), rows["name"]
 
     for split in ("val", "test"):

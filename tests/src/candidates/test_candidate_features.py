@@ -7,7 +7,7 @@ from skimage.measure import regionprops
 
 from src.candidates.candidate_features import FEATURES, mean_probabilities, object_features
 
-OF_LAYERS = {"threshold", "stability_up", "stability_down"}
+OF_LAYERS = {"threshold", "part", "stability_up", "stability_down"}
 
 
 def numbered(labels):

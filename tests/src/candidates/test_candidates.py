@@ -275,3 +275,35 @@ def test_the_largest_labels_find_their_partners():
 def test_maps_of_two_shapes_have_no_partners():
     with pytest.raises(ValueError, match=r"\(1, 2\) and \(2, 1\)"):
         overlap_partners(np.zeros((1, 2), np.uint16), np.zeros((2, 1), np.uint16))
+
+
+def two_that_touch():
+    """Return maps of two squares side by side, whose distances to their boundaries part them."""
+    mask, distance = np.zeros((2, 8, 14), np.uint8)
+    mask[2:6, 2:12] = 200
+    distance[2:6, 2:12] = 60
+    distance[3:5, 3:6] = distance[3:5, 8:11] = 250
+    return {"mask": mask, "boundary_distance": distance}
+
+
+def test_parts_of_objects_that_touch_are_candidates_too():
+    section = plain(method="layers", layers=[0.5, 0.6, 0.7], seeds="distance", seed_threshold=0.5)
+    columns = image_candidates(two_that_touch(), 0.0, {}, section)
+    # whole at 0.5, repeated by the layers above; two halves at 0.5, at 0.7, none at 0.6
+    assert columns["area"].tolist() == [40, 20, 20, 20, 20]
+    assert columns["part"].tolist() == [0, 1, 1, 1, 1]
+    assert columns["parent"].tolist() == [-1, 0, 0, 0, 0]
+    assert columns["threshold"].tolist() == [0.5, 0.5, 0.5, 0.7, 0.7]
+    assert columns["stability_up"][1:].tolist() == [0.5] * 4
+
+
+def test_without_a_head_there_are_no_parts():
+    section = plain(method="layers", layers=[0.5, 0.6], seeds="mask")
+    assert image_candidates(two_that_touch(), 0.0, {}, section)["area"].tolist() == [40]
+
+
+def test_what_is_not_parted_is_no_candidate_twice():
+    maps = two_that_touch()
+    maps["boundary_distance"][2:6, 2:12] = 250
+    section = plain(method="layers", layers=[0.5, 0.6], seeds="distance", seed_threshold=0.5)
+    assert image_candidates(maps, 0.0, {}, section)["area"].tolist() == [40]

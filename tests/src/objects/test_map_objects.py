@@ -28,7 +28,8 @@ def maps():
     ("method", "seeds", "empty_threshold", "used"),
     [
         ("threshold", "border", 0.0, ["mask"]),
-        ("layers", "distance", 0.0, ["mask"]),
+        ("layers", "mask", 0.0, ["mask"]),
+        ("layers", "distance", 0.0, ["mask", "boundary_distance"]),
         ("watershed", "mask", 0.0, ["mask"]),
         ("watershed", "distance", 0.5, ["mask", "boundary_distance", "empty"]),
         ("embedding", "border", 0.0, ["mask", "embedding"]),

@@ -20,7 +20,7 @@ TYPICAL = Fingerprint(
     large=60,
     small_area=40,
     near=0.5,
-    touching=0.1,
+    touching=0.09,
     gap=8.2,
     holes=0.0,
     harmless_hole=math.inf,
@@ -38,6 +38,7 @@ NONE = TYPICAL._replace(
     ),
 )
 EPOCHS = [PARAMS["train"]["phases"][0] | {"epochs": "auto"}]
+LOSS = {"sigma": "auto", "contact_width": 6.0, "boundary_distance_weight": "auto"}
 AUTO = {"crop_size": "auto", "batch_size": "auto", "phases": EPOCHS}
 
 
@@ -48,7 +49,7 @@ def chosen(found=TYPICAL, *, steps=1200, learnt=0.5, resize="auto", losses=({},)
         learnt=learnt,
         model=section("model", resize=resize),
         train=section("train", **AUTO | train),
-        losses=[section("loss", **{"sigma": "auto", "contact_width": 6.0} | one) for one in losses],
+        losses=[section("loss", **LOSS | one) for one in losses],
     )
     assert all(choice.reason for choice in choices)
     return {choice.key: choice.value for choice in choices}
@@ -68,6 +69,8 @@ def test_a_typical_set_is_seen_whole_and_as_it_is():
         "batch_size": 8,
         "epochs": 200,  # 50 images are 6 batches of 8
         "sigma": 8.0,
+        "boundary_distance_weight": 0.0,
+        "seeds": "mask",
         "max_distance": 24,
         "min_area": 20,
         "max_hole": 100,
@@ -87,6 +90,7 @@ def test_without_objects_there_is_an_answer_all_the_same():
     found = chosen(NONE)
     assert (found["resize"], found["crop_size"], found["sigma"]) == (1.0, 256, 5.0)
     assert (found["min_area"], found["max_hole"], found["connectivity"]) == (12, 8, 4)
+    assert (found["boundary_distance_weight"], found["seeds"]) == (0.0, "mask")
     assert reason("min_area", NONE) == "there is no object to go by"
     assert chosen(NONE._replace(short_side=2000, long_side=3000))["crop_size"] == 384
 
@@ -168,6 +172,21 @@ def test_phases_that_leave_their_epochs_to_the_plan_share_the_steps():
 def test_sigma_is_a_typical_gap_within_bounds(near, gap, sigma):
     found = chosen(TYPICAL._replace(near=near, gap=gap))
     assert (found["sigma"], found["max_distance"]) == (sigma, max(math.ceil(3 * sigma), 7))
+
+
+@pytest.mark.parametrize(
+    ("touching", "losses", "weight", "seeds"),
+    [
+        (0.09, [{}], 0.0, "mask"),
+        (0.1, [{}], 0.5, "distance"),
+        (0.1, [{"boundary_distance_weight": 0.0}], 0.5, "mask"),  # what is given is obeyed
+        (0.0, [{"boundary_distance_weight": 1.0}], 0.0, "distance"),
+        (0.1, [{}, {"boundary_distance_weight": 0.0}], 0.5, "mask"),  # one member lacks the head
+    ],
+)
+def test_objects_that_touch_are_parted_by_a_head_of_all_networks(touching, losses, weight, seeds):
+    found = chosen(TYPICAL._replace(touching=touching), losses=losses)
+    assert (found["boundary_distance_weight"], found["seeds"]) == (weight, seeds)
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ NAMES = np.array(["a", "a", "a", "a", "b"])
 PARENTS = np.array([-1, 0, 0, -1, -1])
 
 
-def choose(scores, selection, **changes):
+def choose(scores, selection, parts=(), **changes):
     masks = np.zeros((1, 20, len(SPANS)), np.uint8, order="F")
     for number, (start, stop) in enumerate(SPANS):
         masks[0, start:stop, number] = 1
     rles = coco_mask.encode(masks)
     boxes = coco_mask.toBbox(rles).astype(int)
     section = params(selection=selection, **changes)
-    return choose_detections(NAMES, rles, boxes, PARENTS, np.array(scores), section).tolist()
+    part = np.isin(np.arange(len(SPANS)), parts)
+    return choose_detections(NAMES, rles, boxes, PARENTS, part, np.array(scores), section).tolist()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,12 @@ def test_each_selection_by_hand(selection, expected):
 def test_parts_that_are_better_than_the_whole_replace_it():
     assert choose([0.6, 0.9, 0.8, 0.7, 0.5], "tree") == [1, 2, 3, 4]
     assert choose([0.6, 0.9, 0.8, 0.7, 0.5], "nms") == [1, 2, 3, 4]
+
+
+def test_the_tree_is_made_of_nested_candidates_alone():
+    assert choose([0.6, 0.9, 0.8, 0.7, 0.5], "tree", parts=[1, 2]) == [3, 0, 4]
+    assert choose([0.6, 0.9, 0.8, 0.7, 0.5], "tree", parts=[2]) == [1, 3, 4]
+    assert choose([0.6, 0.9, 0.8, 0.7, 0.5], "nms", parts=[1, 2]) == [1, 2, 3, 4]
 
 
 def test_the_iou_of_suppression_is_passed_on():

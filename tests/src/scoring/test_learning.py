@@ -49,6 +49,7 @@ def bars(rng, count):
     table = pd.DataFrame({"name": names, "height": 1, "width": 20, "parent": -1, "area": 5})
     table["counts"] = [rle["counts"] for rle in rles]
     table["mean_probability"] = 0.5
+    table["part"] = 0.0
     box = {"bbox_x": start, "bbox_y": 0, "bbox_width": 5, "bbox_height": 1}
     table = table.assign(**box, noise=rng.random(count), more=rng.random(count))
     whole = np.zeros((1, 20), np.uint8, order="F")
