@@ -309,7 +309,7 @@ def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository
 
 def test_a_plan_with_the_same_values_reruns_nothing_but_the_page_of_its_reasons(repository, edit):
     before = (repository / "data/plan/plan.json").read_text()
-    edit("plan.max_images", 20)
+    edit("plan.max_images", 39)
     assert stages_run(dvc(repository, "repro", "plan")) == {"plan", CHECK}
     assert (repository / "data/plan/plan.json").read_text() != before
     assert stages_changed(repository) == {"data_report"}
@@ -335,7 +335,7 @@ def test_a_loss_param_reruns_training_and_what_follows_and_nothing_before(reposi
 
 def test_a_wrong_param_stops_with_one_sentence(repository, edit):
     edit("postprocess.treshold", 0.4)
-    paths = ["data/folds.csv", "data/ensemble", "data/search", "data/candidates"]
+    paths = ["data/folds.csv", "data/ensemble", "data/plan", "data/search", "data/candidates"]
     command = [sys.executable, "-m", "stages.postprocess", *paths]
     run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert run.returncode == 1
