@@ -14,7 +14,7 @@ from src.training.params import AugmentParams, Phase, TrainParams, checked_train
 PARAMS = YAML(typ="safe").load((Path(__file__).parents[1] / "params.yaml").read_text())
 PLANNED = {  # in the place of "auto", here as in `write_plan`
     "model": {"resize": 1.0, "encoder_depth": 4},
-    "loss": {"sigma": 5.0},
+    "loss": {"sigma": 5.0, "boundary_distance_weight": 0.0},
     "train": {"crop_size": 128, "batch_size": 8, "epochs": 40},
     "weight_maps": {"max_distance": 63},
 }
