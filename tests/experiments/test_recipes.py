@@ -20,7 +20,7 @@ from src.base.params import MEMBER_SECTIONS
 from src.networks.packaged_weights import FILES
 from stages import train
 from stages.check_params import SECTIONS
-from tests.sections import write_plan
+from tests.sections import PLANNED, write_plan
 from tests.stages.test_train import write_squares
 
 ROOT = Path(__file__).parents[2]
@@ -224,6 +224,7 @@ def test_every_recipe_learns_through_all_its_phases(name, member, tmp_path):
     assert sorted(description["heads"]) == sorted(["mask", *heads])
     model = params["model"] | params["members"][member].get("model", {})
     for key in ("architecture", "encoder", "extra_channels", "clahe", "resize"):
-        assert description[key] == model[key]
+        expected = PLANNED["model"][key] if model[key] == "auto" else model[key]
+        assert description[key] == expected
     state = load_file(tmp_path / "model" / "model.safetensors")
     assert all(np.isfinite(value).all() for value in state.values())
