@@ -27,6 +27,7 @@ CROPS = (128, 384)  # px, least and most where it is not
 LENGTHS_IN_CROP = 6  # of a large object
 DEEP_CROP, DEEP_OBJECT = 256, 64  # px, from which an encoder halves the image five times
 BATCH, BATCH_PIXELS = 8, 1_000_000  # images; pixels of all crops of a batch, at most
+PASSES, MORE = 16, 1.5  # how often an image is seen, at least, for at most so many times the steps
 SIGMAS = (3.0, 10.0)  # px, least and most
 SIGMA_WITHOUT = 5.0  # px, where no objects are near each other
 FELT = 3  # times sigma: beyond it the weight of a distance is below 1 / 8,000 of its highest
@@ -162,7 +163,11 @@ def _epochs(images: int, batch_size: float, steps: int, phases: int) -> Choice:
     )
     if phases > 1:
         reason += f" for {phases} phases together"
-    return Choice("train", "epochs", max(1, coarse(steps / batches / phases)), reason)
+    passes = steps / batches
+    if passes < PASSES:
+        passes = min(PASSES, MORE * passes)
+        reason += f"; as those see an image rarely, up to {MORE} times as many are taken"
+    return Choice("train", "epochs", max(1, coarse(passes / phases)), reason)
 
 
 def _sigma(found: Fingerprint) -> Choice:

@@ -55,9 +55,9 @@ def chosen(found=TYPICAL, *, steps=1200, learnt=0.5, resize="auto", losses=({},)
     return {choice.key: choice.value for choice in choices}
 
 
-def reason(key, found=TYPICAL):
+def reason(key, found=TYPICAL, steps=1200):
     parts = {"model": section("model", resize="auto"), "train": section("train", **AUTO)}
-    choices = choose(found, steps=1200, learnt=0.5, losses=[section("loss")], **parts)
+    choices = choose(found, steps=steps, learnt=0.5, losses=[section("loss")], **parts)
     return next(choice.reason for choice in choices if choice.key == key)
 
 
@@ -156,6 +156,16 @@ def test_batches_hold_a_million_pixels_at_most():
 def test_epochs_follow_from_steps(images, learnt, steps, epochs):
     found = TYPICAL._replace(images=images)
     assert chosen(found, learnt=learnt, steps=steps)["epochs"] == epochs
+
+
+def test_where_images_would_be_seen_rarely_a_half_more_batches_are_taken():
+    def epochs(batches):  # of 100 steps
+        return chosen(TYPICAL._replace(images=8 * batches), learnt=1.0, steps=100)["epochs"]
+
+    assert [epochs(batches) for batches in (5, 6, 8, 10, 100)] == [20, 17, 16, 15, 2]
+    words = "; as those see an image rarely, up to 1.5 times as many are taken"
+    assert words in reason("epochs", steps=10)
+    assert words not in reason("epochs", steps=1000)
 
 
 def test_phases_that_leave_their_epochs_to_the_plan_share_the_steps():
