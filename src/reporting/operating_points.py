@@ -33,7 +33,7 @@ def operating_sentence(point: OperatingPoint) -> str:
             f"({min(folds):.4f} to {max(folds):.4f})"
         )
     return (
-        f"Detections are accepted from a score of {told}, the operating point. There "
+        f"Detections are accepted from a score of {told}, the operating point. About there "
         f"{point.metric} ({METRICS.get(point.metric, point.metric)}) is highest on the "
         f"out-of-fold predictions{others}."
     )

@@ -10,7 +10,7 @@ from src.scoring.outcomes import Outcomes
 from src.scoring.params import MetricName
 
 DECIMALS = 8  # of a score as it is written
-RESAMPLES = 200  # of the groups of images, for the interval
+RESAMPLES = 200  # of the groups of images, for the point and its interval
 EQUAL = 12  # decimals to which a metric tells two cuts apart; sums of floats differ in the last
 
 
@@ -28,6 +28,10 @@ class _Steps(NamedTuple):
 
 def choose_point(outcomes: Outcomes, metric: MetricName, groups: np.ndarray, seed: int) -> Point:
     """Choose the score from which detections are accepted, with a 95 % interval.
+
+    It is the median of those that are best on RESAMPLES sets of as many groups, drawn with
+    replacement (bagging, Breiman 1996): where a metric hardly changes over a range of scores, the
+    place of its highest value is chance. With a single group it is the best one itself.
 
     Accepted is what scores at least as high. All cuts are tried, which one sweep by falling score
     does exactly. Of equally good ones the highest is taken: what others accept beyond it gains
@@ -52,8 +56,8 @@ def choose_point(outcomes: Outcomes, metric: MetricName, groups: np.ndarray, see
     point : Point
         Without a detection the score is 0, which accepts any: nothing speaks against it. Where it
         is best to accept none (there is no object, or none is found) it is just above the highest
-        score. The bounds are of the scores chosen on RESAMPLES sets of as many groups; None
-        without a detection or a second group.
+        score. The bounds are of the scores that are best on the sets drawn; None without a
+        detection or a second group.
     """
     if not len(outcomes.scores):
         return Point(0.0, None, None)
@@ -62,10 +66,10 @@ def choose_point(outcomes: Outcomes, metric: MetricName, groups: np.ndarray, see
     weights = group_weights(of_image, RESAMPLES, seed)
     drawn = np.array([_best_score(steps, one[of_image]) for one in weights])
     low, high = interval(Sampled(0.0, drawn, weights.shape[1]))
-    score = _best_score(steps, np.ones(len(of_image)))
     if low is None or high is None:
-        return Point(score, None, None)
-    return Point(score, round(low, DECIMALS), round(high, DECIMALS))
+        return Point(_best_score(steps, np.ones(len(of_image))), None, None)
+    median = float(np.quantile(drawn, 0.5, method="higher"))
+    return Point(median, round(low, DECIMALS), round(high, DECIMALS))
 
 
 def _steps(outcomes: Outcomes, metric: MetricName) -> _Steps:

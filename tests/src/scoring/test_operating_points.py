@@ -84,7 +84,7 @@ def slow_point(names, rles, scores, truth, metric, images):
 def test_the_cut_is_the_best_of_all_when_each_is_matched_anew(metric, seed):
     names, rles, scores, truth = scene(seed)
     outcomes = detection_outcomes(names, rles, scores, truth, list(truth), metric)
-    point = choose_point(outcomes, metric, np.array(list(truth)), seed=0)
+    point = choose_point(outcomes, metric, np.array(["all"] * len(truth)), seed=0)
     lowest, refused = slow_point(names, rles, scores, truth, metric, list(truth))
     assert np.isfinite(lowest)
     assert refused < point.score <= lowest
@@ -107,6 +107,9 @@ def test_the_interval_is_of_the_points_of_groups_drawn_anew(metric, monkeypatch)
         drawn.append((refused + lowest) / 2 if np.isfinite(lowest) else none)
     assert len(set(drawn)) > 1
     np.testing.assert_allclose(point[1:], np.percentile(drawn, (2.5, 97.5)), atol=0.005)
+    assert point.score == pytest.approx(
+        sorted(drawn)[4], abs=0.005
+    )  # the upper of two in the middle
 
 
 def outcomes_of(scores, right, crowd=(), objects=3):
