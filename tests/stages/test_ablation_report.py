@@ -342,7 +342,7 @@ def test_a_score_is_shown_with_its_interval_where_there_is_one(report):
 def test_the_page_tells_the_operating_point_and_warns_of_the_limit(report, page, data):
     text = " ".join(" ".join(page.texts).split())
     assert "accepted from a score of 0.3125 [0.1875, 0.4375], the operating point." in text
-    assert "There pq (Panoptic quality: SQ times RQ) is highest" in text
+    assert "About there pq (Panoptic quality: SQ times RQ) is highest" in text
     assert "(0.2500 to 0.3750)" in text
     assert text.count("Warning.") == 1
     assert "Warning. val: 2 < 3; set it to 3 or more." in text
