@@ -93,7 +93,8 @@ def _watch(event: str, arguments: tuple) -> None:
         return
     if not isinstance(arguments[0], int) and arguments[0] != os.devnull:
         path = os.path.realpath(os.fsdecode(arguments[0]))
-        if not path.startswith(watched["inside"]):
+        compiled = "__pycache__" in Path(path).parts  # by the first import of a module
+        if not path.startswith(watched["inside"]) and not compiled:
             watched["outside"].append((event, path))
 
 
