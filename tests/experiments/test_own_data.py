@@ -153,6 +153,16 @@ def test_data_that_dvc_tracks_are_taken_too(repository):
 
 
 @pytest.mark.slow
+def _wait_for_the_last_of(group: int) -> None:
+    """Wait until the processes of a group that was killed are gone, as DVC looks for them."""
+    for _ in range(600):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+
+
 def test_when_it_is_killed_the_params_are_as_they_were(repository):
     data = write_words(repository / "data/raw/mine", "wait")
     before = Path("params.yaml").read_bytes()
@@ -164,6 +174,7 @@ def test_when_it_is_killed_the_params_are_as_they_were(repository):
             assert Path("params.yaml").read_bytes() == before
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
+    _wait_for_the_last_of(process.pid)
     assert started.exists()
     assert Path("params.yaml").read_bytes() == before
     write_words(data, "one")
