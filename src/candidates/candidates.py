@@ -24,6 +24,7 @@ class Layer(NamedTuple):
     instances: np.ndarray  # (H, W) uint16: 0 background, 1..N
     kept: np.ndarray  # (N,) bool: False if its parent has the very same pixels
     parent: np.ndarray  # (N,) int64: position among the kept of all layers, -1 none
+    position: np.ndarray  # (N,) int64: its own there, or where it is not kept that of its parent
     stability_up: np.ndarray  # (N,) float64 in [0, 1]
     stability_down: np.ndarray  # (N,) float64 in [0, 1]
     part: bool = False  # whether they are parts of objects of the same threshold
@@ -115,23 +116,15 @@ def image_layers(
     up = overlap_partners(instances, found(threshold + STEP)).iou
     down = overlap_partners(instances, found(max(threshold - STEP, 1 / 255))).iou
     alone = np.full(len(up), -1)
-    return [Layer(threshold, instances, alone < 0, alone, up, down)]
+    return [Layer(threshold, instances, alone < 0, alone, np.arange(len(up)), up, down)]
 
 
 def _parts(layers: list[Layer], parted: Callable[[float], np.ndarray]) -> list[Layer]:
     """Return the layers of parts of objects; `parted` gives the label map of a threshold."""
     parts: list[Layer] = []
-    positions = np.cumsum([0, *(layer.kept.sum() for layer in layers)])
-    own: list[np.ndarray] = []  # position of each object of a layer, or of the one it repeats
-    for layer, first in zip(layers, positions, strict=False):
-        own.append(np.where(layer.kept, first + np.cumsum(layer.kept) - 1, layer.parent))
-    for layer, position in list(zip(layers, own, strict=True))[::PARTED]:
-        instances = parted(layer.threshold)
-        whole = overlap_partners(instances, layer.instances)
-        parent = np.append(position, -1)[whole.index]
-        parts.append(
-            Layer(layer.threshold, instances, whole.iou < 1, parent, whole.iou, whole.iou, True)
-        )
+    for layer in layers[::PARTED]:
+        found = _linked(layer.threshold, parted(layer.threshold), layer, layers + parts)
+        parts.append(found._replace(stability_up=found.stability_down, part=True))
     return parts
 
 
@@ -153,20 +146,28 @@ def linked_layers(maps: Sequence[np.ndarray], thresholds: Sequence[float]) -> li
         would be its children are its parent's. Stability is the IoU with the parent and, upwards,
         with the object one map above that shares most pixels; 0 where there is none.
     """
-    links = [overlap_partners(high, low) for low, high in zip(maps, maps[1:], strict=False)]
-    ups = [overlap_partners(low, high).iou for low, high in zip(maps, maps[1:], strict=False)]
-    layers = []
-    below, kept_below = np.empty(0, np.int64), 0  # positions of the objects of the map below
-    for i, (threshold, instances) in enumerate(zip(thresholds, maps, strict=True)):
-        count = int(instances.max())
-        link = links[i - 1] if i else Partners(np.full(count, -1), np.zeros(count))
-        up = ups[i] if i < len(ups) else np.zeros(count)
-        parent = np.append(below, -1)[link.index]  # index -1 has none
-        kept = link.iou < 1
-        layers.append(Layer(threshold, instances, kept, parent, up, link.iou))
-        below = np.where(kept, kept_below + np.cumsum(kept) - 1, parent)
-        kept_below += kept.sum()
+    layers: list[Layer] = []
+    for threshold, instances in zip(thresholds, maps, strict=True):
+        layers.append(_linked(threshold, instances, layers[-1] if layers else None, layers))
+    for place, (low, high) in enumerate(zip(maps, maps[1:], strict=False)):
+        up = overlap_partners(low, high).iou
+        layers[place] = layers[place]._replace(stability_up=up)
     return layers
+
+
+def _linked(
+    threshold: float, instances: np.ndarray, around: Layer | None, before: list[Layer]
+) -> Layer:
+    """Link objects to those around them in one of the layers before; `stability_up` is left 0."""
+    count = int(instances.max())
+    link, positions = Partners(np.full(count, -1), np.zeros(count)), np.empty(0, np.int64)
+    if around is not None:
+        link, positions = overlap_partners(instances, around.instances), around.position
+    parent = np.append(positions, -1)[link.index]  # index -1 has none
+    kept = link.iou < 1
+    first = sum(int(layer.kept.sum()) for layer in before)
+    position = np.where(kept, first + np.cumsum(kept) - 1, parent)
+    return Layer(threshold, instances, kept, parent, position, np.zeros(count), link.iou)
 
 
 def overlap_partners(instances: np.ndarray, others: np.ndarray) -> Partners:
