@@ -2,6 +2,9 @@
 
     python -m stages.plan data/prepared data/plan
 
+With plan.minutes a few steps of every network are timed, on random images, and the epochs fill that
+time: another run of this stage may find a few more or less.
+
 Where params.yaml says `auto` the value written here is taken; a number there overrides it, and
 what depends on it is chosen by the number. Only train is looked at, so that an image of val or
 test changes nothing.
@@ -15,6 +18,7 @@ Writes plan/plan.json       "<section>.<key>": the value and the reason for it, 
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -32,7 +36,7 @@ from src.planning.choices import choose
 from src.planning.fingerprint import drawn_images, fingerprint, measured_objects
 from src.planning.params import PlanParams
 from src.planning.plan_folder import Choice, write_plan
-from src.training.params import TrainParams
+from src.training.params import TrainParams, phase_losses, used_heads
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -59,17 +63,46 @@ def main(argv: list[str] | None = None) -> None:
     encoded = ((archive.read_bytes(name), f"{archive.path}: {name}") for name in names)
     measured = in_order(measured_objects, encoded, scheduler=scheduler)
     measured = list(tqdm(measured, total=len(names), desc="plan", unit="image"))
-    choices = choose(
+    chosen = partial(
+        choose,
         fingerprint(table, measured),
-        steps=params.steps,
         learnt=1 - 1 / folds.k,
         model=load_params(args.params, "model", ModelParams),
         train=load_params(args.params, "train", TrainParams),
         losses=losses,
     )
+    choices = chosen(steps=params.steps)
     with new_folder(args.plan) as folder:
         write_plan(folder, choices)
+        if params.minutes:
+            choices = chosen(**_timed_steps(args.params, folder, params.minutes, folds))
+            write_plan(folder, choices)
     print("\n".join(_lines(choices)))
+
+
+def _timed_steps(path: Path, plan: Path, minutes: float, folds: SplitFoldsParams) -> dict:
+    """Return the steps of each network that so many minutes have room for, and words that tell."""
+    from src.planning.speed import seconds_per_step  # torch takes longer to import than a plan
+
+    seconds = 0.0  # of a step of every network
+    for member in load_keys(path, "members"):
+        model = load_params(path, "model", ModelParams, member=member, plan=plan)
+        loss = load_params(path, "loss", LossParams, member=member, plan=plan)
+        train = load_params(path, "train", TrainParams, member=member, plan=plan)
+        one = seconds_per_step(
+            model,
+            ["mask", *used_heads(phase_losses(loss, train.phases))],
+            crop_size=train.crop_size,
+            batch_size=train.batch_size,
+            precision=train.precision,
+        )
+        seconds += len(folds.folds) * one
+    steps = max(1, round(60 * minutes / seconds))
+    told = (
+        f"plan.minutes {minutes:g} have room for {steps} steps of every network, which take "
+        f"{seconds:.2g} s each here"
+    )
+    return {"steps": steps, "timed": told}
 
 
 def _lines(choices: list[Choice]) -> list[str]:

@@ -49,6 +49,7 @@ def choose(
     model: ModelParams,
     train: TrainParams,
     losses: Sequence[LossParams],
+    timed: str = "",
 ) -> list[Choice]:
     """Choose all values that `auto` stands for.
 
@@ -64,6 +65,8 @@ def choose(
         Where they have a number in the place of `auto`, what depends on it goes by the number.
     losses : sequence of LossParams
         Of all members: distances are measured as far as sigma and contact_width of all need.
+    timed : str
+        Where `steps` comes of a time that is not to be exceeded: the words that say so.
     """
     resize = _resize(found)
     factor = _in_force(resize, model.resize)
@@ -78,7 +81,7 @@ def choose(
         _encoder_depth(found, factor, crop),
         crop_size,
         batch_size,
-        _epochs(round(found.images * learnt), batch, steps, max(phases, 1)),
+        _epochs(round(found.images * learnt), batch, steps, max(phases, 1), timed),
         sigma,
         *_touching(found, losses),
         _max_distance(losses, sigma),
@@ -155,16 +158,16 @@ def _batch_size(crop_size: float) -> Choice:
     return Choice("train", "batch_size", value, f"{reason}, of at most {BATCH_PIXELS / 1e6:.2g}")
 
 
-def _epochs(images: int, batch_size: float, steps: int, phases: int) -> Choice:
+def _epochs(images: int, batch_size: float, steps: int, phases: int, timed: str) -> Choice:
     batches = max(1, int(images // batch_size))
     reason = (
         f"a network learns from about {images} images, in {batches} "
-        f"batch{'es' * (batches > 1)} an epoch, and plan.steps is {steps}"
+        f"batch{'es' * (batches > 1)} an epoch, and {timed or f'plan.steps is {steps}'}"
     )
     if phases > 1:
         reason += f" for {phases} phases together"
     passes = steps / batches
-    if passes < PASSES:
+    if passes < PASSES and not timed:
         passes = min(PASSES, MORE * passes)
         reason += f"; as those see an image rarely, up to {MORE} times as many are taken"
     return Choice("train", "epochs", max(1, coarse(passes / phases)), reason)

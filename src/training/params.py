@@ -1,6 +1,7 @@
 """The sections `augment` and `train`, and whether all that training obeys goes together."""
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
@@ -143,10 +144,14 @@ def checked_training(
             f"params.yaml: train.early_stopping {train.early_stopping} has nothing to look at; "
             "set train.holdout and train.evaluate_every above 0"
         )
-    used = [head for head in HEADS if any(getattr(one, f"{head}_weight") for one in losses)]
-    return Training(
-        model, losses, ["mask", *used], loss.image_weight, augment, train, allowed, max_distance
-    )
+    heads = ["mask", *used_heads(losses)]
+    return Training(model, losses, heads, loss.image_weight, augment, train, allowed, max_distance)
+
+
+def used_heads(losses: Iterable[LossParams]) -> list[str]:
+    """Return the heads beside the mask that any phase has a loss for, in the order of `HEADS`."""
+    losses = list(losses)
+    return [head for head in HEADS if any(getattr(one, f"{head}_weight") for one in losses)]
 
 
 def phase_losses(loss: LossParams, phases: list[Phase]) -> list[LossParams]:

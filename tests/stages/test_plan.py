@@ -1,3 +1,6 @@
+import itertools
+import time
+
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
@@ -84,6 +87,18 @@ def test_members_with_numbers_of_their_own_are_counted_in(run):
 def test_more_folds_leave_more_images_to_learn_from_and_fewer_epochs(run):
     folder = run(images(count=32), {"plan": {"steps": 60}, "split_folds": {"k": 4}})
     assert read_json(folder / "train.json")["epochs"] == 20  # 24 images, 3 batches
+
+
+def test_minutes_are_shared_by_the_networks_of_all_members_and_folds(run, monkeypatch):
+    clock = itertools.count()  # a step takes a second, 1.15 with all that comes with it
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    tiny = {"encoder": "tu-test_resnet", "encoder_depth": 3, "encoder_weights": "none"}
+    changes = {"plan": {"minutes": 4.6}, "model": tiny, "members": {"main": {}, "other": {}}}
+    folder = run(images(), changes)
+    assert read_json(folder / "train.json")["epochs"] == 60  # of 8 images, one batch
+    assert read_json(folder / "plan.json")["train.epochs"]["reason"].endswith(
+        "and plan.minutes 4.6 have room for 60 steps of every network, which take 4.6 s each here"
+    )
 
 
 def test_images_without_objects_have_a_plan_too(run):

@@ -168,6 +168,21 @@ def test_where_images_would_be_seen_rarely_a_half_more_batches_are_taken():
     assert words not in reason("epochs", steps=1000)
 
 
+def test_a_time_that_is_given_is_not_exceeded():
+    found = choose(
+        TYPICAL,
+        steps=30,
+        learnt=0.5,
+        model=section("model"),
+        train=section("train", **AUTO),
+        losses=[section("loss")],
+        timed="plan.minutes 1 have room for 30 steps",
+    )
+    epochs = next(choice for choice in found if choice.key == "epochs")
+    assert epochs.value == 5  # 50 images are 6 batches of 8
+    assert epochs.reason.endswith("6 batches an epoch, and plan.minutes 1 have room for 30 steps")
+
+
 def test_phases_that_leave_their_epochs_to_the_plan_share_the_steps():
     number = EPOCHS[0] | {"epochs": 3}
     assert chosen(phases=[*EPOCHS, number, *EPOCHS])["epochs"] == 100
