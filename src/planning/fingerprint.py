@@ -32,14 +32,10 @@ class Fingerprint(NamedTuple):
     """What a training set is like. Figures of objects are NaN where there is none."""
 
     images: int
-    measured: int  # images whose objects were measured
     short_side: float  # px, medians over images
     long_side: float
     objects: int  # that were measured
-    objects_per_image: float  # mean, over all images as the next three
-    most_objects: int  # in one image
-    empty: float  # share of images without objects
-    coverage: float  # mean share of pixels that are object
+    most_objects: int  # in one image, of all
     diameters: tuple[float, float, float]  # px, percentiles 5, 50, 95 of sqrt(area)
     large: float  # px, percentile 95 of the longest side of a box
     small_area: float  # px, percentile 1
@@ -95,7 +91,7 @@ def fingerprint(table: pd.DataFrame, measured: Sequence[ImageObjects]) -> Finger
     Parameters
     ----------
     table : DataFrame
-        Of all images, at least one, with height, width, objects and coverage.
+        Of all images, at least one, with height, width and objects.
     measured : sequence of ImageObjects
         Of some of them.
     """
@@ -110,14 +106,10 @@ def fingerprint(table: pd.DataFrame, measured: Sequence[ImageObjects]) -> Finger
     each = 1 / areas.size if areas.size else np.nan
     return Fingerprint(
         images=len(table),
-        measured=len(measured),
         short_side=float(sides.min(axis=1).median()),
         long_side=float(sides.max(axis=1).median()),
         objects=areas.size,
-        objects_per_image=float(table["objects"].mean()),
         most_objects=int(table["objects"].max()),
-        empty=float((table["objects"] == 0).mean()),
-        coverage=float(table["coverage"].mean()),
         diameters=(small, median, large),
         large=_percentile(joined(one.lengths for one in measured), 95),
         small_area=_percentile(areas, 1),

@@ -8,14 +8,10 @@ from tests.sections import PARAMS, section
 
 TYPICAL = Fingerprint(
     images=100,
-    measured=100,
     short_side=256,
     long_side=256,
     objects=900,
-    objects_per_image=9.0,
     most_objects=40,
-    empty=0.1,
-    coverage=0.2,
     diameters=(8, 20, 50),
     large=60,
     small_area=40,
@@ -28,10 +24,7 @@ TYPICAL = Fingerprint(
 )
 NONE = TYPICAL._replace(
     objects=0,
-    objects_per_image=0.0,
     most_objects=0,
-    empty=1.0,
-    coverage=0.0,
     diameters=(math.nan,) * 3,
     **dict.fromkeys(
         ("large", "small_area", "near", "touching", "gap", "holes", "cornered"), math.nan

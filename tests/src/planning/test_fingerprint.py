@@ -68,7 +68,7 @@ def test_a_map_that_is_none_is_named():
 
 
 def table(**columns):
-    rows = {"height": [10, 20, 30], "width": [40, 20, 20], "objects": [0, 5, 1], "coverage": 0.25}
+    rows = {"height": [10, 20, 30], "width": [40, 20, 20], "objects": [0, 5, 1]}
     return pd.DataFrame(rows | columns)
 
 
@@ -81,10 +81,8 @@ def objects(areas, gaps=None, holes=(), lengths=None, cornered=0):
 def test_a_fingerprint_sums_up_images_and_objects():
     first = objects([4, 16, 64], [1, 2, 9], lengths=[2, 5, 30], cornered=1)
     found = fingerprint(table(), [first, objects([100], [REACH])])
-    assert (found.images, found.measured, found.objects) == (3, 2, 4)
+    assert (found.images, found.objects, found.most_objects) == (3, 4, 5)
     assert (found.short_side, found.long_side) == (20, 30)
-    assert (found.objects_per_image, found.most_objects, found.coverage) == (2, 5, 0.25)
-    assert found.empty == pytest.approx(1 / 3)
     assert found.diameters == pytest.approx(np.percentile([2, 4, 8, 10], [5, 50, 95]).tolist())
     assert found.large == pytest.approx(np.percentile([2, 5, 30, 100], 95))
     assert found.small_area == pytest.approx(np.percentile([4, 16, 64, 100], 1))
@@ -109,7 +107,7 @@ def test_small_holes_are_harmless_as_far_as_they_make_up_little_of_the_objects(h
 
 def test_without_objects_their_figures_are_no_numbers():
     found = fingerprint(table(objects=0), [objects([])])
-    assert (found.objects, found.most_objects, found.empty) == (0, 0, 1)
+    assert (found.objects, found.most_objects) == (0, 0)
     assert np.isnan([*found.diameters, found.large, found.gap, found.near, found.holes]).all()
 
 
