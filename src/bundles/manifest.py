@@ -289,10 +289,11 @@ def parse_manifest(content: bytes) -> Manifest:
 def first_problem(error: ValidationError) -> str:
     """Say which key is wrong, why, and what it holds."""
     first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))[:200]
+    key = repr(".".join(map(str, first["loc"])))[1:-1][:200]
     if first["type"] in ("missing", "extra_forbidden"):
         return f"{key}: {'missing' if first['type'] == 'missing' else 'unknown key'}"
     words = first["msg"].removeprefix("Value error, ").removeprefix("params.yaml: ")
+    words = words if len(words) < 300 else f"{words[:300]} ..."
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f", got {given!r:.80}"
     return f"{key}: {words}{shown}" if key else words
