@@ -50,6 +50,7 @@ SETTINGS = {  # of later stages, each of another way through them
         "postprocess": {"method": "watershed", "seeds": "distance", "empty_threshold": 0.9},
         "rescore": {"score": "mean_sqrt_area", "selection": "nms"},
     },
+    "linked": {"postprocess": {"method": "embedding"}},
     "one_view": {
         "postprocess": LAYERS,
         "rescore": LEARNT | {"calibration": "none", "selection": "tree"},
@@ -76,7 +77,8 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     write_squares(root)
     phases = [PHASE | {"epochs": 20, "lr": 0.01}]
-    more = {"loss__boundary_distance_weight": 1.0, "loss__empty_weight": 0.1}
+    weights = {"boundary_distance": 1.0, "empty": 0.1, "embedding": 0.1}
+    more = {f"loss__{head}_weight": weight for head, weight in weights.items()}
     for member, heads in (("main", more), ("plain", {})):
         for fold in (0, 1):
             out = f"models/{member}/fold{fold}"
