@@ -12,7 +12,7 @@ from typing import cast
 from src.base.params import AUTO
 from src.losses.params import LossParams
 from src.networks.params import ModelParams
-from src.planning.fingerprint import HARMLESS, REACH, Fingerprint
+from src.planning.fingerprint import HARMLESS, PRESSED, REACH, Fingerprint
 from src.planning.plan_folder import Choice
 from src.training.params import TrainParams
 
@@ -27,12 +27,12 @@ CROPS = (128, 384)  # px, least and most where it is not
 LENGTHS_IN_CROP = 6  # of a large object
 DEEP_CROP, DEEP_OBJECT = 256, 64  # px, from which an encoder halves the image five times
 BATCH, BATCH_PIXELS = 8, 1_000_000  # images; pixels of all crops of a batch, at most
-PASSES, MORE = 16, 1.5  # how often an image is seen, at least, for at most so many times the steps
+PASSES, MORE = 30, 2.0  # how often an image is seen, at least, for at most so many times the steps
 SIGMAS = (3.0, 10.0)  # px, least and most
 SIGMA_WITHOUT = 5.0  # px, where no objects are near each other
 FELT = 3  # times sigma: beyond it the weight of a distance is below 1 / 8,000 of its highest
 LONGEST_DISTANCE = 63  # px, that weight maps can store
-MANY_TOUCH = 0.1  # share of objects, from which those that touch are worth a head of their own
+MANY_TOUCH = 0.1  # share of objects, from which those pressed together are worth a head
 DISTANCE_WEIGHT = 0.5  # of that head
 MANY_CORNERED = 0.01  # share of objects, from which parts that meet at corners are one object
 HOLE_IN_OBJECT = 4  # times a hole, at least, is the area of a median object
@@ -169,7 +169,7 @@ def _epochs(images: int, batch_size: float, steps: int, phases: int, timed: str)
     passes = steps / batches
     if passes < PASSES and not timed:
         passes = min(PASSES, MORE * passes)
-        reason += f"; as those see an image rarely, up to {MORE} times as many are taken"
+        reason += f"; as those see an image rarely, up to {MORE:g} times as many are taken"
     return Choice("train", "epochs", max(1, coarse(passes / phases)), reason)
 
 
@@ -183,7 +183,7 @@ def _sigma(found: Fingerprint) -> Choice:
         "sigma",
         value,
         f"{found.near:.0%} of the objects have another one within {REACH} px, half of those within "
-        f"{found.gap:.1f} px; {found.touching:.0%} touch one",
+        f"{found.gap:.1f} px",
     )
 
 
@@ -197,8 +197,9 @@ def _touching(found: Fingerprint, losses: Sequence[LossParams]) -> list[Choice]:
     else:
         weight = DISTANCE_WEIGHT * (found.touching >= MANY_TOUCH)
         reason = (
-            f"{found.touching:.0%} of the objects touch another one, and the distance to their "
-            f"boundaries parts such; it is learnt from {MANY_TOUCH:.0%} on"
+            f"{found.touching:.0%} of the objects lie against others along {PRESSED:.0%} of their "
+            f"size, and the distance to boundaries parts such; it is learnt from {MANY_TOUCH:.0%} "
+            "on"
         )
     head = Choice("loss", "boundary_distance_weight", weight, reason)
     parts = all(_in_force(head, one.boundary_distance_weight) for one in losses)

@@ -15,7 +15,8 @@ from src.label_maps.labels import IGNORE
 REACH = 32  # px; an object whose nearest neighbour is further away has none that matters
 FEWEST, MOST_PIXELS = 10, 64_000_000  # images that are measured, and pixels of all of them
 HARMLESS = 0.001  # of the objects' pixels that holes may make up to be of no account
-TOUCHING = 1.5  # px; objects that share an edge or a corner are at most so far apart
+PRESSED = 0.3  # of the root of its area, along which an object touches others; less is a chance
+# contact, as of outlines drawn coarsely, which a higher threshold parts
 
 
 class ImageObjects(NamedTuple):
@@ -24,6 +25,7 @@ class ImageObjects(NamedTuple):
     areas: np.ndarray  # int, px, of each object
     lengths: np.ndarray  # int, px, longest side of each object's box
     gaps: np.ndarray  # float, px, from each object to the nearest other one, REACH at most
+    contacts: np.ndarray  # int, sides of pixels that each object shares with others
     holes: np.ndarray  # int, px, areas of patches of background that objects enclose
     cornered: int  # objects with parts that hang together by corners alone
 
@@ -40,7 +42,7 @@ class Fingerprint(NamedTuple):
     large: float  # px, percentile 95 of the longest side of a box
     small_area: float  # px, percentile 1
     near: float  # share of objects with another one within REACH
-    touching: float  # share of objects that touch another one
+    touching: float  # share of objects that touch others along PRESSED of their size or more
     gap: float  # px, median to the nearest other object, of those within REACH
     holes: float  # enclosed patches of background for each object
     harmless_hole: float  # px, area up to which they make up HARMLESS of the objects; inf: all do
@@ -74,12 +76,13 @@ def measured_objects(encoded: bytes, origin: str) -> ImageObjects:
     labels = list(boxes)
     if not labels:
         nothing = np.zeros(0, int)
-        return ImageObjects(nothing, nothing, np.zeros(0), nothing, 0)
+        return ImageObjects(nothing, nothing, np.zeros(0), nothing, nothing, 0)
     second = two_nearest_distances(objects, REACH)[1]  # inside an object: to the nearest other one
     return ImageObjects(
         areas=np.bincount(objects.ravel())[labels],
         lengths=np.array([max(s.stop - s.start for s in box) for box in boxes.values()]),
         gaps=np.asarray(ndimage.minimum(second, objects, labels)),
+        contacts=_contacts(objects)[labels],
         holes=_enclosed(instances),
         cornered=sum(_is_cornered(objects[box] == label) for label, box in boxes.items()),
     )
@@ -101,6 +104,7 @@ def fingerprint(table: pd.DataFrame, measured: Sequence[ImageObjects]) -> Finger
 
     areas = joined(one.areas for one in measured)
     gaps, holes = joined(one.gaps for one in measured), joined(one.holes for one in measured)
+    pressed = joined(one.contacts for one in measured) >= PRESSED * np.sqrt(areas)
     small, median, large = (_percentile(np.sqrt(areas), share) for share in (5, 50, 95))
     near, sides = gaps[gaps < REACH], table[["height", "width"]]
     each = 1 / areas.size if areas.size else np.nan
@@ -114,7 +118,7 @@ def fingerprint(table: pd.DataFrame, measured: Sequence[ImageObjects]) -> Finger
         large=_percentile(joined(one.lengths for one in measured), 95),
         small_area=_percentile(areas, 1),
         near=near.size * each,
-        touching=int((gaps < TOUCHING).sum()) * each,
+        touching=int(pressed.sum()) * each,
         gap=_percentile(near, 50),
         holes=holes.size * each,
         harmless_hole=_harmless(holes, HARMLESS * areas.sum()),
@@ -154,6 +158,16 @@ def _harmless(holes: np.ndarray, most: float) -> float:
     rising = np.sort(holes)
     too_much = np.cumsum(rising) > most
     return float(rising[too_much.argmax()]) - 1 if too_much.any() else float("inf")
+
+
+def _contacts(objects: np.ndarray) -> np.ndarray:
+    """Return for every label from 0 up how many of its pixels' sides lie along other objects."""
+    sides = np.zeros(int(objects.max()) + 1, np.int64)
+    for ones, others in ((objects[:, 1:], objects[:, :-1]), (objects[1:], objects[:-1])):
+        shared = (ones != others) & (ones > 0) & (others > 0)
+        for labels in (ones, others):
+            sides += np.bincount(labels[shared], minlength=len(sides))
+    return sides
 
 
 def _enclosed(instances: np.ndarray) -> np.ndarray:

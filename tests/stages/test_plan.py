@@ -66,9 +66,9 @@ def test_values_and_reasons_follow_from_the_images(run, capsys):
 
 
 def test_the_plan_is_what_a_section_takes_for_auto(run, tmp_path):
-    folder = run(images(), {"plan": {"steps": 20}})
+    folder = run(images(), {"plan": {"steps": 60}})
     train = load_params(tmp_path / "params.yaml", "train", TrainParams, plan=folder)
-    assert (train.crop_size, train.batch_size, train.phases[0].epochs) == (96, 8, 20)
+    assert (train.crop_size, train.batch_size, train.phases[0].epochs) == (96, 8, 60)
 
 
 def test_images_like_those_there_are_change_reasons_alone(run):
@@ -85,8 +85,8 @@ def test_members_with_numbers_of_their_own_are_counted_in(run):
 
 
 def test_more_folds_leave_more_images_to_learn_from_and_fewer_epochs(run):
-    folder = run(images(count=32), {"plan": {"steps": 60}, "split_folds": {"k": 4}})
-    assert read_json(folder / "train.json")["epochs"] == 20  # 24 images, 3 batches
+    folder = run(images(count=32), {"plan": {"steps": 120}, "split_folds": {"k": 4}})
+    assert read_json(folder / "train.json")["epochs"] == 40  # 24 images, 3 batches
 
 
 def test_minutes_are_shared_by_the_networks_of_all_members_and_folds(run, monkeypatch):

@@ -36,6 +36,13 @@ def test_an_object_alone_has_no_gap_within_reach():
     assert measured(far).gaps.tolist() == [REACH, REACH]
 
 
+def test_contacts_are_the_sides_that_lie_along_other_objects():
+    found = measured([[1, 1, 2], [1, 0, 2], [4, 0, 9]])
+    # 1 has a side along 2 and one along 4, 2 one along 1 and one along 9; corners do not count
+    assert found.contacts.tolist() == [2, 2, 1, 1]
+    assert measured([[1, IGNORE, 2], [0, 3, 0]]).contacts.tolist() == [0, 0, 0]
+
+
 def test_ignored_pixels_are_no_object_and_close_no_hole():
     found = measured([[1, 1, 1], [1, IGNORE, 1], [1, 1, 1]])
     assert (found.areas.tolist(), found.holes.tolist()) == ([8], [])
@@ -58,7 +65,7 @@ def test_parts_that_meet_at_a_corner_are_told_from_parts_that_lie_apart():
 
 def test_a_map_without_objects_has_empty_arrays():
     found = measured([[0, IGNORE]])
-    assert [len(part) for part in found[:4]] == [0, 0, 0, 0]
+    assert [len(part) for part in found[:5]] == [0, 0, 0, 0, 0]
     assert found.cornered == 0
 
 
@@ -72,14 +79,16 @@ def table(**columns):
     return pd.DataFrame(rows | columns)
 
 
-def objects(areas, gaps=None, holes=(), lengths=None, cornered=0):
+def objects(areas, gaps=None, holes=(), lengths=None, cornered=0, contacts=None):
     gaps = [REACH] * len(areas) if gaps is None else gaps
-    parts = (areas, areas if lengths is None else lengths, gaps, holes)
+    contacts = [0] * len(areas) if contacts is None else contacts
+    parts = (areas, areas if lengths is None else lengths, gaps, contacts, holes)
     return ImageObjects(*(np.array(part, float) for part in parts), cornered)
 
 
 def test_a_fingerprint_sums_up_images_and_objects():
-    first = objects([4, 16, 64], [1, 2, 9], lengths=[2, 5, 30], cornered=1)
+    contacts = [1, 1, 2]  # along 0.5, 0.25 and 0.25 of their size
+    first = objects([4, 16, 64], [1, 2, 9], lengths=[2, 5, 30], cornered=1, contacts=contacts)
     found = fingerprint(table(), [first, objects([100], [REACH])])
     assert (found.images, found.objects, found.most_objects) == (3, 4, 5)
     assert (found.short_side, found.long_side) == (20, 30)
