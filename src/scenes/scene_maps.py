@@ -1,0 +1,218 @@
+"""Probability maps of a scene, made window by window and kept in files as large as the scene.
+
+A folder holds, of each kind of map, `<kind>.maps` with the bytes of all rows one after the other;
+`kinds.json`, which tells how many bytes a pixel has of each; and `rows.jsonl`, a line for each row
+of windows that is done, with the numbers that were predicted beside the maps. So a scene that was
+stopped goes on where it was.
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from src.base.errors import InputError
+from src.base.files import write_text
+from src.parallel.workers import in_order
+from src.scenes.runs import Area
+
+KINDS = "kinds.json"
+ROWS = "rows.jsonl"
+
+Read = Callable[[Area], tuple[np.ndarray, np.ndarray]]
+Predict = Callable[[np.ndarray], dict[str, Any]]
+
+
+class Windows(NamedTuple):
+    """How a scene is cut into windows, px."""
+
+    side: int  # of a window, a multiple of `step`
+    halo: int  # around it, seen by the network and then cut away; a multiple of `step`
+    step: int  # the grid on which networks downsample
+
+
+class _Window(NamedTuple):
+    """One call: the window's place, and where its inner part lies in what the network gives."""
+
+    area: Area
+    inner: tuple[slice, slice]
+    last: bool  # of its row of windows that has any
+    filled: np.ndarray  # bool (h, w): pixels in cells of `step` px with some data
+
+
+def write_maps(
+    folder: Path,
+    height: int,
+    width: int,
+    read: Read,
+    predict: Predict,
+    windows: Windows,
+    *,
+    scheduler: str,
+    progress: Callable[[int], object],
+) -> None:
+    """Predict the maps of a scene.
+
+    Windows lie on a fixed grid and see `halo` px around them; what is beyond the lower and right
+    edge of the scene repeats the last pixel up to the next multiple of `step`. So where networks
+    look no further than the halo, the maps do not depend on `side`, nor do they on the number of
+    processes. Windows without data are not predicted; maps are 0 in all cells of `step` x `step`
+    px without data, wherever windows begin.
+
+    Parameters
+    ----------
+    folder : Path
+        Written; what it holds of an earlier run of the same scene is kept.
+    height, width : int
+        Of the scene, px.
+    read : callable
+        Gives the image, uint8 (h, w, 3), of an area, and which of its pixels have data.
+    predict : callable
+        Of an image, uint8 (h, w, 3): maps by kind, uint8 (h, w) or (h, w, n), and numbers, of which
+        a scene gets the least. Called in other processes; see `src.parallel.workers.in_order`.
+    windows : Windows
+    scheduler : str
+        As for `in_order`.
+    progress : callable
+        Called with the number of further pixels that are done.
+
+    Raises
+    ------
+    ValueError
+        If the side or the halo of windows is no multiple of the step.
+    InputError
+        If the disk has no room for the maps.
+    """
+    if windows.side % windows.step or windows.halo % windows.step or windows.side <= 0:
+        raise ValueError(f"side and halo must be multiples of the step, got {windows}")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = _done_rows(folder)
+    progress(sum(min(windows.side, height - top) * width for top in done))
+    waiting: deque[_Window] = deque()
+    buffers: dict[str, np.ndarray] = {}
+    numbers: dict[str, float] = {}
+
+    def calls() -> Iterator[tuple[np.ndarray]]:
+        for top in range(0, height, windows.side):
+            if top in done:
+                continue
+            row = _row_windows(top, height, width, read, windows)
+            if row is None:
+                _record(folder, top, {})
+                progress(min(windows.side, height - top) * width)
+                continue
+            for window, image in row:
+                waiting.append(window)
+                yield (image,)
+
+    for found in in_order(predict, calls(), scheduler=scheduler):
+        window = waiting.popleft()
+        maps = {kind: one for kind, one in found.items() if isinstance(one, np.ndarray)}
+        _make_files(folder, maps, height, width)
+        top, bottom, left, right = window.area
+        for kind, one in maps.items():
+            inner = one[window.inner].copy()
+            inner[~window.filled] = 0
+            if kind not in buffers:
+                buffers[kind] = np.zeros((bottom - top, width, *one.shape[2:]), np.uint8)
+            buffers[kind][:, left:right] = inner
+        for kind in found.keys() - maps.keys():
+            numbers[kind] = min(numbers.get(kind, found[kind]), found[kind])
+        progress((bottom - top) * (right - left))
+        if window.last:
+            for kind, rows in buffers.items():
+                with (folder / f"{kind}.maps").open("r+b") as file:
+                    file.seek(top * rows[0].nbytes)
+                    file.write(rows.data)
+            _record(folder, top, numbers)
+            buffers, numbers = {}, {}
+
+
+def read_maps(folder: Path, height: int, width: int, area: Area) -> dict[str, Any]:
+    """Read a part of the maps of a scene, and its numbers; nothing of a scene without data."""
+    if not (folder / KINDS).exists():
+        return {}
+    maps: dict[str, Any] = {}
+    for kind, extra in json.loads((folder / KINDS).read_text()).items():
+        shape = (height, width, *extra)
+        # Mapped anew each time, since pages that were read count as memory of the process.
+        mapped = np.memmap(folder / f"{kind}.maps", np.uint8, "r", shape=shape)
+        maps[kind] = np.array(mapped[area.top : area.bottom, area.left : area.right])
+    for line in _lines(folder):
+        for kind, number in line["numbers"].items():
+            maps[kind] = min(maps.get(kind, number), number)
+    return maps
+
+
+def _row_windows(
+    top: int, height: int, width: int, read: Read, windows: Windows
+) -> Iterator[tuple[_Window, np.ndarray]] | None:
+    """Read what a row of windows sees; give its windows with data, or None if there are none."""
+    side, halo, step = windows
+    bottom = min(top + side, height)
+    above, below = max(top - halo, 0), min(top + side + halo, height + -height % step)
+    image, valid = read(Area(above, min(below, height), 0, width))
+    beyond = ((0, below - above - len(image)), (0, -width % step))
+    image = np.pad(image, (*beyond, (0, 0)), mode="edge")
+    inside = np.pad(valid[top - above : bottom - above], ((0, -(bottom - top) % step), beyond[1]))
+    cells = inside.reshape(len(inside) // step, step, inside.shape[1] // step, step).any((1, 3))
+    filled = cells.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, :width]
+    lefts = [left for left in range(0, width, side) if filled[:, left : left + side].any()]
+    if not lefts:
+        return None
+
+    def seen() -> Iterator[tuple[_Window, np.ndarray]]:
+        for left in lefts:
+            right = min(left + side, width)
+            first, last = max(left - halo, 0), min(left + side + halo, image.shape[1])
+            inner = slice(top - above, bottom - above), slice(left - first, right - first)
+            area = Area(top, bottom, left, right)
+            yield (
+                _Window(area, inner, left == lefts[-1], filled[:, left:right]),
+                np.ascontiguousarray(image[:, first:last]),
+            )
+
+    return seen()
+
+
+def _make_files(folder: Path, maps: dict[str, np.ndarray], height: int, width: int) -> None:
+    """Make files of zeros, which take no room yet, when it is known of what kinds maps are."""
+    if (folder / KINDS).exists():
+        return
+    extra = {kind: list(one.shape[2:]) for kind, one in maps.items()}
+    sizes = {kind: height * width * int(np.prod(more)) for kind, more in extra.items()}
+    needed, free = sum(sizes.values()), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: the maps of the scene need {needed / 1e9:.1f} GB and {free / 1e9:.1f} are "
+            "free; make room, or give --out a folder on another disk"
+        )
+    for kind, size in sizes.items():
+        with (folder / f"{kind}.maps").open("wb") as file:
+            os.truncate(file.fileno(), size)
+    write_text(folder / KINDS, json.dumps(extra))
+
+
+def _record(folder: Path, top: int, numbers: dict[str, float]) -> None:
+    with (folder / ROWS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"top": top, "numbers": numbers}) + "\n")
+
+
+def _lines(folder: Path) -> list[dict]:
+    if not (folder / ROWS).exists():
+        return []
+    text = (folder / ROWS).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _done_rows(folder: Path) -> set[int]:
+    """Return the tops of rows that are done; a line that was not finished does not count."""
+    lines = _lines(folder)
+    if lines:
+        write_text(folder / ROWS, "".join(json.dumps(line) + "\n" for line in lines))
+    return {line["top"] for line in lines}
