@@ -73,7 +73,7 @@ def clip_runs(runs: np.ndarray, height: int, area: Area) -> np.ndarray:
     column = runs[:, 0] // height
     inside = (column >= area.left) & (column < area.right)
     runs, offset = runs[inside], (column[inside] * height)[:, None]
-    runs = np.clip(runs, offset + area.top, offset + area.bottom)
+    runs = np.clip(runs, offset + area.top, offset + min(area.bottom, height))
     return join_runs([runs[runs[:, 1] > runs[:, 0]]])
 
 
