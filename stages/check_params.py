@@ -18,6 +18,7 @@ from src.analysis.params import ErrorsParams
 from src.base.errors import InputError
 from src.base.files import write_text
 from src.base.params import MEMBER_SECTIONS, check_sections, load_keys, load_params
+from src.bundles.params import BundleParams
 from src.data_pages.params import DataReportParams
 from src.duplicates.params import FindDuplicatesParams
 from src.exporting.params import ExportParams
@@ -70,6 +71,7 @@ SECTIONS = {
     "rescore": RescoreParams,
     "evaluate": EvaluateParams,
     "errors": ErrorsParams,
+    "bundle": BundleParams,
     "export": ExportParams,
     "data_report": DataReportParams,
     "report": ReportParams,

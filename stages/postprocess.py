@@ -23,7 +23,7 @@ Writes candidates/{oof,val,test}.parquet  one row per candidate: name, height, w
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -34,7 +34,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.candidates.candidates import COLUMNS, image_candidates
+from src.candidates.candidate_table import candidate_table, joined_tables
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import decode_image
 from src.maps.map_folder import (
@@ -55,8 +55,6 @@ from src.objects.params import (
 )
 from src.parallel.workers import WorkersParams, in_order
 from src.parts.image_parts import ALL, image_parts, learning_images
-
-TYPES = {"name": str, "height": int, "width": int} | COLUMNS
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
             found = tqdm(found, split, total=len(jobs), unit="image")
             tables = dict(zip(jobs, found, strict=True))
             for table, rows in wanted.items():
-                joined = _joined(tables[job] for job in rows.items())
+                joined = joined_tables(tables[job] for job in rows.items())
                 joined.to_parquet(folder / f"{table}.parquet", index=False)
                 print(f"{len(joined)} candidates in {len(rows)} {table} images")
 
@@ -152,21 +150,8 @@ def _candidates(
     name: str, encoded: dict[str, bytes], empty_probability: float, params: PostprocessParams
 ) -> pd.DataFrame:
     """Return the candidates of one image; `parent` counts from its first."""
-    maps = {head: decode_image(e, cv2.IMREAD_UNCHANGED, name) for head, e in encoded.items()}
-    spreads = {spread: maps.pop(spread) for spread in SPREADS.values() if spread in maps}
-    height, width = maps["mask"].shape
-    columns = image_candidates(maps, empty_probability, spreads, params)
-    return pd.DataFrame({"name": name, "height": height, "width": width} | columns)
-
-
-def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Join the tables of all images; `parent` then counts from the first row of all."""
-    joined, rows = [pd.DataFrame(columns=list(TYPES))], 0
-    for table in tables:
-        if len(table):
-            joined.append(table.assign(parent=table["parent"] + rows * (table["parent"] >= 0)))
-            rows += len(table)
-    return pd.concat(joined[1:] or joined, ignore_index=True).astype(TYPES)
+    maps = {kind: decode_image(e, cv2.IMREAD_UNCHANGED, name) for kind, e in encoded.items()}
+    return candidate_table(name, maps, empty_probability, params)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,10 @@ Writes <split>.zip   of oof, val and test: uint8 (H, W), the probability of the 
 """
 
 import argparse
-import math
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from src.base.errors import InputError
@@ -27,15 +23,11 @@ from src.folds.fold_images import fed_depths, fold_images
 from src.formats.archive import ImageArchive
 from src.formats.prepared import SPLITS, open_photos, read_photo
 from src.maps.map_folder import SPREADS, write_list, write_split
-from src.maps.probability_maps import encode_probability, encode_spread
-from src.networks.contrast import equalise
-from src.networks.device import choose_device
-from src.networks.heads import head_outputs
-from src.networks.model import load_model, stride
-from src.networks.network_input import network_input
+from src.networks.model import load_model
 from src.predicting.allowed_views import ViewsParams, limited_views
+from src.predicting.network_maps import Predict, image_predictor, stored_maps
 from src.predicting.params import PredictParams
-from src.predicting.prediction import has_spread, predict_image
+from src.predicting.prediction import has_spread
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_embedding(args, description, params)
     spreads = ["view"] if has_spread(params) else []
     kinds = heads + [SPREADS[spread] for spread in spreads]
-    predict = _predictor(network, description, params)
+    predict = image_predictor(network, description, params)
     photos = open_photos(args.prepared, *SPLITS)
     with new_folder(args.probabilities) as folder:
         for split, table in _tables(args, description).items():
@@ -78,34 +70,6 @@ def _refuse_embedding(args, description: dict, params: PredictParams) -> None:
         )
 
 
-def _predictor(network, description: dict, params: PredictParams):
-    """Return the function of (image uint8 (H, W, 3), relative depth) that predicts all heads."""
-    device, bf16 = choose_device(params.precision)
-    network = network.to(device, memory_format=torch.channels_last)
-    inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
-    size = description["embedding_size"]
-
-    def forward(images, depth):
-        given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return head_outputs(network(given), description["heads"], size)
-
-    @torch.inference_mode()
-    def predict(image, depth):
-        if description["clahe"]:
-            image = equalise(image, description["clahe"])
-        return predict_image(
-            partial(forward, depth=depth),
-            torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
-            params,
-            stride=stride(network),
-            resize=description["resize"],
-            embedding_loss=description.get("embedding_loss", ""),
-        )
-
-    return predict
-
-
 def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
     """Return name and relative depth of the images of the left-out fold, of val and of test."""
     table = fold_images(args.prepared, args.folds, args.fold, SPLITS)
@@ -118,28 +82,11 @@ def _tables(args, description: dict) -> dict[str, pd.DataFrame]:
 
 
 def _predict(
-    predict, photos: dict[str, ImageArchive], rows: Iterable
+    predict: Predict, photos: dict[str, ImageArchive], rows: Iterable
 ) -> Iterator[tuple[str, dict]]:
     """Yield the name of each image and what is predicted for it, maps as uint8 arrays."""
     for row in rows:
-        prediction = predict(read_photo(photos, row.name), row.depth)
-        empty = prediction.pop("empty", 0.0)
-        if not all(one.isfinite().all() for one in prediction.values()) or math.isnan(empty):
-            raise InputError(
-                f"{row.name}: the network answers with no number; set predict.precision to "
-                "float32, and if that does not help train again with a lower lr"
-            )
-        maps = {kind: _encoded(kind, one.cpu().numpy()) for kind, one in prediction.items()}
-        yield row.name, maps | {"empty": empty}
-
-
-def _encoded(kind: str, values: np.ndarray) -> np.ndarray:
-    """Return the uint8 array that is stored of a map."""
-    if kind == "view_spread":
-        return encode_spread(values)
-    if kind == "embedding":
-        values = np.stack([*values, np.zeros_like(values[0])], axis=-1)
-    return encode_probability(values)
+        yield row.name, stored_maps(predict(read_photo(photos, row.name), row.depth), row.name)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ Writes predictions/{oof,val,test}.json    COCO results: image_id, category_id, s
                                           (compressed RLE), bbox XYWH, score, accepted (score is at
                                           least the operating point of the part)
        predictions/operating_point.json   as src.acceptance.operating_point writes it
+       predictions/learnt.json            what val and test are scored by, as
+                                          src.scoring.learnt_file writes it
        predictions/reliability.csv        split,bin,count,mean_score,hit_rate: ten bins of scores
        predictions/calibration.json       {"<split>.ece": expected calibration error}, null where
                                           a score is above 1 or there is none
@@ -45,6 +47,7 @@ from src.scoring.calibration import expected_calibration_error, reliability
 from src.scoring.candidate_tables import COLUMNS, candidate_rles, feature_names, rows_of_images
 from src.scoring.candidate_targets import Overlaps, annotations_by_name, best_overlaps, find_hits
 from src.scoring.learning import Learnt, detect, learn
+from src.scoring.learnt_file import write_learnt
 from src.scoring.params import MODELS, RescoreParams, given_point
 from src.scoring.second_level import importances, model_text
 
@@ -79,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         detections = {split: detect(tables[split], learnt[ALL]) for split in ("val", "test")}
         detections["oof"] = _detect_parts(tables["oof"], images["part"], learnt)
         _write_models(learnt, feature_names(tables["oof"]), folder / "second_level")
+        write_learnt(folder / "learnt.json", learnt[ALL], feature_names(tables["oof"]))
         points = {part: one.point for part, one in learnt.items()}
         metric = params.operating_metric if given_point(params) is None else None
         point = OperatingPoint(metric, points.pop(ALL), points)

@@ -16,7 +16,9 @@ READS_ALL = "check_params"  # reaches the params of every wing, so that the tabl
 PURPOSES = {
     "acceptance": "from which score a detection counts as an object",
     "analysis": "what is missed or wrong, by its cause, and what mending it would gain",
+    "applying": "from an image to its objects by a bundle, as the stages do it",
     "base": "errors in a sentence, files written whole, params read strictly",
+    "bundles": "all that finds objects in one file, written and read strictly",
     "candidates": "objects at several thresholds, and what is measured of each",
     "data_pages": "the page about the data set",
     "dividing": "which group goes into which fold",

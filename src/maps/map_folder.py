@@ -140,9 +140,14 @@ def write_empty(
     folder: Path, split: str, names: Sequence[str], probabilities: Sequence[float]
 ) -> None:
     """Write the probabilities, in [0, 1], that images have no object, to a millionth."""
-    rounded = [f"{probability:.6f}" for probability in probabilities]
+    rounded = [f"{stored_empty(probability):.6f}" for probability in probabilities]
     table = pd.DataFrame({"name": list(names), "probability": rounded})
     write_table(Path(folder) / file_of(split, "empty"), table)
+
+
+def stored_empty(probability: float) -> float:
+    """Return a probability that an image has no object as it is written, to a millionth."""
+    return round(probability, 6)
 
 
 def write_split(

@@ -186,6 +186,11 @@ def model_text(model: Model) -> str | None:
     return model.model_to_string() if isinstance(model, lightgbm.Booster) else None
 
 
+def tree_count(model: Model) -> int | None:
+    """Return how many trees the text of a model has; None of a `random_forest`."""
+    return model.num_trees() if isinstance(model, lightgbm.Booster) else None
+
+
 def _check(features: np.ndarray, targets: np.ndarray) -> None:
     if not len(targets):
         raise ValueError("no candidate to fit on")

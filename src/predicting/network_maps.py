@@ -1,0 +1,110 @@
+"""What one network says of one image, as it is stored: by views, scales and windows, in bytes."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from src.base.errors import InputError
+from src.maps.probability_maps import encode_probability, encode_spread
+from src.networks.contrast import equalise
+from src.networks.device import choose_device
+from src.networks.heads import head_outputs
+from src.networks.model import stride
+from src.networks.network_input import network_input
+from src.predicting.params import PredictParams
+from src.predicting.prediction import predict_image
+
+Prediction = dict[str, torch.Tensor | float]
+Predict = Callable[[np.ndarray, float], Prediction]
+
+
+def image_predictor(
+    network: nn.Module, description: dict[str, Any], params: PredictParams
+) -> Predict:
+    """Return the function that predicts an image with one network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode; moved to the device that `params.precision` asks for.
+    description : dict
+        Its model.json.
+    params : PredictParams
+        With views that the scene permits.
+
+    Returns
+    -------
+    predict : callable
+        Of an image, uint8 (H, W, 3) RGB, and its relative depth, a number that only networks with
+        the channel "depth" look at. It returns what `src.predicting.prediction.predict_image` does.
+    """
+    device, bf16 = choose_device(params.precision)
+    network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
+    inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
+    size = description["embedding_size"]
+
+    def forward(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
+        given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return head_outputs(network(given), description["heads"], size)
+
+    @torch.inference_mode()
+    def predict(image: np.ndarray, depth: float) -> Prediction:
+        if description["clahe"]:
+            image = equalise(image, description["clahe"])
+        return predict_image(
+            partial(forward, depth=depth),
+            torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
+            params,
+            stride=stride(network),
+            resize=description["resize"],
+            embedding_loss=description.get("embedding_loss", ""),
+        )
+
+    return predict
+
+
+def stored_maps(prediction: Prediction, name: str) -> dict[str, np.ndarray | float]:
+    """Return what is kept of a prediction, in the bytes that it is kept in.
+
+    Parameters
+    ----------
+    prediction : dict
+        From `image_predictor`; its "empty" is taken out.
+    name : str
+        Of the image, for the message.
+
+    Returns
+    -------
+    maps : dict
+        By kind the maps as `src.maps.map_folder` has them, and "empty", a probability in [0, 1]: 0
+        where there is no such head.
+
+    Raises
+    ------
+    InputError
+        If a value is no number.
+    """
+    empty = prediction.pop("empty", 0.0)
+    maps = {kind: one for kind, one in prediction.items() if isinstance(one, torch.Tensor)}
+    if not all(one.isfinite().all() for one in maps.values()) or math.isnan(float(empty)):
+        raise InputError(
+            f"{name}: the network answers with no number; set predict.precision to "
+            "float32, and if that does not help train again with a lower lr"
+        )
+    encoded = {kind: _encoded(kind, one.cpu().numpy()) for kind, one in maps.items()}
+    return {**encoded, "empty": float(empty)}
+
+
+def _encoded(kind: str, values: np.ndarray) -> np.ndarray:
+    """Return the uint8 array that is stored of a map."""
+    if kind == "view_spread":
+        return encode_spread(values)
+    if kind == "embedding":
+        values = np.stack([*values, np.zeros_like(values[0])], axis=-1)
+    return encode_probability(values)
