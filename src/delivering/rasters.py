@@ -54,6 +54,27 @@ def write_labels(path: Path, delivery: Delivery, scratch: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def store_image(path: Path, image: np.ndarray) -> None:
+    """Store an image, uint8 (H, W, 3), so that parts of it can be read; whole or not at all."""
+    import rasterio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    profile: dict = {"driver": "GTiff", "count": 3, "dtype": "uint8", "tiled": True}
+    profile |= {"blockxsize": TILE, "blockysize": TILE, "compress": "deflate", "zlevel": 1}
+    profile |= {"height": len(image), "width": image.shape[1], "photometric": "rgb"}
+    try:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=64),
+            without_warnings(),
+            rasterio.open(partial, "w", **profile) as file,
+        ):
+            file.write(np.moveaxis(image, -1, 0))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_raster(
     path: Path, delivery: Delivery, dtype: str, read: Callable[[Area], np.ndarray]
 ) -> None:

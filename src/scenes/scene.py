@@ -1,6 +1,5 @@
 """Scenes of any size: GeoTIFF files, one or a mosaic of them, read area by area."""
 
-import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,10 @@ from src.scenes.runs import Area
 PIECE = 1 << 22  # px of one file decoded at a time
 CACHE = 64  # MiB of decoded blocks that GDAL keeps; it would take a share of all memory
 LOOKED_AT = 1024  # px a side of the reduced scene that percentiles are taken of
-DEGREE = 111_319.49  # m on the equator of WGS 84
+
+READY = ImagesParams(
+    bands=[], stretch="none", low=0.0, high=0.0, no_data="none", orientation="ignore"
+)
 
 Place = tuple[float | str, ...]
 
@@ -32,6 +34,7 @@ class Tile(NamedTuple):
 
     path: Path
     area: Area
+    ready: bool = False  # 8 bits as the model sees them, whatever the params say
 
 
 class Scene(NamedTuple):
@@ -96,30 +99,6 @@ def join_tiles(scenes: list[Scene]) -> list[Scene]:
     return [joined[number] for number in sorted(joined)]
 
 
-def pixel_metres(scene: Scene) -> float | None:
-    """Return the size of a pixel on the ground, m, in the middle of the scene.
-
-    None where the scene does not lie on a map of a known coordinate system.
-    """
-    if scene.place is None or not scene.place[-1]:
-        return None
-    x0, xc, xr, y0, yc, yr = map(float, scene.place[:6])
-    size = math.sqrt(abs(xc * yr - xr * yc))
-    metres = metres_per_unit(str(scene.place[-1]))
-    if metres is not None:
-        return size * metres
-    latitude = y0 + scene.width / 2 * yc + scene.height / 2 * yr
-    return size * DEGREE * math.sqrt(max(math.cos(math.radians(latitude)), 0.0))
-
-
-def metres_per_unit(crs: str) -> float | None:
-    """Return how many metres a unit of a projected coordinate system has; None of another one."""
-    from rasterio.crs import CRS
-
-    system = CRS.from_user_input(crs)
-    return float(system.linear_units_factor[1]) if system.is_projected else None
-
-
 def resampled(scene: Scene, factor: float) -> Scene:
     """Return the scene with `factor` times as many pixels along each side.
 
@@ -127,7 +106,8 @@ def resampled(scene: Scene, factor: float) -> Scene:
     """
     height, width = max(round(scene.height * factor), 1), max(round(scene.width * factor), 1)
     tiles = tuple(
-        Tile(tile.path, Area(*(round(side * factor) for side in tile.area))) for tile in scene.tiles
+        tile._replace(area=Area(*(round(side * factor) for side in tile.area)))
+        for tile in scene.tiles
     )
     place = scene.place
     if place is not None:
@@ -149,6 +129,8 @@ def choose_levels(scene: Scene, images: ImagesParams) -> Levels | None:
         return None
     pooled: list[list[np.ndarray]] = []
     for tile in scene.tiles:
+        if tile.ready:
+            continue
         with _opened(tile.path) as dataset:
             step = max(dataset.height, dataset.width) / LOOKED_AT
             shape = tuple(max(1, int(side / max(step, 1))) for side in dataset.shape)
@@ -207,7 +189,8 @@ def read_area(
                 columns = slice(piece.left - area.left, piece.right - area.left)
                 if valid[rows, columns].all():
                     continue
-                found, data = _read_piece(dataset, tile, piece, images, levels)
+                how = (READY, None) if tile.ready else (images, levels)
+                found, data = _read_piece(dataset, tile, piece, *how)
                 fresh = data & ~valid[rows, columns]
                 image[rows, columns][fresh] = found[fresh]
                 valid[rows, columns] |= fresh
@@ -372,12 +355,12 @@ def _mosaic(scenes: list[Scene]) -> Scene:
     first = scenes[0]
     offsets = [_offset(first, scene) for scene in scenes]
     top, left = (min(sides) for sides in zip(*offsets, strict=True))
-    tiles = [
-        Tile(tile.path, Area(*(side + row - top for side in tile.area[:2]),
-                             *(side + column - left for side in tile.area[2:])))
-        for scene, (row, column) in zip(scenes, offsets, strict=True)
-        for tile in scene.tiles
-    ]  # fmt: skip
+    tiles = []
+    for scene, (row, column) in zip(scenes, offsets, strict=True):
+        down, across = row - top, column - left
+        for tile in scene.tiles:
+            area = np.add(tile.area, (down, down, across, across)).tolist()
+            tiles.append(tile._replace(area=Area(*area)))
     x0, xc, xr, y0, yc, yr = map(float, (first.place or ())[:6])
     place = (x0 + left * xc, xc, xr, y0 + top * yr, yc, yr, (first.place or ("",))[-1])
     height, width = max(tile.area.bottom for tile in tiles), max(tile.area.right for tile in tiles)

@@ -73,8 +73,9 @@ def write_maps(
     read : callable
         Gives the image, uint8 (h, w, 3), of an area, and which of its pixels have data.
     predict : callable
-        Of an image, uint8 (h, w, 3): maps by kind, uint8 (h, w) or (h, w, n), and numbers, of which
-        a scene gets the least. Called in other processes; see `src.parallel.workers.in_order`.
+        Of an image, uint8 (h, w, 3): maps by kind, uint8 (h, w) or (h, w, n), and numbers in
+        [0, 1], of which a scene gets the least. Called in other processes; see
+        `src.parallel.workers.in_order`.
     windows : Windows
     scheduler : str
         As for `in_order`.
@@ -112,7 +113,7 @@ def write_maps(
 
     for found in in_order(predict, calls(), scheduler=scheduler):
         window = waiting.popleft()
-        maps = {kind: one for kind, one in found.items() if isinstance(one, np.ndarray)}
+        maps = {kind: one for kind, one in found.items() if np.ndim(one) > 1}
         _make_files(folder, maps, height, width)
         top, bottom, left, right = window.area
         for kind, one in maps.items():
@@ -122,7 +123,7 @@ def write_maps(
                 buffers[kind] = np.zeros((bottom - top, width, *one.shape[2:]), np.uint8)
             buffers[kind][:, left:right] = inner
         for kind in found.keys() - maps.keys():
-            numbers[kind] = min(numbers.get(kind, found[kind]), found[kind])
+            numbers[kind] = min(numbers.get(kind, 1.0), float(found[kind]))
         progress((bottom - top) * (right - left))
         if window.last:
             for kind, rows in buffers.items():

@@ -13,7 +13,6 @@ from src.scenes.scene import (
     choose_levels,
     join_tiles,
     open_scene,
-    pixel_metres,
     read_area,
     resampled,
 )
@@ -109,19 +108,6 @@ def test_refusals_name_the_file(tmp_path):
     (tmp_path / "d.tif").write_bytes(content[: len(content) - 300])
     with pytest.raises(InputError, match=r"d\.tif: damaged image"):
         whole(tmp_path / "d.tif")
-
-
-def test_pixels_in_metres(tmp_path):
-    scene = open_scene(write(tmp_path / "a.tif", noise(20, 20, 1)), "a")
-    assert pixel_metres(scene) == pytest.approx(0.5)
-    feet = {"crs": "EPSG:2263", "transform": from_origin(980_000, 200_000, 2, 2)}
-    scene = open_scene(write(tmp_path / "b.tif", noise(20, 20, 1), **feet), "b")
-    assert pixel_metres(scene) == pytest.approx(2 * 0.3048, rel=1e-4)
-    world = {"crs": "EPSG:4326", "transform": from_origin(10, 60, 1e-5, 1e-5)}
-    scene = open_scene(write(tmp_path / "c.tif", noise(20, 20, 1), **world), "c")
-    assert pixel_metres(scene) == pytest.approx(1.1131949 * 0.5**0.5, rel=1e-4)
-    scene = open_scene(write(tmp_path / "d.tif", noise(20, 20, 1), crs=None), "d")
-    assert pixel_metres(scene) is None
 
 
 def test_tiles_that_touch_or_overlap_are_one_scene(tmp_path):
