@@ -28,15 +28,16 @@ CHECK = "data/dvc.yaml:check_params"
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
-AFTER_PREDICTION |= {"analyse_errors", "export", "ablation_report"}
+AFTER_PREDICTION |= {"analyse_errors", "export", "bundle", "ablation_report"}
 READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "postprocess", "rescore"}
-READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report", "plan"}
+READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report", "plan", "bundle"}
 PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
 PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
 PARALLEL |= {"analyse_errors", "export", "plan"}
 JUDGING = {"rescore", "evaluate", "analyse_errors"}
 PLANNING = {"plan"}
 MAPS = {"search_postprocess", "postprocess"}
+BUNDLE = {"bundle"}  # does what a network, maps and candidates go through
 DATA = {"prepare_masks", "find_duplicates", "validate_split", "split_folds"}
 
 pytestmark = pytest.mark.slow
@@ -153,16 +154,16 @@ def test_a_second_run_does_nothing(repository):
         ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
         ("dataset.category_id", 7, {"prepare_masks", "ablation_report"}),
         ("prepare_masks.edge_width", 3, {"prepare_masks"}),
-        ("images.orientation", "apply", {"prepare_masks"}),
+        ("images.orientation", "apply", {"prepare_masks", "bundle"}),
         ("workers.scheduler", "tcp://localhost:8786", PARALLEL),
         ("find_duplicates.distance", 3, {"find_duplicates"}),
         ("validate_split.trees", 50, {"validate_split"}),
         ("split_folds.seed", 5, READ_FOLDS),
         ("data_report.clusters", 2, {"data_report"}),
         ("pseudo_label.low", 0.1, set()),
-        ("student.weight", 0.5, {"ensemble"}),
+        ("student.weight", 0.5, {"ensemble", "bundle"}),
         ("weight_maps.max_distance", 20, {"compute_weight_maps"} | TRAINING),
-        ("views.allowed", "d2", TRAINING | PREDICTION),
+        ("views.allowed", "d2", TRAINING | PREDICTION | BUNDLE),
         ("plan.steps", 100, PLANNING),
         ("model.resize", 2.0, TRAINING | PLANNING),
         ("loss.sigma", 7.0, TRAINING | PLANNING),
@@ -171,16 +172,17 @@ def test_a_second_run_does_nothing(repository):
         (
             "members.main.loss",
             {"sigma": 9.0},
-            TRAINING | PLANNING | {"ensemble", "ablation_report"},
+            TRAINING | PLANNING | {"ensemble", "ablation_report", "bundle"},
         ),
-        ("predict.views", "d4", PREDICTION),
-        ("ensemble.merge", "gmean", {"ensemble"}),
+        ("predict.views", "d4", PREDICTION | BUNDLE),
+        ("ensemble.merge", "gmean", {"ensemble", "bundle"}),
         ("search.metric", "f1_50", {"search_postprocess"}),
-        ("postprocess.min_area", 9, {"search_postprocess", "postprocess"}),
+        ("postprocess.min_area", 9, {"search_postprocess", "postprocess", "bundle"}),
         ("rescore.score", "constant", {"rescore"}),
         ("evaluate.max_detections", 10, {"evaluate"}),
         ("errors.gallery", 2, {"analyse_errors"}),
         ("export.simplify", 1.0, {"export"}),
+        ("bundle.licence", "CC0", {"bundle"}),
         ("report.scale", 1, {"ablation_report"}),
     ],
 )
@@ -194,7 +196,7 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
     [
         ("src/parallel/workers.py", PARALLEL),
         ("src/sample/footprints.py", {"data/dvc.yaml:make_sample"}),
-        ("src/image_files/geotiff.py", {"prepare_masks", "find_duplicates", "export"}),
+        ("src/image_files/geotiff.py", {"prepare_masks", "find_duplicates", "export", "bundle"}),
         ("src/preparing/instances.py", {"prepare_masks"}),
         ("src/reading/segmentations.py", {"prepare_masks"}),
         ("src/duplicates/perceptual_hash.py", {"find_duplicates"}),
@@ -204,25 +206,26 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/planning/choices.py", PLANNING),
         ("src/losses/mask_loss.py", TRAINING),
         ("src/training/loop.py", TRAINING),
-        ("src/networks/network_input.py", TRAINING | PREDICTION | PLANNING),
-        ("src/predicting/views.py", PREDICTION),
-        ("src/networks/model.py", TRAINING | PREDICTION | PLANNING),
-        ("src/maps/probability_maps.py", PREDICTION | {"ensemble"}),
-        ("src/maps/map_folder.py", PREDICTION | {"ensemble"} | MAPS),
-        ("src/merging/sources.py", {"ensemble"}),
+        ("src/networks/network_input.py", TRAINING | PREDICTION | PLANNING | BUNDLE),
+        ("src/predicting/views.py", PREDICTION | BUNDLE),
+        ("src/networks/model.py", TRAINING | PREDICTION | PLANNING | BUNDLE),
+        ("src/maps/probability_maps.py", PREDICTION | {"ensemble", "bundle"}),
+        ("src/maps/map_folder.py", PREDICTION | {"ensemble"} | MAPS | BUNDLE),
+        ("src/merging/sources.py", {"ensemble", "bundle"}),
         ("src/searching/combinations.py", {"search_postprocess"}),
-        ("src/objects/objects.py", {"search_postprocess", "postprocess"}),
-        ("src/candidates/candidate_features.py", {"postprocess"}),
-        ("src/scoring/second_level.py", {"rescore"}),
-        ("src/scoring/scores.py", {"rescore"}),
-        ("src/scoring/selection.py", {"rescore"}),
+        ("src/objects/objects.py", {"search_postprocess", "postprocess", "bundle"}),
+        ("src/candidates/candidate_features.py", {"postprocess", "bundle"}),
+        ("src/scoring/second_level.py", {"rescore", "bundle"}),
+        ("src/scoring/scores.py", {"rescore", "bundle"}),
+        ("src/scoring/selection.py", {"rescore", "bundle"}),
         ("src/judging/coco_evaluation.py", {"evaluate"}),
         ("src/judging/bootstrap.py", {"evaluate"}),
-        ("src/judging/group_draws.py", {"evaluate", "validate_split", "rescore"}),
-        ("src/parts/image_parts.py", MAPS | {"rescore"}),
-        ("src/matching/matching.py", JUDGING | {"search_postprocess"}),
+        ("src/judging/group_draws.py", {"evaluate", "validate_split", "rescore", "bundle"}),
+        ("src/parts/image_parts.py", MAPS | {"rescore", "bundle"}),
+        ("src/matching/matching.py", JUDGING | {"search_postprocess", "bundle"}),
         ("src/analysis/outcomes.py", {"analyse_errors"}),
         ("src/exporting/polygons.py", {"export"}),
+        ("src/bundles/reading.py", {"bundle"}),
         ("src/reporting/figures.py", {"ablation_report"}),
     ],
 )
@@ -303,8 +306,8 @@ def test_an_image_of_train_trains_every_network(own_data, how):
 
 
 def test_an_edit_without_effect_reruns_its_stage_and_nothing_after_it(repository, edit):
-    edit("src/scoring/scores.py")
-    assert stages_run(dvc(repository, "repro")) == {"rescore"}
+    edit("src/judging/bootstrap.py")
+    assert stages_run(dvc(repository, "repro")) == {"evaluate"}
 
 
 def test_a_plan_with_the_same_values_reruns_nothing_but_the_page_of_its_reasons(repository, edit):
