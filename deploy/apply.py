@@ -101,7 +101,8 @@ def main(argv: list[str] | None = None) -> None:
     for _, reason in rejected[:SHOWN]:
         print(f"left out: {reason}")
     left_out = f", {len(rejected)} left out (rejected.csv)" * bool(rejected)
-    print(f"{args.out}: {count} objects in {len(finished)} images or scenes{left_out}")
+    what = "image" if len(finished) == 1 else "images"
+    print(f"{args.out}: {count} objects in {len(finished)} {what}{left_out}")
     nowhere = [one.name for one in finished if not (one.place and one.place[-1])]
     if nowhere and {"gpkg", "geojson"} & {*formats}:
         print(
@@ -205,8 +206,11 @@ def _find(
     outlines = Outlines(args.simplify, args.right_angles)
     how = {"scheduler": args.scheduler, "show": _show}
     whole = [one for one in scenes if _is_whole(one) and one.name not in changed]
-    images, failed = objects_of_images(whole, model, work / "images", outlines, **how)
-    finished = {one.scene.name: _image(one) for one in images}
+    finished: dict[str, Finished] = {}
+    failed: list[tuple[str, str]] = []
+    if whole:
+        images, failed = objects_of_images(whole, model, work / "images", outlines, **how)
+        finished = {one.scene.name: _image(one) for one in images}
     done = {one.name for one in whole}
     for number, scene in enumerate(one for one in scenes if one.name not in done):
         try:

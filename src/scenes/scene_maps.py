@@ -43,6 +43,7 @@ class _Window(NamedTuple):
     inner: tuple[slice, slice]
     last: bool  # of its row of windows that has any
     filled: np.ndarray  # bool (h, w): pixels in cells of `step` px with some data
+    skipped: int  # px of windows of its row without data, told with the last
 
 
 def write_maps(
@@ -124,7 +125,7 @@ def write_maps(
             buffers[kind][:, left:right] = inner
         for kind in found.keys() - maps.keys():
             numbers[kind] = min(numbers.get(kind, 1.0), float(found[kind]))
-        progress((bottom - top) * (right - left))
+        progress((bottom - top) * (right - left) + window.skipped)
         if window.last:
             for kind, rows in buffers.items():
                 with (folder / f"{kind}.maps").open("r+b") as file:
@@ -166,17 +167,23 @@ def _row_windows(
     lefts = [left for left in range(0, width, side) if filled[:, left : left + side].any()]
     if not lefts:
         return None
+    predicted = sum(min(left + side, width) - left for left in lefts)
+    skipped = (bottom - top) * (width - predicted)
 
     def seen() -> Iterator[tuple[_Window, np.ndarray]]:
         for left in lefts:
             right = min(left + side, width)
             first, last = max(left - halo, 0), min(left + side + halo, image.shape[1])
             inner = slice(top - above, bottom - above), slice(left - first, right - first)
-            area = Area(top, bottom, left, right)
-            yield (
-                _Window(area, inner, left == lefts[-1], filled[:, left:right]),
-                np.ascontiguousarray(image[:, first:last]),
+            is_last = left == lefts[-1]
+            window = _Window(
+                Area(top, bottom, left, right),
+                inner,
+                is_last,
+                filled[:, left:right],
+                skipped * is_last,
             )
+            yield window, np.ascontiguousarray(image[:, first:last])
 
     return seen()
 

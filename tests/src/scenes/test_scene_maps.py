@@ -79,13 +79,15 @@ def test_where_there_are_no_data_nothing_is_predicted(tmp_path):
     valid[690:, 1000] = True
     masks = []
     for side in (64, 256, 1024):
-        called = []
+        called, done = [], []
 
         def predict(image, called=called):
             called.append(image.shape)
             return network(image)
 
-        masks.append(written(tmp_path / str(side), reader(image, valid), predict, side)["mask"])
+        folder, read = tmp_path / str(side), reader(image, valid)
+        masks.append(written(folder, read, predict, side, progress=done.append)["mask"])
+        assert sum(done) == HEIGHT * WIDTH
         assert len(called) == {64: 2, 256: 2, 1024: 1}[side]
     assert all(np.array_equal(masks[0], mask) for mask in masks)
     cells = np.zeros((HEIGHT, WIDTH), bool)
