@@ -110,8 +110,8 @@ def write_raster(
         for area in _strips(delivery.height, delivery.width):
             values = read(area)
             if values.any():
-                size = area.right - area.left, area.bottom - area.top
-                file.write(values, 1, window=Window(area.left, area.top, *size))
+                window = Window.from_slices((area.top, area.bottom), (area.left, area.right))
+                file.write(values, 1, window=window)
 
 
 def _strips(height: int, width: int) -> Iterator[Area]:

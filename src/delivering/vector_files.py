@@ -42,8 +42,15 @@ def write_geopackage(path: Path, deliveries: list[Delivery]) -> None:
     parts = by_crs(deliveries)
     for number, (crs, images) in enumerate(parts.items()):
         layer = "objects" if len(parts) == 1 else f"objects_{_crs_word(crs, number)}"
-        options = {"driver": "GPKG", "layer": layer, "geometry_type": "MultiPolygon"}
-        pyogrio.write_arrow(_features(images), path, geometry_name="geometry", crs=crs, **options)
+        pyogrio.write_arrow(
+            _features(images),
+            path,
+            driver="GPKG",
+            layer=layer,
+            geometry_name="geometry",
+            geometry_type="MultiPolygon",
+            crs=crs,
+        )
 
 
 def write_geojson(path: Path, deliveries: list[Delivery]) -> list[Path]:

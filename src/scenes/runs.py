@@ -23,6 +23,13 @@ class Area(NamedTuple):
     right: int
 
 
+def common_area(one: Area, other: Area) -> Area | None:
+    """Return what two areas have in common, None if that is no pixel."""
+    top, left = max(one.top, other.top), max(one.left, other.left)
+    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
+    return Area(top, bottom, left, right) if top < bottom and left < right else None
+
+
 def rle_runs(counts: str) -> np.ndarray:
     """Return the runs of a mask, in its own image, from COCO's compressed run lengths."""
     if not counts:

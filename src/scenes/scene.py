@@ -16,7 +16,7 @@ from src.image_files.geotransforms import read_geotransform
 from src.image_files.silence import without_warnings
 from src.preparing.stretches import to_8_bits
 from src.reading.params import ImagesParams
-from src.scenes.runs import Area
+from src.scenes.runs import Area, common_area
 
 PIECE = 1 << 22  # px of one file decoded at a time
 CACHE = 64  # MiB of decoded blocks that GDAL keeps; it would take a share of all memory
@@ -180,7 +180,7 @@ def read_area(
     height, width = area.bottom - area.top, area.right - area.left
     image, valid = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
     for tile in scene.tiles:
-        shared = _intersection(area, tile.area)
+        shared = common_area(area, tile.area)
         if shared is None:
             continue
         with _opened(tile.path) as dataset:
@@ -264,7 +264,8 @@ def _values(
         raise InputError(f"{path}: holds complex numbers, which are no image")
     rows, columns = window.bottom - window.top, window.right - window.left
     same = (rows, columns) == shape
-    options = {"window": Window(window.left, window.top, columns, rows), "out_shape": shape}
+    place = Window.from_slices((window.top, window.bottom), (window.left, window.right))
+    options = {"window": place, "out_shape": shape}
     palette = dataset.colorinterp[0].name == "palette"
     nearest = {**options, "resampling": Resampling.nearest}
     smooth = Resampling.average if rows > shape[0] else Resampling.bilinear
@@ -314,12 +315,6 @@ def _pieces(area: Area, dataset, tile: Tile) -> Iterator[Area]:
         step = max(PIECE // height, 1)
         for left in range(area.left, area.right, step):
             yield area._replace(left=left, right=min(left + step, area.right))
-
-
-def _intersection(one: Area, other: Area) -> Area | None:
-    top, left = max(one.top, other.top), max(one.left, other.left)
-    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
-    return Area(top, bottom, left, right) if top < bottom and left < right else None
 
 
 def _grid(scene: Scene) -> tuple | None:

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from src.scenes.runs import (
     Area,
     clip_runs,
+    common_area,
     count_pixels,
     join_runs,
     place_runs,
@@ -212,16 +213,19 @@ def _links(
     pairs = (one < other) & (where[one] != where[other]).any(axis=1)
     links = []
     for low, high in zip(one[pairs].tolist(), other[pairs].tolist(), strict=True):
-        views = [block_view(*found[n].block, height, width, blocks) for n in (low, high)]
+        one_view = block_view(*found[low].block, height, width, blocks)
+        other_view = block_view(*found[high].block, height, width, blocks)
+        views = one_view, other_view
         if _together(found[low], found[high], views, height, nms_iou):
             links.append((low, high))
     return np.array(sorted(links), np.int64).reshape(-1, 2)
 
 
-def _together(one: Found, other: Found, views: list[Area], height: int, nms_iou: float) -> bool:
-    common = Area(*(max(a, b) if side in (0, 2) else min(a, b)
-                    for side, (a, b) in enumerate(zip(*views, strict=True))))  # fmt: skip
-    if common.top >= common.bottom or common.left >= common.right:
+def _together(
+    one: Found, other: Found, views: tuple[Area, Area], height: int, nms_iou: float
+) -> bool:
+    common = common_area(*views)
+    if common is None:
         return False
     runs = [_inside(found, common, height) for found in (one, other)]
     pixels = [count_pixels(part) for part in runs]
