@@ -104,7 +104,10 @@ def _tree_sizes(lines: list[str], features: Sequence[str]) -> list[int]:
         ends = info[1:-1].split(":") if info[:1] + info[-1:] == "[]" else []
         if info != "none" and (len(ends) != 2 or not all(map(FORMS[float].fullmatch, ends))):
             raise InputError(f"feature_infos has {info!r:.60}")
-    return _numbers(found["tree_sizes"], int, "tree_sizes")
+    sizes = _numbers(found["tree_sizes"], int, "tree_sizes")
+    if min(sizes, default=1) < 1:
+        raise InputError("tree_sizes has a size below 1")
+    return sizes
 
 
 def _check_tree(text: str, number: int, features: int) -> None:

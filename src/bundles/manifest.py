@@ -58,7 +58,7 @@ class Description(Part):
     encoder: str = Field(max_length=200)
     encoder_depth: int = Field(ge=3, le=5)
     encoder_attention: Literal["none", "scse"]
-    stem_stride: Literal[1, 2]
+    stem_stride: int = Field(ge=1, le=2)  # no Literal, which takes true for 1
     decoder_width: int = Field(ge=1, le=1024)
     decoder_attention: Literal["none", "scse"]
     hypercolumn: bool
@@ -171,7 +171,7 @@ class Manifest(Part):
     """All that a bundle says of itself."""
 
     format: Literal["maskline bundle"]
-    version: Literal[1]
+    version: int = Field(ge=1, le=VERSION)
     name: Name
     date: str | None = Field(max_length=100)  # as params.yaml states it
     licence: Text | None
@@ -268,7 +268,10 @@ def parse_manifest(content: bytes) -> Manifest:
         With the reason alone, if it is no JSON, of another format or version, a key is unknown,
         missing, there twice or out of range.
     """
-    document = strict_json(content)
+    try:
+        document = strict_json(content)
+    except InputError as error:
+        raise InputError(f"{MANIFEST}: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"{MANIFEST}: says no format '{FORMAT}'")
     version = document.get("version")
@@ -286,10 +289,11 @@ def parse_manifest(content: bytes) -> Manifest:
 def first_problem(error: ValidationError) -> str:
     """Say which key is wrong, why, and what it holds."""
     first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))[:200]
+    key = repr(".".join(map(str, first["loc"])))[1:-1][:200]
     if first["type"] in ("missing", "extra_forbidden"):
         return f"{key}: {'missing' if first['type'] == 'missing' else 'unknown key'}"
     words = first["msg"].removeprefix("Value error, ").removeprefix("params.yaml: ")
+    words = words if len(words) < 300 else f"{words[:300]} ..."
     given = first["input"]
     shown = "" if isinstance(given, dict | BaseModel) else f", got {given!r:.80}"
     return f"{key}: {words}{shown}" if key else words

@@ -93,7 +93,8 @@ def calibrator_of(lists: dict[str, list[float]]) -> Calibrator:
     if lists.keys() != set(Calibrator._fields):
         raise ValueError(f"a calibrator has {', '.join(Calibrator._fields)}")
     for name, numbers in lists.items():
-        if not numbers or any(type(number) not in (int, float) for number in numbers):
+        given = cast("list[object]", numbers) if isinstance(cast("object", numbers), list) else []
+        if not given or any(type(number) not in (int, float) for number in given):
             raise ValueError(f"{name} of a calibrator must be numbers, one at least")
     knots, rates, scores = (np.array(lists[name], np.float64) for name in Calibrator._fields)
     for name, rising in (("knots", knots), ("scores", scores)):
