@@ -29,6 +29,7 @@ from src.scenes.scene_objects import SceneObject, image_objects
 
 REACH = 96  # px of a network's input, beyond which it hardly looks
 STEPS = (1, 2, 4, 8)  # strides that the grid of windows may be, for networks that resize
+VIEWS_AT_ONCE = 1  # of a window, which bounds memory; windows keep a processor or a GPU busy alone
 ANY_SIDE = 1 << 15  # px; windows of scenes are predicted whole
 
 
@@ -112,7 +113,7 @@ def predict_window(image: np.ndarray, *, model: Model) -> dict[str, Any]:
     """Predict the maps of a window of a scene, uint8 (h, w, 3)."""
     bundle = read_model(model)
     whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
-    return _maps(bundle._replace(predict=whole), image)
+    return _maps(bundle._replace(predict=whole), image, VIEWS_AT_ONCE)
 
 
 def find_in_maps(maps: dict[str, Any], *, model: Model) -> pd.DataFrame:
@@ -162,5 +163,5 @@ def _read(path: Path, stamp: tuple[int, int]) -> Bundle:
     return read_bundle(path)
 
 
-def _maps(bundle: Bundle, image: np.ndarray) -> dict[str, Any]:
-    return merged_maps(bundle, network_maps(bundle, predictors(bundle), image))
+def _maps(bundle: Bundle, image: np.ndarray, at_once: int | None = None) -> dict[str, Any]:
+    return merged_maps(bundle, network_maps(bundle, predictors(bundle, at_once), image))

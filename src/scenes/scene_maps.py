@@ -23,6 +23,7 @@ from src.scenes.runs import Area
 
 KINDS = "kinds.json"
 ROWS = "rows.jsonl"
+READ_AT_ONCE = 8192  # px of a row of windows, about
 
 Read = Callable[[Area], tuple[np.ndarray, np.ndarray]]
 Predict = Callable[[np.ndarray], dict[str, Any]]
@@ -41,9 +42,14 @@ class _Window(NamedTuple):
 
     area: Area
     inner: tuple[slice, slice]
-    last: bool  # of its row of windows that has any
     filled: np.ndarray  # bool (h, w): pixels in cells of `step` px with some data
-    skipped: int  # px of windows of its row without data, told with the last
+
+
+class _RowEnd(NamedTuple):
+    """That no further window of a row comes."""
+
+    top: int
+    skipped: int  # px of its windows without data
 
 
 def write_maps(
@@ -95,25 +101,38 @@ def write_maps(
     folder.mkdir(parents=True, exist_ok=True)
     done = _done_rows(folder)
     progress(sum(min(windows.side, height - top) * width for top in done))
-    waiting: deque[_Window] = deque()
+    waiting: deque[_Window | _RowEnd] = deque()
     buffers: dict[str, np.ndarray] = {}
     numbers: dict[str, float] = {}
 
     def calls() -> Iterator[tuple[np.ndarray]]:
         for top in range(0, height, windows.side):
-            if top in done:
-                continue
-            row = _row_windows(top, height, width, read, windows)
-            if row is None:
-                _record(folder, top, {})
-                progress(min(windows.side, height - top) * width)
-                continue
-            for window, image in row:
-                waiting.append(window)
-                yield (image,)
+            if top not in done:
+                skipped = min(windows.side, height - top) * width
+                for window, image in _row_windows(top, height, width, read, windows):
+                    waiting.append(window)
+                    skipped -= window.filled.size
+                    yield (image,)
+                waiting.append(_RowEnd(top, skipped))
+
+    def end_rows() -> None:
+        """Write the rows of which all results are there."""
+        while waiting and isinstance(waiting[0], _RowEnd):
+            end = waiting.popleft()
+            for kind, rows in buffers.items():
+                with (folder / f"{kind}.maps").open("r+b") as file:
+                    file.seek(end.top * rows[0].nbytes)
+                    file.write(rows.data)
+            with (folder / ROWS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"top": end.top, "numbers": numbers}) + "\n")
+            progress(end.skipped)
+            buffers.clear()
+            numbers.clear()
 
     for found in in_order(predict, calls(), scheduler=scheduler):
+        end_rows()
         window = waiting.popleft()
+        assert isinstance(window, _Window)
         maps = {kind: one for kind, one in found.items() if np.ndim(one) > 1}
         _make_files(folder, maps, height, width)
         top, bottom, left, right = window.area
@@ -125,14 +144,8 @@ def write_maps(
             buffers[kind][:, left:right] = inner
         for kind in found.keys() - maps.keys():
             numbers[kind] = min(numbers.get(kind, 1.0), float(found[kind]))
-        progress((bottom - top) * (right - left) + window.skipped)
-        if window.last:
-            for kind, rows in buffers.items():
-                with (folder / f"{kind}.maps").open("r+b") as file:
-                    file.seek(top * rows[0].nbytes)
-                    file.write(rows.data)
-            _record(folder, top, numbers)
-            buffers, numbers = {}, {}
+        progress(window.filled.size)
+    end_rows()
 
 
 def read_maps(folder: Path, height: int, width: int, area: Area) -> dict[str, Any]:
@@ -153,39 +166,33 @@ def read_maps(folder: Path, height: int, width: int, area: Area) -> dict[str, An
 
 def _row_windows(
     top: int, height: int, width: int, read: Read, windows: Windows
-) -> Iterator[tuple[_Window, np.ndarray]] | None:
-    """Read what a row of windows sees; give its windows with data, or None if there are none."""
+) -> Iterator[tuple[_Window, np.ndarray]]:
+    """Read what the windows of a row see, some windows at a time; give those with data."""
     side, halo, step = windows
     bottom = min(top + side, height)
     above, below = max(top - halo, 0), min(top + side + halo, height + -height % step)
-    image, valid = read(Area(above, min(below, height), 0, width))
-    beyond = ((0, below - above - len(image)), (0, -width % step))
-    image = np.pad(image, (*beyond, (0, 0)), mode="edge")
-    inside = np.pad(valid[top - above : bottom - above], ((0, -(bottom - top) % step), beyond[1]))
-    cells = inside.reshape(len(inside) // step, step, inside.shape[1] // step, step).any((1, 3))
-    filled = cells.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, :width]
-    lefts = [left for left in range(0, width, side) if filled[:, left : left + side].any()]
-    if not lefts:
-        return None
-    predicted = sum(min(left + side, width) - left for left in lefts)
-    skipped = (bottom - top) * (width - predicted)
-
-    def seen() -> Iterator[tuple[_Window, np.ndarray]]:
-        for left in lefts:
+    end = width + -width % step
+    several = max(READ_AT_ONCE // side, 1) * side
+    for begin in range(0, width, several):
+        stop = min(begin + several, width)
+        first, last = max(begin - halo, 0), min(begin + several + halo, end)
+        image, valid = read(Area(above, min(below, height), first, min(last, width)))
+        beyond = ((0, below - above - len(image)), (0, last - first - image.shape[1]))
+        if any(map(any, beyond)):
+            image = np.pad(image, (*beyond, (0, 0)), mode="edge")
+        inside = valid[top - above : bottom - above, begin - first : stop - first]
+        inside = np.pad(inside, ((0, -(bottom - top) % step), (0, -(stop - begin) % step)))
+        cells = inside.reshape(len(inside) // step, step, inside.shape[1] // step, step)
+        filled = cells.any((1, 3)).repeat(step, axis=0).repeat(step, axis=1)
+        for left in range(begin, stop, side):
             right = min(left + side, width)
-            first, last = max(left - halo, 0), min(left + side + halo, image.shape[1])
-            inner = slice(top - above, bottom - above), slice(left - first, right - first)
-            is_last = left == lefts[-1]
-            window = _Window(
-                Area(top, bottom, left, right),
-                inner,
-                is_last,
-                filled[:, left:right],
-                skipped * is_last,
-            )
-            yield window, np.ascontiguousarray(image[:, first:last])
-
-    return seen()
+            with_data = filled[: bottom - top, left - begin : right - begin]
+            if with_data.any():
+                seen = slice(max(left - halo, 0) - first, min(left + side + halo, end) - first)
+                start = first + seen.start
+                inner = slice(top - above, bottom - above), slice(left - start, right - start)
+                window = _Window(Area(top, bottom, left, right), inner, with_data.copy())
+                yield window, np.ascontiguousarray(image[:, seen])
 
 
 def _make_files(folder: Path, maps: dict[str, np.ndarray], height: int, width: int) -> None:
@@ -204,11 +211,6 @@ def _make_files(folder: Path, maps: dict[str, np.ndarray], height: int, width: i
         with (folder / f"{kind}.maps").open("wb") as file:
             os.truncate(file.fileno(), size)
     write_text(folder / KINDS, json.dumps(extra))
-
-
-def _record(folder: Path, top: int, numbers: dict[str, float]) -> None:
-    with (folder / ROWS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"top": top, "numbers": numbers}) + "\n")
 
 
 def _lines(folder: Path) -> list[dict]:

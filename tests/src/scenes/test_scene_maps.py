@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.scenes import scene_maps
 from src.scenes.runs import Area
 from src.scenes.scene_maps import Windows, read_maps, write_maps
 
@@ -46,7 +47,9 @@ def written(folder, read, predict=network, side=256, progress=lambda pixels: Non
     return read_maps(folder, HEIGHT, WIDTH, Area(0, HEIGHT, 0, WIDTH))
 
 
-def test_maps_do_not_depend_on_the_window(tmp_path):
+@pytest.mark.parametrize("at_once", [1, 500, 1 << 20])
+def test_maps_do_not_depend_on_the_window(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(scene_maps, "READ_AT_ONCE", at_once)
     image = scene_image()
     first = written(tmp_path / "1024", reader(image), side=1024)
     assert first["mask"].std() > 20
