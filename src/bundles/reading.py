@@ -7,6 +7,7 @@ nothing in a bundle is run, and no name in it leads out of it.
 """
 
 import hashlib
+import os
 import struct
 import zipfile
 from collections.abc import Generator
@@ -46,6 +47,8 @@ from src.scoring.learnt_file import calibrator_of
 from src.scoring.second_level import Model
 
 MOST_PARTS = MOST_NETWORKS + len(MOST_OF_PART) + 1
+MOST_LIST = 1 << 20  # bytes
+LAST, LOCATOR, RECORD = 22, 20, 56  # bytes of what a ZIP ends with; the last two above 4 GiB
 ENCRYPTED = 1  # bit of the flags of an entry
 # What zipfile raises of a damaged file
 DAMAGED = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
@@ -104,6 +107,7 @@ def _opened(path: Path) -> Generator[zipfile.ZipFile]:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; give a bundle, NAME.maskline.zip")
     try:
+        _refuse_long_list(Path(path))
         try:
             archive = zipfile.ZipFile(path)
         except DAMAGED as error:
@@ -112,6 +116,25 @@ def _opened(path: Path) -> Generator[zipfile.ZipFile]:
             yield archive
     except InputError as error:
         raise InputError(f"{path}: {error}; get the bundle anew") from None
+
+
+def _refuse_long_list(path: Path) -> None:
+    """Refuse a ZIP whose list of entries is long, before zipfile holds it.
+
+    It takes the last bytes of the file for the end where they look like one, and what the record of
+    an archive above 4 GiB says where one stands before it; so the same bytes are looked at here.
+    """
+    with open(path, "rb") as file:
+        file.seek(-min(path.stat().st_size, LAST + LOCATOR + RECORD), os.SEEK_END)
+        tail = file.read()
+    end, locator, record = tail[-LAST:], tail[-LAST - LOCATOR : -LAST], tail[: -LAST - LOCATOR]
+    if len(end) < LAST or not end.startswith(b"PK\5\6") or end[-2:] != b"\0\0":
+        raise InputError("not a whole ZIP archive (it does not end as one)")
+    sizes = [int.from_bytes(end[12:16], "little")]
+    if locator.startswith(b"PK\6\7"):
+        sizes.append(int.from_bytes(record[40:48], "little"))
+    if max(sizes) > MOST_LIST:
+        raise InputError(f"its list of parts has {max(sizes)} bytes, {MOST_LIST} are the most")
 
 
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:

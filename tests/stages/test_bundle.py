@@ -4,8 +4,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
 
 from src.applying.maps import predicted_maps
 from src.applying.objects import apply_to_image, found_objects
@@ -48,6 +50,7 @@ SETTINGS = {  # of later stages, each of another way through them
         "postprocess": {"method": "watershed", "seeds": "distance", "empty_threshold": 0.9},
         "rescore": {"score": "mean_sqrt_area", "selection": "nms"},
     },
+    "linked": {"postprocess": {"method": "embedding"}},
     "one_view": {
         "postprocess": LAYERS,
         "rescore": LEARNT | {"calibration": "none", "selection": "tree"},
@@ -74,7 +77,8 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     write_squares(root)
     phases = [PHASE | {"epochs": 20, "lr": 0.01}]
-    more = {"loss__boundary_distance_weight": 1.0, "loss__empty_weight": 0.1}
+    weights = {"boundary_distance": 1.0, "empty": 0.1, "embedding": 0.1}
+    more = {f"loss__{head}_weight": weight for head, weight in weights.items()}
     for member, heads in (("main", more), ("plain", {})):
         for fold in (0, 1):
             out = f"models/{member}/fold{fold}"
@@ -266,6 +270,27 @@ def test_what_was_searched_is_packed_as_chosen_on_all_images(trained, tmp_path):
     held = read_bundle(pack(root, **SETTINGS["rule"]) / "squares.maskline.zip")
     assert held.postprocess.threshold == 0.4
     assert {one.member for one in held.networks} == {"main"}  # plain weighs 0
+
+
+def test_soups_and_students_are_packed_as_they_are_merged(copy):
+    for fold in (0, 1):
+        shutil.copytree(copy / f"models/plain/fold{fold}", copy / f"soups/mixed/fold{fold}")
+        shutil.copytree(copy / f"models/main/fold{1 - fold}", copy / f"students/plain/fold{fold}")
+    changes = SETTINGS["learnt"] | {
+        "soups": {"mixed": ["main", "plain"]},
+        "student": SHARED["student"] | {"folds": [0, 1]},
+        "ensemble": {"weights": {"main": 0.0, "plain": 0.0, "student_main": 0.0}},
+    }
+    held = read_bundle(pack(copy, **changes) / "squares.maskline.zip")
+    told = [(one.member, one.fold) for one in held.manifest.networks]
+    assert told == [("mixed", 0), ("mixed", 1), ("student_plain", 0), ("student_plain", 1)]
+    for network, source in zip(
+        held.networks,
+        ("models/plain/fold0", "models/plain/fold1", "models/main/fold1", "models/main/fold0"),
+        strict=True,
+    ):
+        state = load_file(copy / source / "model.safetensors")
+        assert all(torch.equal(one, state[k]) for k, one in network.model.state_dict().items())
 
 
 def test_licence_and_date_are_those_stated(copy):

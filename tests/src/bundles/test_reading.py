@@ -159,7 +159,27 @@ def encrypted(path):
     path.write_bytes(content)
 
 
+def commented(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"hello"
+
+
+def long_list(path):
+    write_entries(path, {f"{n:060}": b"" for n in range(12_000)})
+
+
+def long_list_of_a_large_archive(path):
+    """Let the record of archives above 4 GiB claim a longer list than the plain one."""
+    content = path.read_bytes()
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 6, 6, 3 << 30, 0)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(content) - 22, 1)
+    path.write_bytes(content[:-22] + record + locator + content[-22:])
+
+
 SPOILT = {
+    "comment": (commented, "not a whole ZIP archive (it does not end as one)"),
+    "long list": (long_list, "bytes, 1048576 are the most"),
+    "long list above 4 GiB": (long_list_of_a_large_archive, "its list of parts has 3221225472 byt"),
     "extra part": (lambda p: with_entry(p, "more.txt"), "'more.txt' that the manifest does not"),
     "a pickle": (lambda p: with_entry(p, "networks/main/fold1.pkl"), "fold1.pkl' that the manif"),
     "way out": (lambda p: with_entry(p, "../out.txt"), "'../out.txt' has a name that leads out"),
