@@ -285,6 +285,8 @@ if __name__ == "__main__":
         main()
     except InputError as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

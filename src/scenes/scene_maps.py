@@ -117,8 +117,8 @@ def write_maps(
 
     def end_rows() -> None:
         """Write the rows of which all results are there."""
-        while waiting and isinstance(waiting[0], _RowEnd):
-            end = waiting.popleft()
+        while waiting and isinstance(end := waiting[0], _RowEnd):
+            waiting.popleft()
             for kind, rows in buffers.items():
                 with (folder / f"{kind}.maps").open("r+b") as file:
                     file.seek(end.top * rows[0].nbytes)

@@ -59,9 +59,9 @@ class Found(NamedTuple):
     cut: bool  # by an edge of what the block sees
 
 
-def block_view(row: int, column: int, height: int, width: int, blocks: Blocks) -> Area:
-    """Return what a block sees of a scene."""
-    top, left = row * blocks.core, column * blocks.core
+def block_view(block: tuple[int, int], height: int, width: int, blocks: Blocks) -> Area:
+    """Return what the block of a row and a column sees of a scene."""
+    top, left = block[0] * blocks.core, block[1] * blocks.core
     return Area(
         max(top - blocks.halo, 0),
         min(top + blocks.core + blocks.halo, height),
@@ -120,7 +120,7 @@ def find_in_block(
         Of the maps of an image: its detections, as `image_objects` takes them. Not called where the
         map "mask" is 0 all over.
     """
-    view = block_view(*block, height, width, blocks)
+    view = block_view(block, height, width, blocks)
     maps = read_maps(view)
     if not maps or not maps["mask"].any():
         return []
@@ -213,8 +213,8 @@ def _links(
     pairs = (one < other) & (where[one] != where[other]).any(axis=1)
     links = []
     for low, high in zip(one[pairs].tolist(), other[pairs].tolist(), strict=True):
-        one_view = block_view(*found[low].block, height, width, blocks)
-        other_view = block_view(*found[high].block, height, width, blocks)
+        one_view = block_view(found[low].block, height, width, blocks)
+        other_view = block_view(found[high].block, height, width, blocks)
         views = one_view, other_view
         if _together(found[low], found[high], views, height, nms_iou):
             links.append((low, high))
@@ -359,6 +359,6 @@ def _by_core(
 def _sees(
     block: tuple[int, int], runs: np.ndarray, height: int, width: int, blocks: Blocks
 ) -> bool:
-    view, area = block_view(*block, height, width, blocks), runs_area(runs, height)
+    view, area = block_view(block, height, width, blocks), runs_area(runs, height)
     rows = view.top <= area.top and area.bottom <= view.bottom
     return rows and view.left <= area.left and area.right <= view.right

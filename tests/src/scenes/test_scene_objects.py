@@ -158,7 +158,7 @@ def test_objects_come_as_soon_as_no_later_block_can_see_them():
     blocks = Blocks(100, 32)
     rows = []
     for row in range(4):
-        view = block_view(row, 0, HEIGHT, WIDTH, blocks)
+        view = block_view((row, 0), HEIGHT, WIDTH, blocks)
         assert view == Area(max(row * 100 - 32, 0), min(row * 100 + 132, 400), 0, 132)
         found = []
         for column in range(6):
