@@ -119,7 +119,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--formats", default=USUAL, help=f"of {','.join(FORMATS)}; usually {USUAL}")
     parser.add_argument("--views", choices=NESTED, help="fewer than the model predicts with")
     parser.add_argument("--score", type=float, help="least of objects, not the one chosen for all")
-    parser.add_argument("--window", type=int, default=512, help="px that networks see at a time")
+    parser.add_argument(
+        "--window", type=int, default=512, help="px handed over at a time; changes no result"
+    )
     parser.add_argument("--match-resolution", action="store_true",
                         help="resample to the pixel size that the model learnt at")  # fmt: skip
     parser.add_argument("--tiles", choices=("join", "apart"), default="join",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from src.base.files import write_text
 from src.delivering.object_file import batches, object_rows, write_objects
 from src.parallel.workers import in_order
-from src.scenes.model_calls import Model, find_in_maps, predict_window, read_model
+from src.scenes.model_calls import Model, find_in_maps, predict_tile, read_model
 from src.scenes.scene import Scene, choose_levels, read_area
 from src.scenes.scene_maps import Windows, read_maps, write_maps
 from src.scenes.scene_objects import Blocks, Found, find_in_block, merge_blocks
@@ -71,7 +71,7 @@ def scene_objects(
     images = bundle.manifest.expected.read
     read = partial(read_area, scene=scene, images=images, levels=choose_levels(scene, images))
     with show(height * width, "px", f"predict {scene.name}") as done:
-        predict = partial(predict_window, model=model)
+        predict = partial(predict_tile, model=model)
         write_maps(
             folder, height, width, read, predict, windows, scheduler=scheduler, progress=done
         )  # fmt: skip
@@ -114,7 +114,8 @@ def _job(scene: Scene, model: Model, windows: Windows) -> str:
         "size": [scene.height, scene.width],
         "tiles": [list(tile.area) for tile in scene.tiles],
         "files": [[name, about.st_size, about.st_mtime_ns] for name, about in files],
-        "windows": list(windows),
+        "windows": list(windows[1:]),
+        "rows": windows.side,
     }
     return json.dumps(told, indent=1) + "\n"
 

@@ -27,10 +27,11 @@ from src.scenes.runs import Area
 from src.scenes.scene_maps import Windows
 from src.scenes.scene_objects import SceneObject, image_objects
 
+TILE = 512  # px of a scene that networks predict at a time; fixed, since maps depend on it a little
 REACH = 96  # px of a network's input, beyond which it hardly looks
 STEPS = (1, 2, 4, 8)  # strides that the grid of windows may be, for networks that resize
-VIEWS_AT_ONCE = 1  # of a window, which bounds memory; windows keep a processor or a GPU busy alone
-ANY_SIDE = 1 << 15  # px; windows of scenes are predicted whole
+VIEWS_AT_ONCE = 1  # of a tile: less memory, and on a processor less time too
+ANY_SIDE = 1 << 15  # px; tiles of scenes are predicted whole
 
 
 class Model(NamedTuple):
@@ -82,19 +83,19 @@ def read_model(model: Model) -> Bundle:
 
 
 def scene_windows(model: Model, side: int) -> Windows:
-    """Choose the halo of windows, and the grid that they lie on, by the networks.
+    """Choose tiles and halo, and the grid that they lie on, by the networks.
 
     Parameters
     ----------
     model : Model
     side : int
-        px, rounded up to the grid.
+        px of what is handed over at a time, rounded up to whole tiles.
 
     Returns
     -------
     windows : Windows
-        The grid is of the networks' stride, or of a multiple where they resize the image, so that
-        every window begins where a cell of each network does.
+        Tiles of about TILE px. The grid is of the networks' stride, or of a multiple where they
+        resize the image, so that every tile begins where a cell of each network does.
     """
     bundle = read_model(model)
     factors = {
@@ -106,11 +107,12 @@ def scene_windows(model: Model, side: int) -> Windows:
     fitting = [largest * n for n in STEPS if all(n * factor % 1 == 0 for factor in factors)]
     step = fitting[0] if fitting else largest
     halo = math.ceil(REACH / min(factors) / step) * step
-    return Windows(math.ceil(side / step) * step, halo, step)
+    tile = math.ceil(TILE / step) * step
+    return Windows(math.ceil(side / tile) * tile, tile, halo, step)
 
 
-def predict_window(image: np.ndarray, *, model: Model) -> dict[str, Any]:
-    """Predict the maps of a window of a scene, uint8 (h, w, 3)."""
+def predict_tile(image: np.ndarray, *, model: Model) -> dict[str, Any]:
+    """Predict the maps of a tile of a scene and what is around it, uint8 (h, w, 3)."""
     bundle = read_model(model)
     whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
     return _maps(bundle._replace(predict=whole), image, VIEWS_AT_ONCE)

@@ -30,18 +30,18 @@ Predict = Callable[[np.ndarray], dict[str, Any]]
 
 
 class Windows(NamedTuple):
-    """How a scene is cut into windows, px."""
+    """How a scene is cut into windows, and these into tiles, px."""
 
-    side: int  # of a window, a multiple of `step`
-    halo: int  # around it, seen by the network and then cut away; a multiple of `step`
+    side: int  # of a window, what is handed over at a time; a multiple of `tile`
+    tile: int  # what is predicted at a time, a multiple of `step`
+    halo: int  # around a tile, seen by the network and then cut away; a multiple of `step`
     step: int  # the grid on which networks downsample
 
 
 class _Window(NamedTuple):
-    """One call: the window's place, and where its inner part lies in what the network gives."""
+    """One call: the window's place, and which of it is kept."""
 
     area: Area
-    inner: tuple[slice, slice]
     filled: np.ndarray  # bool (h, w): pixels in cells of `step` px with some data
 
 
@@ -65,11 +65,11 @@ def write_maps(
 ) -> None:
     """Predict the maps of a scene.
 
-    Windows lie on a fixed grid and see `halo` px around them; what is beyond the lower and right
-    edge of the scene repeats the last pixel up to the next multiple of `step`. So where networks
-    look no further than the halo, the maps do not depend on `side`, nor do they on the number of
-    processes. Windows without data are not predicted; maps are 0 in all cells of `step` x `step`
-    px without data, wherever windows begin.
+    Tiles lie on a fixed grid and see `halo` px around them; what is beyond the lower and right edge
+    of the scene repeats the last pixel up to the next multiple of `step`. So maps depend neither on
+    the windows nor on the number of processes, and where networks look no further than the halo not
+    on the tiles either. Tiles without data are not predicted; maps are 0 in all cells of `step` x
+    `step` px without data, wherever tiles begin.
 
     Parameters
     ----------
@@ -92,12 +92,15 @@ def write_maps(
     Raises
     ------
     ValueError
-        If the side or the halo of windows is no multiple of the step.
+        If tile or halo is no multiple of the step, or the side of windows none of the tile.
     InputError
         If the disk has no room for the maps.
     """
-    if windows.side % windows.step or windows.halo % windows.step or windows.side <= 0:
-        raise ValueError(f"side and halo must be multiples of the step, got {windows}")
+    steps = windows.tile % windows.step or windows.halo % windows.step
+    if steps or windows.side % windows.tile or windows.side <= 0:
+        raise ValueError(
+            f"tile and halo must be multiples of step, side a multiple of tile, got {windows}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     done = _done_rows(folder)
     progress(sum(min(windows.side, height - top) * width for top in done))
@@ -105,14 +108,14 @@ def write_maps(
     buffers: dict[str, np.ndarray] = {}
     numbers: dict[str, float] = {}
 
-    def calls() -> Iterator[tuple[np.ndarray]]:
+    def calls() -> Iterator[tuple[np.ndarray, tuple[int, int], np.ndarray]]:
         for top in range(0, height, windows.side):
             if top not in done:
                 skipped = min(windows.side, height - top) * width
-                for window, image in _row_windows(top, height, width, read, windows):
+                for window, image, corner in _row_windows(top, height, width, read, windows):
                     waiting.append(window)
                     skipped -= window.filled.size
-                    yield (image,)
+                    yield image, corner, window.filled
                 waiting.append(_RowEnd(top, skipped))
 
     def end_rows() -> None:
@@ -129,7 +132,8 @@ def write_maps(
             buffers.clear()
             numbers.clear()
 
-    for found in in_order(predict, calls(), scheduler=scheduler):
+    fixed = {"predict": predict, "windows": windows}
+    for found in in_order(predict_tiles, calls(), scheduler=scheduler, **fixed):
         end_rows()
         window = waiting.popleft()
         assert isinstance(window, _Window)
@@ -137,15 +141,62 @@ def write_maps(
         _make_files(folder, maps, height, width)
         top, bottom, left, right = window.area
         for kind, one in maps.items():
-            inner = one[window.inner].copy()
-            inner[~window.filled] = 0
+            one[~window.filled] = 0
             if kind not in buffers:
                 buffers[kind] = np.zeros((bottom - top, width, *one.shape[2:]), np.uint8)
-            buffers[kind][:, left:right] = inner
+            buffers[kind][:, left:right] = one
         for kind in found.keys() - maps.keys():
             numbers[kind] = min(numbers.get(kind, 1.0), float(found[kind]))
         progress(window.filled.size)
     end_rows()
+
+
+def predict_tiles(
+    image: np.ndarray,
+    corner: tuple[int, int],
+    filled: np.ndarray,
+    *,
+    predict: Predict,
+    windows: Windows,
+) -> dict[str, Any]:
+    """Predict the tiles of a window.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (h, w, 3)
+        The window and what is around it, at most `windows.halo` px.
+    corner : tuple of int
+        Row and column of the window's first pixel in it.
+    filled : ndarray of bool, shape (rows, columns)
+        Of the window, with some data; tiles without are left 0.
+    predict, windows
+        As for `write_maps`.
+
+    Returns
+    -------
+    found : dict
+        Of the window, as `predict` has it of an image.
+    """
+    found: dict[str, Any] = {}
+    for top in range(0, len(filled), windows.tile):
+        for left in range(0, filled.shape[1], windows.tile):
+            place = slice(top, top + windows.tile), slice(left, left + windows.tile)
+            if not filled[place].any():
+                continue
+            row, column = top + corner[0], left + corner[1]  # of the tile, in the image
+            above, before = max(row - windows.halo, 0), max(column - windows.halo, 0)
+            reach = windows.tile + windows.halo
+            seen = image[above : row + reach, before : column + reach]
+            for kind, one in predict(np.ascontiguousarray(seen)).items():
+                if np.ndim(one) > 1:
+                    if kind not in found:
+                        found[kind] = np.zeros((*filled.shape, *one.shape[2:]), np.uint8)
+                    kept = found[kind][place]
+                    inner = one[row - above :, column - before :]
+                    kept[...] = inner[: len(kept), : kept.shape[1]]
+                else:
+                    found[kind] = min(found.get(kind, 1.0), float(one))
+    return found
 
 
 def read_maps(folder: Path, height: int, width: int, area: Area) -> dict[str, Any]:
@@ -166,9 +217,9 @@ def read_maps(folder: Path, height: int, width: int, area: Area) -> dict[str, An
 
 def _row_windows(
     top: int, height: int, width: int, read: Read, windows: Windows
-) -> Iterator[tuple[_Window, np.ndarray]]:
-    """Read what the windows of a row see, some windows at a time; give those with data."""
-    side, halo, step = windows
+) -> Iterator[tuple[_Window, np.ndarray, tuple[int, int]]]:
+    """Read what the windows of a row see, some at a time; give those with data and their image."""
+    side, _, halo, step = windows
     bottom = min(top + side, height)
     above, below = max(top - halo, 0), min(top + side + halo, height + -height % step)
     end = width + -width % step
@@ -189,10 +240,9 @@ def _row_windows(
             with_data = filled[: bottom - top, left - begin : right - begin]
             if with_data.any():
                 seen = slice(max(left - halo, 0) - first, min(left + side + halo, end) - first)
-                start = first + seen.start
-                inner = slice(top - above, bottom - above), slice(left - start, right - start)
-                window = _Window(Area(top, bottom, left, right), inner, with_data.copy())
-                yield window, np.ascontiguousarray(image[:, seen])
+                window = _Window(Area(top, bottom, left, right), with_data.copy())
+                corner = top - above, left - first - seen.start
+                yield window, np.ascontiguousarray(image[:, seen]), corner
 
 
 def _make_files(folder: Path, maps: dict[str, np.ndarray], height: int, width: int) -> None:

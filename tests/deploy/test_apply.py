@@ -18,6 +18,7 @@ from src.applying.objects import apply_to_image
 from src.base.errors import InputError
 from src.bundles.reading import read_bundle
 from src.delivering import scene_run
+from src.scenes import model_calls
 from src.scenes.scene_objects import Blocks
 from tests import squares_bundle
 from tests.squares_bundle import SIDE, grid, scene
@@ -35,6 +36,7 @@ def model(tmp_path_factory):
 def small_blocks(monkeypatch):
     """Take any image for a scene, and cut it into many blocks."""
     monkeypatch.setattr(apply, "WHOLE", 0)
+    monkeypatch.setattr(model_calls, "TILE", 96)
     monkeypatch.setattr(scene_run, "BLOCKS", Blocks(200, 50))
 
 
@@ -66,7 +68,7 @@ def test_a_scene_gives_the_same_objects_by_windows_of_any_size(model, tmp_path, 
                       blockxsize=64, blockysize=64)  # fmt: skip
     tables = {
         side: run(model, path, out=tmp_path / str(side), window=side)
-        for side in (96, 384, 512, 1024)
+        for side in (90, 384, 512, 1024)
     }
     assert_found(tables[512], places)
     for table in tables.values():
@@ -160,7 +162,7 @@ def test_no_data_is_not_predicted(model, tmp_path, small_blocks):
 def test_a_run_that_was_stopped_goes_on(model, tmp_path, small_blocks, monkeypatch):
     places = grid(470, 610)
     path = write_tiff(tmp_path / "scene.tif", scene(470, 610, places))
-    calls, whole = [], scene_run.predict_window
+    calls, whole = [], scene_run.predict_tile
 
     def stopping(image, *, model):
         calls.append(image.shape)
@@ -168,7 +170,7 @@ def test_a_run_that_was_stopped_goes_on(model, tmp_path, small_blocks, monkeypat
             raise KeyboardInterrupt
         return whole(image, model=model)
 
-    monkeypatch.setattr(scene_run, "predict_window", stopping)
+    monkeypatch.setattr(scene_run, "predict_tile", stopping)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(model, path, out=out, window=96)

@@ -20,18 +20,21 @@ def described(path, **changes):
 
 @pytest.mark.parametrize(
     ("resize", "windows"),
-    [(1.0, Windows(512, 96, 8)), (2.0, Windows(512, 48, 8)), (0.5, Windows(512, 192, 16)),
-     (0.25, Windows(512, 384, 32))],
-)  # fmt: skip
-def test_windows_begin_on_the_grid_of_the_network_and_see_as_far_as_it_looks(
+    [
+        (1.0, Windows(512, 512, 96, 8)),
+        (2.0, Windows(512, 512, 48, 8)),
+        (0.5, Windows(512, 512, 192, 16)),
+        (0.25, Windows(512, 512, 384, 32)),
+    ],
+)
+def test_tiles_begin_on_the_grid_of_the_network_and_see_as_far_as_it_looks(
     tmp_path, resize, windows
 ):
     """The network halves three times, so its grid is of 8 px of what it is given."""
     model = described(tmp_path / "m.maskline.zip", resize=resize)
     assert scene_windows(model, 512) == windows
-    assert scene_windows(model, 500) == windows._replace(
-        side=-(-500 // windows.step) * windows.step
-    )
+    assert scene_windows(model, 384) == windows
+    assert scene_windows(model, 513) == windows._replace(side=1024)
 
 
 def test_a_model_with_fewer_views_and_another_score(tmp_path):

@@ -39,8 +39,8 @@ def reader(image, valid=None):
     return read
 
 
-def written(folder, read, predict=network, side=256, progress=lambda pixels: None):
-    windows = Windows(side, 32, 32)
+def written(folder, read, predict=network, side=256, progress=lambda pixels: None, tile=0):
+    windows = Windows(side, tile or side, 32, 32)
     write_maps(
         folder, HEIGHT, WIDTH, read, predict, windows, scheduler="none", progress=progress
     )  # fmt: skip
@@ -48,7 +48,7 @@ def written(folder, read, predict=network, side=256, progress=lambda pixels: Non
 
 
 @pytest.mark.parametrize("at_once", [1, 500, 1 << 20])
-def test_maps_do_not_depend_on_the_window(tmp_path, monkeypatch, at_once):
+def test_maps_do_not_depend_on_tiles(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(scene_maps, "READ_AT_ONCE", at_once)
     image = scene_image()
     first = written(tmp_path / "1024", reader(image), side=1024)
@@ -66,7 +66,7 @@ def test_a_halo_that_is_too_small_shows(tmp_path):
     """The network of these tests could tell."""
     image = scene_image()
     for side, folder in ((256, tmp_path / "a"), (512, tmp_path / "b")):
-        windows = Windows(side, 0, 32)
+        windows = Windows(side, side, 0, 32)
         write_maps(
             folder, HEIGHT, WIDTH, reader(image), network, windows,
             scheduler="none", progress=lambda pixels: None,
@@ -74,6 +74,25 @@ def test_a_halo_that_is_too_small_shows(tmp_path):
     whole = Area(0, HEIGHT, 0, WIDTH)
     one, other = (read_maps(tmp_path / name, HEIGHT, WIDTH, whole)["mask"] for name in "ab")
     assert not np.array_equal(one, other)
+
+
+def test_maps_never_depend_on_windows(tmp_path):
+    """Even of a network that looks further than the halo, here at all that it is given."""
+
+    def far(image):
+        found = network(image)
+        return found | {"mask": (found["mask"].astype(int) + image.sum()).astype(np.uint8)}
+
+    image, valid = scene_image(), np.ones((HEIGHT, WIDTH), bool)
+    valid[128:300, 256:700] = False
+    maps = [
+        written(tmp_path / str(side), reader(image, valid), far, side, tile=128)
+        for side in (128, 384, 1152)
+    ]
+    for kind, one in maps[0].items():
+        assert all(np.array_equal(one, other[kind]) for other in maps)
+    other_tiles = written(tmp_path / "other", reader(image, valid), far, tile=256)
+    assert not np.array_equal(maps[0]["mask"], other_tiles["mask"])
 
 
 def test_where_there_are_no_data_nothing_is_predicted(tmp_path):
@@ -135,8 +154,8 @@ def test_a_scene_that_was_stopped_goes_on_where_it_was(tmp_path):
 
 
 def test_windows_that_do_not_fit_the_grid(tmp_path):
-    with pytest.raises(ValueError, match="multiples of the step"):
+    with pytest.raises(ValueError, match="must be multiples of step"):
         write_maps(
-            tmp_path, HEIGHT, WIDTH, reader(scene_image()), network, Windows(100, 32, 32),
+            tmp_path, HEIGHT, WIDTH, reader(scene_image()), network, Windows(100, 100, 32, 32),
             scheduler="none", progress=lambda pixels: None,
         )  # fmt: skip
