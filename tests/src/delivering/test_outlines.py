@@ -15,14 +15,38 @@ def test_an_outline_lies_where_the_object_does():
     assert outline.equals(shapely.box(4, 2, 24, 12))
 
 
-def test_simplified_stairs_are_shorter_and_stay_near():
-    mask = np.tri(40, 60, -1, bool)
-    stairs, line = (
-        object_outline(mask_runs(mask), 40, simplify=s, right_angles=False) for s in (0.0, 0.75)
+@pytest.mark.parametrize("slope", [0.2, 0.35, 1.0, 2.3])
+def test_slanting_edges_become_lines(slope):
+    """Half a pixel does, whatever the slope; no point is a pixel away from where it was."""
+    rows, columns = np.mgrid[:80, :120]
+    mask = (rows + 0.5 > 5 + slope * (columns - 5)) & (rows < 75) & (columns >= 5)
+    stairs, lines = (
+        object_outline(mask_runs(mask), 80, simplify=s, right_angles=False) for s in (0.0, 0.5)
     )
-    assert shapely.length(stairs) > 1.15 * shapely.length(line)
-    assert shapely.hausdorff_distance(stairs, line) <= 0.75
-    assert shapely.get_num_coordinates(line) < shapely.get_num_coordinates(stairs) / 5
+    [part] = lines.geoms
+    assert len(part.exterior.coords) <= 8
+    assert len(stairs.geoms[0].exterior.coords) > 25
+    assert shapely.hausdorff_distance(stairs, lines) < 1
+    assert lines.area == pytest.approx(stairs.area, rel=0.02)
+
+
+def test_upright_corners_stay_where_they_are():
+    mask = box(2, 12, 4, 24)
+    mask[2:7, 4:10] = False
+    exact, simplified = (
+        object_outline(mask_runs(mask), 40, simplify=s, right_angles=False) for s in (0.0, 0.5)
+    )
+    assert simplified.equals(exact)
+    assert len(simplified.geoms[0].exterior.coords) == 7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (3, 2)])
+def test_the_smallest_objects_have_an_outline(size):
+    mask = np.zeros((20, 20), bool)
+    mask[5 : 5 + size[0], 6 : 6 + size[1]] = True
+    outline = object_outline(mask_runs(mask), 20, simplify=0.5, right_angles=False)
+    assert outline.is_valid
+    assert outline.area == mask.sum()
 
 
 def test_right_angles():
