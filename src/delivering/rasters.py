@@ -12,7 +12,7 @@ from src.image_files.silence import without_warnings
 from src.scenes.runs import Area, clip_runs, runs_area, runs_mask
 
 TILE = 256  # px
-STRIP = 512  # rows written at a time
+STRIP = 256  # rows written at a time, whole tiles
 PAINTED = 1 << 22  # px of a box that are painted at a time
 
 
@@ -47,7 +47,9 @@ def write_labels(path: Path, delivery: Delivery, scratch: Path) -> None:
         def strip(area: Area) -> np.ndarray:
             labels = np.memmap(scratch, np.uint32, "r", shape=shape)
             found = np.array(labels[area.top : area.bottom, area.left : area.right])
-            return np.where(found > 0, found + np.uint32(delivery.first - 1), 0).astype(np.uint32)
+            if delivery.first > 1:
+                found[found > 0] += np.uint32(delivery.first - 1)
+            return found
 
         write_raster(path, delivery, "uint32", strip)
     finally:
