@@ -7,7 +7,7 @@ TOOLS := .venv/.installed-dev
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test test-fast lint deps table report clean
+.PHONY: help install repro apply test test-fast lint deps table report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ else
 	dvc repro
 	@echo && cat reports/results.md && echo && echo "Report: $(CURDIR)/reports/index.html"
 endif
+
+apply: $(INSTALLED)  ## find objects in images: MODEL=NAME.maskline.zip IMAGES='files folders' OUT=found
+	@test -n "$$MODEL" -a -n "$$IMAGES" || { echo "say MODEL=NAME.maskline.zip IMAGES='files, folders or patterns'"; exit 1; }
+	python -m deploy.apply "$$MODEL" $$IMAGES --out "$${OUT:-found}"
 
 test: $(TOOLS) lint  ## lint and all tests
 	python -m pytest

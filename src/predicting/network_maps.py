@@ -24,7 +24,11 @@ Predict = Callable[[np.ndarray, float], Prediction]
 
 
 def image_predictor(
-    network: nn.Module, description: dict[str, Any], params: PredictParams
+    network: nn.Module,
+    description: dict[str, Any],
+    params: PredictParams,
+    *,
+    at_once: int | None = None,
 ) -> Predict:
     """Return the function that predicts an image with one network.
 
@@ -36,6 +40,8 @@ def image_predictor(
         Its model.json.
     params : PredictParams
         With views that the scene permits.
+    at_once : int, optional
+        Views that go through the network together, where memory is short; all if not given.
 
     Returns
     -------
@@ -49,6 +55,10 @@ def image_predictor(
     size = description["embedding_size"]
 
     def forward(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
+        parts = [answers(some, depth) for some in images.split(at_once or len(images))]
+        return {head: torch.cat([one[head] for one in parts]) for head in parts[0]}
+
+    def answers(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
         given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return head_outputs(network(given), description["heads"], size)

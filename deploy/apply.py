@@ -1,0 +1,298 @@
+"""Find objects in images and scenes with a bundle, and write them for GIS, COCO or a table.
+
+    python -m deploy.apply model.maskline.zip photos/ scene.tif 'tiles/*.tif' --out found
+
+Reads  a bundle, and images of every format that training reads: files, folders (with all below) and
+       patterns. It needs no other file: neither params.yaml nor data of the workflow.
+Writes, by --formats
+       gpkg           objects.gpkg: polygons in the coordinate system of the images
+       geojson        objects.geojson: RFC 7946, that is, in WGS 84; <name>_px.geojson, in px, of an
+                      image that lies on no known map
+       coco           coco_results.json, and coco_images.json with the images that it counts
+       labels         labels/<name>.tif: uint32, 0 or the id of an object
+       csv            objects.csv: a row for each object, its measurements
+       probabilities  probabilities/<name>.tif: uint8, probability of the mask * 255
+       rejected.csv   image,reason: files that could not be read, where there are any
+       about.json     the model, the options and the images
+An object has one id in all of them. Images that touch or overlap on the ground are put together to
+one scene, which bears the name of the first.
+
+Images of up to 2048 x 2048 px are predicted whole, as in training, larger ones by windows; what is
+found does not depend on their size. What is done is kept in OUT.work until all is done: the same
+command goes on where it was stopped.
+"""
+
+import argparse
+import errno
+import json
+import math
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import parallel_config
+from tqdm import tqdm
+
+from src.base.errors import InputError
+from src.base.files import new_folder
+from src.base.params import nearest_name
+from src.bundles.pixel_size import pixel_size
+from src.delivering.image_run import FoundImage, objects_of_images
+from src.delivering.outputs import FORMATS, ON_MAP, Finished, write_outputs
+from src.delivering.rasters import store_image
+from src.delivering.scene_run import Outlines, file_digest, scene_objects
+from src.formats.tables import write_table
+from src.parallel.workers import SCHEMES
+from src.predicting.allowed_views import NESTED
+from src.scenes.inputs import find_files, is_tiff, open_image
+from src.scenes.model_calls import Model, open_model, read_image, read_model, scene_windows
+from src.scenes.runs import Area
+from src.scenes.scene import Scene, Tile, join_tiles, open_scene, resampled
+from src.scenes.scene_maps import read_maps
+
+USUAL = "gpkg,geojson,coco,labels,csv"
+ABOUT = "about.json"
+WHOLE = 2048 * 2048  # px of an image that is predicted whole
+MOST_WINDOW = 8192  # px
+NEAR = 1.1  # times the pixel size learnt at, up to which another is nothing to speak of
+SHOWN = 3  # reasons for images left out that are told
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = _arguments(argv)
+    out = Path(args.out).absolute()
+    formats = _checked(args, out)
+    model = open_model(args.model, args.views, args.score)
+    manifest = read_model(model).manifest
+
+    scenes, rejected = _open(find_files(args.images))
+    if args.tiles == "join":
+        scenes = join_tiles(scenes)
+    if set(formats) <= {*ON_MAP} and not any(one.place and one.place[-1] for one in scenes):
+        raise InputError(
+            f"--formats {args.formats}: none of the images says where on which map it lies; ask "
+            "for geojson (then in px), coco, labels or csv"
+        )
+    scenes, changed = _at_learnt_size(scenes, manifest.expected.pixel_size, args.match_resolution)
+    work = out.with_name(out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    # Processes would share one GPU and each hold a copy of the networks there.
+    alone = parallel_config(backend="sequential") if torch.cuda.is_available() else nullcontext()
+    with alone:
+        finished, failed = _find(scenes, changed, model, work, args)
+    rejected += failed
+    if not finished:
+        shutil.rmtree(work)
+        raise InputError(f"no image is left; {rejected[0][1]}")
+    categories = [one.model_dump() for one in manifest.categories]
+    with new_folder(out) as folder:
+        count = write_outputs(folder, finished, formats, categories, work)
+        if rejected:
+            table = pd.DataFrame(rejected, columns=["image", "reason"])
+            write_table(folder / "rejected.csv", table)
+        about = _about(args, model, manifest.name, finished)
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(work)
+    for _, reason in rejected[:SHOWN]:
+        print(f"left out: {reason}")
+    left_out = f", {len(rejected)} left out (rejected.csv)" * bool(rejected)
+    what = "image" if len(finished) == 1 else "images"
+    print(f"{args.out}: {count} objects in {len(finished)} {what}{left_out}")
+    nowhere = [one.name for one in finished if not (one.place and one.place[-1])]
+    if nowhere and {"gpkg", "geojson"} & {*formats}:
+        print(
+            f"{len(nowhere)} of them, such as {nowhere[0]}, lie on no known map: their outlines "
+            "are in px from the upper left corner (<name>_px.geojson), and not in objects.gpkg"
+        )
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("model", type=Path, help="a bundle, NAME.maskline.zip")
+    parser.add_argument("images", nargs="+", help="files, folders or patterns")
+    parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--formats", default=USUAL, help=f"of {','.join(FORMATS)}; usually {USUAL}")
+    parser.add_argument("--views", choices=NESTED, help="fewer than the model predicts with")
+    parser.add_argument("--score", type=float, help="least of objects, not the one chosen for all")
+    parser.add_argument(
+        "--window", type=int, default=512, help="px handed over at a time; changes no result"
+    )
+    parser.add_argument("--match-resolution", action="store_true",
+                        help="resample to the pixel size that the model learnt at")  # fmt: skip
+    parser.add_argument("--tiles", choices=("join", "apart"), default="join",
+                        help="images that touch or overlap on the ground")  # fmt: skip
+    parser.add_argument("--simplify", type=float, default=0.5, help="px, of outlines; 0 is exact")
+    parser.add_argument("--right-angles", action="store_true", help="of outlines, for buildings")
+    parser.add_argument("--scheduler", default="none", help="of Dask: tcp://host:port")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run wrote"
+    )
+    return parser.parse_args(argv)
+
+
+def _checked(args: argparse.Namespace, out: Path) -> list[str]:
+    """Refuse options that make no sense; return the formats."""
+    formats = [name.strip() for name in args.formats.split(",") if name.strip()]
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--formats {name}: unknown; {nearest_name(name, FORMATS)}")
+    if not formats:
+        raise InputError(f"--formats: name one of {', '.join(FORMATS)} or more")
+    if not 1 <= args.window <= MOST_WINDOW:
+        raise InputError(f"--window {args.window}: must be from 1 to {MOST_WINDOW} px")
+    if args.score is not None and not math.isfinite(args.score):
+        raise InputError(f"--score {args.score}: must be a number")
+    if not 0 <= args.simplify < math.inf:
+        raise InputError(f"--simplify {args.simplify}: must be 0 px or more")
+    if args.scheduler != "none" and not args.scheduler.startswith(SCHEMES):
+        raise InputError(f"--scheduler {args.scheduler}: must be tcp://host:port, of Dask")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, not a folder to write to; give another name")
+    if out.exists() and any(out.iterdir()):
+        if not args.overwrite:
+            raise InputError(f"{out}: exists; give another folder, or --overwrite to replace it")
+        if not (out / ABOUT).is_file():
+            raise InputError(
+                f"{out}: was not written by this command (it has no {ABOUT}), so --overwrite does "
+                "not replace it; give another folder"
+            )
+    return formats
+
+
+def _open(files: dict[str, Path]) -> tuple[list[Scene], list[tuple[str, str]]]:
+    """Read how large images are and where they lie; those that cannot be read with the reason."""
+    scenes, rejected = [], []
+    for name, path in files.items():
+        try:
+            scenes.append(open_image(path, name))
+        except InputError as error:
+            rejected.append((name, str(error)))
+    return scenes, rejected
+
+
+def _at_learnt_size(
+    scenes: list[Scene], learnt: float | None, match: bool
+) -> tuple[list[Scene], set[str]]:
+    """Resample scenes of other pixels than those learnt at, or tell; return the names of those."""
+    if match and learnt is None:
+        raise InputError(
+            "--match-resolution: the model does not know how large its pixels were on the ground; "
+            "leave it out"
+        )
+    sized, changed, told = [], set(), []
+    for scene in scenes:
+        side = pixel_size(scene.place) if scene.place and learnt else None
+        if side and learnt and max(side / learnt, learnt / side) > NEAR:
+            told.append(
+                f"{scene.name} has pixels of {side:.3g} m, the model learnt at {learnt:.3g}"
+            )
+            if match:
+                scene = resampled(scene, side / learnt)
+                changed.add(scene.name)
+        sized.append(scene)
+    if told:
+        what = "resampled" if match else "fewer objects may be found; --match-resolution resamples"
+        print(f"{told[0]}{f' (and {len(told) - 1} more)' * (len(told) > 1)}: {what}")
+    return sized, changed
+
+
+def _find(
+    scenes: list[Scene], changed: set[str], model: Model, work: Path, args: argparse.Namespace
+) -> tuple[list[Finished], list[tuple[str, str]]]:
+    """Find the objects of all images and scenes, in their order."""
+    outlines = Outlines(args.simplify, args.right_angles)
+    how = {"scheduler": args.scheduler, "show": _show}
+    whole = [one for one in scenes if _is_whole(one) and one.name not in changed]
+    finished: dict[str, Finished] = {}
+    failed: list[tuple[str, str]] = []
+    if whole:
+        images, failed = objects_of_images(whole, model, work / "images", outlines, **how)
+        finished = {one.scene.name: _image(one) for one in images}
+    done = {one.name for one in whole}
+    for number, scene in enumerate(one for one in scenes if one.name not in done):
+        try:
+            scene = _readable(scene, model, work / "read")
+        except InputError as error:
+            failed.append((scene.name, str(error)))
+            continue
+        folder = work / f"scene{number}"
+        windows = scene_windows(model, args.window)
+        objects = scene_objects(scene, model, folder, windows, outlines, **how)
+        read = partial(_mask, folder, scene.height, scene.width)
+        finished[scene.name] = Finished(*scene[:3], scene.place, objects, read)
+    return [finished[one.name] for one in scenes if one.name in finished], failed
+
+
+def _is_whole(scene: Scene) -> bool:
+    return len(scene.tiles) == 1 and scene.height * scene.width <= WHOLE
+
+
+def _readable(scene: Scene, model: Model, folder: Path) -> Scene:
+    """Store files that cannot be read by windows as ones that can."""
+    tiles = []
+    for tile in scene.tiles:
+        if not is_tiff(tile.path):
+            path = folder / f"{file_digest(tile.path)[:24]}.tif"
+            if not path.exists():
+                store_image(path, read_image(tile.path, model))
+            stored = open_scene(path, scene.name)
+            if (stored.height, stored.width) == (scene.width, scene.height) != scene[1:3]:
+                return stored._replace(tiles=(stored.tiles[0]._replace(ready=True),))  # was turned
+            tile = Tile(path, tile.area, ready=True)
+        tiles.append(tile)
+    return scene._replace(tiles=tuple(tiles))
+
+
+def _image(found: FoundImage) -> Finished:
+    scene = found.scene
+
+    def mask(area: Area) -> np.ndarray:
+        shape = (scene.height, scene.width)
+        values = np.frombuffer(found.mask.read_bytes(), np.uint8).reshape(shape)
+        return values[area.top : area.bottom, area.left : area.right]
+
+    return Finished(*scene[:3], scene.place, found.objects, mask)
+
+
+def _mask(folder: Path, height: int, width: int, area: Area) -> np.ndarray:
+    maps = read_maps(folder, height, width, area)
+    nothing = np.zeros((area.bottom - area.top, area.right - area.left), np.uint8)
+    return maps.get("mask", nothing)
+
+
+@contextmanager
+def _show(total: int, unit: str, what: str) -> Generator[Callable[[int], object]]:
+    with tqdm(total=total, desc=what, unit=unit, unit_scale=unit == "px") as bar:
+        yield bar.update
+
+
+def _about(
+    args: argparse.Namespace, model: Model, name: str, finished: list[Finished]
+) -> dict[str, object]:
+    given = ("formats", "views", "score", "window", "match_resolution", "tiles", "simplify")
+    return {
+        "model": {"name": name, "file": model.path.name, "sha256": file_digest(model.path)},
+        "options": {key: getattr(args, key) for key in (*given, "right_angles")},
+        "images": [[one.name, one.height, one.width] for one in finished],
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise SystemExit(
+            f"{error.filename or 'the disk'}: no room is left; make some and start this again, "
+            "which goes on where it was"
+        ) from None
