@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{(clone / 'reports/results.md').read_text(encoding='utf-8')}")
     print(f"Report: {folder}/reports/index.html (the data: {folder}/reports/data.html)")
     print(f"Objects found: {folder}/data/exports; experiment: {name}, in `dvc exp show`")
+    print(f"The model, for other images (docs/deploy.md): {folder}/data/bundle")
 
 
 def name_of(data: Path) -> str:
