@@ -14,31 +14,12 @@ from src.bundles.writing import json_part, write_bundle
 from src.candidates.candidate_table import MEASURED
 from src.networks.model import rebuild
 from src.scoring.second_level import fit, model_text
+from tests import tiny_network
 from tests.plain_postprocess import PLAIN
 from tests.plain_rescore import params
 
 NETWORK = "networks/main/fold0.safetensors"
-DESCRIPTION = {
-    "architecture": "Linknet",
-    "encoder": "tu-test_resnet",
-    "encoder_depth": 3,
-    "encoder_attention": "none",
-    "stem_stride": 2,
-    "decoder_width": 16,
-    "decoder_attention": "none",
-    "hypercolumn": False,
-    "embedding_size": 4,
-    "in_channels": 3,
-    "heads": ["mask"],
-    "image_channels": "rgb",
-    "extra_channels": [],
-    "depth_column": "none",
-    "depth_range": None,
-    "clahe": 0.0,
-    "resize": 1.0,
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.25, 0.25, 0.25],
-}
+DESCRIPTION = tiny_network.NETWORK | tiny_network.FED | {"std": [0.25] * 3}
 CALIBRATOR = {"knots": [0.1, 0.5], "rates": [0.2, 0.9], "scores": [0.1, 0.3, 0.5]}
 TOLD = {
     "name": "tiny",

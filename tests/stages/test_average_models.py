@@ -15,27 +15,11 @@ from src.formats.prepared import open_photos, read_photo
 from src.networks.model import load_model, rebuild, save_model
 from src.networks.network_input import network_input
 from stages import average_models
+from tests import tiny_network
 
-NETWORK = {
-    "architecture": "Linknet",
-    "encoder": "tu-test_resnet",
-    "encoder_depth": 3,
-    "encoder_attention": "none",
-    "stem_stride": 2,
-    "decoder_width": 16,
-    "decoder_attention": "none",
-    "hypercolumn": False,
-    "embedding_size": 4,
-    "in_channels": 4,
-    "heads": ["mask"],
-}
-FED = {
-    "mean": [0.5] * 3,
-    "std": [0.2] * 3,
-    "resize": 1.0,
-    "image_channels": "rgb",
+NETWORK = tiny_network.NETWORK | {"in_channels": 4}
+FED = tiny_network.FED | {
     "extra_channels": ["depth"],
-    "clahe": 0.0,
     "depth_column": "z",
     "depth_range": [0.0, 2.0],
 }

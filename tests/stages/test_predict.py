@@ -15,6 +15,7 @@ from src.networks.model import load_model, rebuild, save_model
 from src.networks.network_input import network_input
 from src.predicting.embedding_affinity import neighbour_affinity
 from stages import predict
+from tests.tiny_network import FED, NETWORK
 
 PARAMS = {
     "views": "hflip",
@@ -24,29 +25,6 @@ PARAMS = {
     "max_size": 64,
     "overlap": 16,
     "precision": "float32",
-}
-NETWORK = {
-    "architecture": "Linknet",
-    "encoder": "tu-test_resnet",
-    "encoder_depth": 3,
-    "encoder_attention": "none",
-    "stem_stride": 2,
-    "decoder_width": 16,
-    "decoder_attention": "none",
-    "hypercolumn": False,
-    "embedding_size": 4,
-    "in_channels": 3,
-    "heads": ["mask"],
-}
-FED = {
-    "mean": [0.5] * 3,
-    "std": [0.2] * 3,
-    "resize": 1.0,
-    "image_channels": "rgb",
-    "extra_channels": [],
-    "clahe": 0.0,
-    "depth_column": "none",
-    "depth_range": None,
 }
 SIZES = {"test/a": (50, 33), "train/a": (32, 32), "train/b": (20, 40), "val/a": (50, 41)}
 DEPTHS = {"test/a": 10.0, "train/a": 20.0, "train/b": 40.0, "val/a": 60.0}
