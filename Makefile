@@ -36,8 +36,8 @@ apply: $(INSTALLED)  ## find objects in images: MODEL=NAME.maskline.zip IMAGES='
 	@test -n "$$MODEL" -a -n "$$IMAGES" || { echo "say MODEL=NAME.maskline.zip IMAGES='files, folders or patterns'"; exit 1; }
 	python -m deploy.apply "$$MODEL" $$IMAGES --out "$${OUT:-found}"
 
-test: $(TOOLS) lint  ## lint and all tests
-	python -m pytest
+test: $(TOOLS) lint  ## lint and all tests, on all cores
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(TOOLS)  ## the tests that take seconds, on all cores
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest -n auto -m "not slow"

@@ -47,11 +47,11 @@ from src.delivering.outputs import FORMATS, ON_MAP, Finished, write_outputs
 from src.delivering.rasters import store_image
 from src.delivering.scene_run import Outlines, file_digest, scene_objects
 from src.formats.tables import write_table
+from src.mosaics.runs import Area
 from src.parallel.workers import SCHEMES
 from src.predicting.allowed_views import NESTED
 from src.scenes.inputs import find_files, is_tiff, open_image
 from src.scenes.model_calls import Model, open_model, read_image, read_model, scene_windows
-from src.scenes.runs import Area
 from src.scenes.scene import Scene, Tile, join_tiles, open_scene, resampled
 from src.scenes.scene_maps import read_maps
 

@@ -3,45 +3,57 @@
     python -m stages.export data/prepared data/predictions data/exports --params params.yaml
 
 Reads  {train,val,test}/images.csv         name, image_id, height, width
-       {train,val,test}/geotransforms.csv  where images lie on which map, of those that say so
+       {train,val,test}/images.zip         for the colours of objects
+       geotransforms/{train,val,test}.csv  where images lie on which map, of those that say so
        {oof,val,test}.json                 COCO results; those with `accepted` false are left out
 Writes, per split that has images and by the formats asked for
        submission_<split>.csv    id (file name without extension), rle_mask: all objects united
        label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...
-       polygons_<split>.geojson  a feature per object; in px from the upper left corner of the
-                                 image, in map coordinates where it is known to lie on the map
-       polygons_<split>_<crs>.geojson  such as polygons_val_EPSG_32737.geojson: where images of
-                                 a split lie in several coordinate systems, one file for each
+       polygons_<split>.geojson  a feature per object of images on a map: longitude and latitude
+                                 in WGS 84, as RFC 7946 has it; one file for each coordinate
+                                 system of the images, such as polygons_val_EPSG_32737.geojson
+       polygons_<split>_px.geojson  of images on no known map, in px from the upper left corner
+       objects_<split>.gpkg      of images on a map, in its coordinate system
+       objects_<split>.csv       a row per object with its measurements
 Every image of val and test is listed; of oof those with an object, since others may belong to
-folds that were not trained.
+folds that were not trained. In the last four, images that touch or overlap on the ground are put
+together to one, which bears the name of the first, and each object counts once. Without a cap on
+objects; outlines are simplified by `simplify` px.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import pandas as pd
+import pyogrio
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
-from src.exporting.geojson import END, collection_start, object_feature
+from src.exporting.delivery import crs_of
 from src.exporting.label_maps import paint_objects
 from src.exporting.params import ExportParams
-from src.exporting.polygons import simplify_polygon, trace_polygons
+from src.exporting.placed_objects import store_objects
+from src.exporting.plain_files import write_measurements
 from src.exporting.predicted_objects import ImageObjects, read_image_objects
-from src.exporting.right_angles import square_polygon
 from src.exporting.submissions import encode_submission
-from src.formats.archive import encode_png, write_archive
+from src.exporting.vector_files import write_geojson, write_geopackage, write_pixel_geojson
+from src.formats.archive import ImageArchive, encode_png, write_archive
+from src.formats.prepared import open_photos
 from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
+from src.mosaics.placing import Place
 from src.objects.rle import crop_mask, decode
 from src.parallel.workers import WorkersParams, in_order
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
+OUTLINED = ("geojson", "gpkg", "csv")
+NO_DATE = "1970-01-01T00:00:00.000Z"  # written as that of a change, so that equal files are equal
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -53,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "export", ExportParams)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": NO_DATE})
     with new_folder(args.exports) as folder:
         for split, source in SPLITS.items():
             results = args.predictions / f"{split}.json"
@@ -62,10 +75,10 @@ def main(argv: list[str] | None = None) -> None:
                 _write_submission(folder / f"submission_{split}.csv", images, scheduler)
             if images and "label_maps" in params.formats:
                 _write_label_maps(folder / f"label_maps_{split}.zip", images, scheduler)
-            if images and "geojson" in params.formats:
+            if images and {*params.formats} & {*OUTLINED}:
                 places = read_geotransforms(args.prepared / f"geotransforms/{source}.csv")
-                for crs, path, of_crs in _coordinate_systems(folder, split, images, places):
-                    _write_geojson(path, crs, of_crs, places, params, scheduler)
+                photos = open_photos(args.prepared, source)
+                _write_outlines(folder, split, images, places, photos, params, scheduler)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 
@@ -81,37 +94,29 @@ def _write_label_maps(path: Path, images: list[ImageObjects], scheduler: str) ->
     write_archive(path, zip(names, _shown(maps, path, images), strict=True))
 
 
-def _coordinate_systems(
-    folder: Path, split: str, images: list[ImageObjects], places: dict
-) -> Iterator[tuple[str, Path, list[ImageObjects]]]:
-    """Part the images by coordinate system, since a file can have but one; "" is not known."""
-    parts, others = {}, 0
-    for image in images:
-        crs = places[image.name][-1] if image.name in places else ""
-        parts.setdefault(crs, []).append(image)
-    for crs in sorted(parts):
-        ending = ""
-        if crs and len(parts) > 1:
-            others += not crs.startswith("EPSG:")
-            ending = crs.replace(":", "_") if crs.startswith("EPSG:") else f"WKT_{others}"
-        yield crs, folder / f"polygons_{split}{'_' * bool(ending)}{ending}.geojson", parts[crs]
-
-
-def _write_geojson(
-    path: Path,
-    crs: str,
+def _write_outlines(
+    folder: Path,
+    split: str,
     images: list[ImageObjects],
-    places: dict,
+    places: dict[str, Place],
+    photos: dict[str, ImageArchive],
     params: ExportParams,
     scheduler: str,
 ) -> None:
-    calls = ((image, places.get(image.name)) for image in images)
-    features = in_order(_features, calls, scheduler=scheduler, params=params)
-    lines = (line for of_image in _shown(features, path, images) for line in of_image)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(collection_start(crs))
-        file.writelines("," * (number > 0) + "\n" + line for number, line in enumerate(lines))
-        file.write(END)
+    """Write what is drawn and measured on the ground, or in px where that is not known."""
+    with TemporaryDirectory(dir=folder) as scratch:
+        found = store_objects(images, places, photos, Path(scratch), params, scheduler)
+        deliveries = list(tqdm(found, f"objects_{split}", unit="image"))
+        nowhere = [one for one in deliveries if not crs_of(one)]
+        somewhere = len(nowhere) < len(deliveries)
+        if "csv" in params.formats:
+            write_measurements(folder / f"objects_{split}.csv", deliveries)
+        if "gpkg" in params.formats and somewhere:
+            write_geopackage(folder / f"objects_{split}.gpkg", deliveries)
+        if "geojson" in params.formats:
+            write_geojson(folder / f"polygons_{split}.geojson", deliveries)
+            if nowhere:
+                write_pixel_geojson(folder / f"polygons_{split}_px.geojson", nowhere)
 
 
 def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterable:
@@ -131,22 +136,6 @@ def _label_map(image: ImageObjects) -> bytes:
         return encode_png(paint_objects(objects, image.height, image.width))
     except InputError as error:
         raise InputError(f"{image.name}: {error}") from None
-
-
-def _features(
-    image: ImageObjects, place: tuple[float | str, ...] | None, params: ExportParams
-) -> list[str]:
-    """Return one line of GeoJSON per object."""
-    shape = square_polygon if params.right_angles else simplify_polygon
-    units = "px" if place is None else "map"
-    lines = []
-    for rle, score in zip(image.rles, image.scores, strict=True):
-        mask, x, y = crop_mask(rle)
-        polygons = [shape(rings, params.simplify) for rings in trace_polygons(mask)]
-        polygons = [[ring + [x, y] for ring in rings] for rings in polygons]
-        known = {"image": image.name, "score": score, "area": int(mask.sum()), "units": units}
-        lines.append(object_feature(polygons, known, place))
-    return lines
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from src.base.files import write_text
-from src.delivering.object_file import batches, object_rows, write_objects
 from src.delivering.scene_run import Outlines, Show, file_digest
+from src.exporting.object_file import batches, object_rows, write_objects
 from src.parallel.workers import in_order
 from src.scenes.model_calls import Model, objects_of_image
 from src.scenes.scene import Scene

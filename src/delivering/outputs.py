@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
-from src.delivering.delivery import Delivery, crs_of
-from src.delivering.object_file import count_objects
-from src.delivering.plain_files import write_coco, write_measurements
 from src.delivering.rasters import write_labels, write_raster
-from src.delivering.vector_files import write_geojson, write_geopackage, write_pixel_geojson
-from src.scenes.runs import Area
+from src.exporting.delivery import Delivery, crs_of
+from src.exporting.object_file import count_objects
+from src.exporting.plain_files import write_coco, write_measurements
+from src.exporting.vector_files import write_geojson, write_geopackage, write_pixel_geojson
+from src.mosaics.runs import Area
 
 FORMATS = ("gpkg", "geojson", "coco", "labels", "csv", "probabilities")
 ON_MAP = ("gpkg",)  # that an image which lies on no known map cannot be written in
@@ -26,7 +26,7 @@ class Finished(NamedTuple):
     height: int  # px
     width: int
     place: tuple[float | str, ...] | None  # on the map
-    objects: Path  # file of src.delivering.object_file
+    objects: Path  # file of src.exporting.object_file
     probability: Callable[[Area], np.ndarray]  # of an area, uint8
 
 
@@ -79,7 +79,7 @@ def write_outputs(
                 if not crs_of(one):
                     path = folder / f"{one.name}_px.geojson"
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    write_pixel_geojson(path, one._replace(place=None))
+                    write_pixel_geojson(path, [one])
         for one, source in zip(deliveries, finished, strict=True):
             if "labels" in formats:
                 write_labels(folder / f"labels/{one.name}.tif", one, scratch / "labels")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.delivering.delivery import Delivery, crs_of
-from src.delivering.object_file import batch_runs, count_objects, read_objects
+from src.exporting.delivery import Delivery, crs_of
+from src.exporting.object_file import batch_runs, count_objects, read_objects
 from src.image_files.silence import without_warnings
-from src.scenes.runs import Area, clip_runs, runs_area, runs_mask
+from src.mosaics.runs import Area, clip_runs, runs_area, runs_mask
 
 TILE = 256  # px
 STRIP = 256  # rows written at a time, whole tiles

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.base.files import write_text
-from src.delivering.object_file import batches, object_rows, write_objects
+from src.exporting.object_file import batches, object_rows, write_objects
 from src.parallel.workers import in_order
 from src.scenes.model_calls import Model, find_in_maps, predict_tile, read_model
 from src.scenes.scene import Scene, choose_levels, read_area
@@ -24,7 +24,7 @@ Show = Callable[[int, str, str], AbstractContextManager[Callable[[int], object]]
 
 
 class Outlines(NamedTuple):
-    """How objects become polygons; see `src.delivering.outlines.object_outline`."""
+    """How objects become polygons; see `src.exporting.outlines.object_outline`."""
 
     simplify: float  # px
     right_angles: bool
@@ -59,7 +59,7 @@ def scene_objects(
     Returns
     -------
     objects : Path
-        A file of `src.delivering.object_file`, in the folder.
+        A file of `src.exporting.object_file`, in the folder.
     """
     height, width = scene.height, scene.width
     _take_up(folder, _job(scene, model, windows))

@@ -8,6 +8,6 @@ from src.base.params import Params
 
 
 class ExportParams(Params):
-    formats: list[Literal["submission", "label_maps", "geojson"]]
+    formats: list[Literal["submission", "label_maps", "geojson", "gpkg", "csv"]]
     simplify: float = Field(ge=0)  # px
     right_angles: bool

@@ -16,9 +16,9 @@ from src.image_files.image_headers import (
     png_header,
 )
 from src.image_files.silence import without_warnings
+from src.mosaics.runs import Area
 from src.preparing.image_bands import FORMATS
 from src.reading.image_folders import IMAGE_SUFFIXES, files_below, is_image
-from src.scenes.runs import Area
 from src.scenes.scene import Scene, Tile, open_scene
 
 PATTERN = frozenset("*?[")

@@ -20,12 +20,12 @@ from src.applying.objects import found_objects
 from src.base.errors import InputError
 from src.bundles.reading import Bundle, read_bundle
 from src.formats.archive import PHOTO, decode_image
+from src.mosaics.image_objects import SceneObject, image_objects
+from src.mosaics.runs import Area
 from src.networks.model import stride
 from src.predicting.allowed_views import NESTED
 from src.preparing.photos import read_photo
-from src.scenes.runs import Area
 from src.scenes.scene_maps import Windows
-from src.scenes.scene_objects import SceneObject, image_objects
 
 TILE = 512  # px of a scene that networks predict at a time; fixed, since maps depend on it a little
 REACH = 96  # px of a network's input, beyond which it hardly looks

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from src.base.errors import InputError
 from src.image_files.geotiff import open_geotiff
 from src.image_files.geotransforms import read_geotransform
 from src.image_files.silence import without_warnings
+from src.mosaics.placing import Place, find_mosaics
+from src.mosaics.runs import Area, common_area
 from src.preparing.stretches import to_8_bits
 from src.reading.params import ImagesParams
-from src.scenes.runs import Area, common_area
 
 PIECE = 1 << 22  # px of one file decoded at a time
 CACHE = 64  # MiB of decoded blocks that GDAL keeps; it would take a share of all memory
@@ -25,8 +23,6 @@ LOOKED_AT = 1024  # px a side of the reduced scene that percentiles are taken of
 READY = ImagesParams(
     bands=[], stretch="none", low=0.0, high=0.0, no_data="none", orientation="ignore"
 )
-
-Place = tuple[float | str, ...]
 
 
 class Tile(NamedTuple):
@@ -81,22 +77,20 @@ def join_tiles(scenes: list[Scene]) -> list[Scene]:
     Returns
     -------
     joined : list of Scene
-        In the order of their first tiles, and named as these. Only scenes of one coordinate system
-        and one pixel size, upright on the map, are joined; others stay. A tile comes to lie on the
-        whole pixel of the first one's grid that is nearest, half a pixel off at most.
+        In the order of their first tiles, and named as these; see `find_mosaics`.
     """
-    systems: dict[tuple, list[int]] = {}
-    for number, scene in enumerate(scenes):
-        systems.setdefault(_grid(scene) or (number,), []).append(number)
-    joined: dict[int, Scene] = {}
-    for numbers in systems.values():
-        offsets = [_offset(scenes[numbers[0]], scenes[number]) for number in numbers]
-        sizes = [(scenes[number].height, scenes[number].width) for number in numbers]
-        for part in _touching(np.array(offsets), np.array(sizes)):
-            members = [scenes[numbers[place]] for place in part]
-            whole = _mosaic(members) if len(members) > 1 else members[0]
-            joined[numbers[part[0]]] = whole
-    return [joined[number] for number in sorted(joined)]
+    mosaics = find_mosaics(
+        [scene.place for scene in scenes], [(scene.height, scene.width) for scene in scenes]
+    )
+    joined = []
+    for mosaic in mosaics:
+        tiles = [
+            scenes[number].tiles[0]._replace(area=area)
+            for number, area in zip(mosaic.members, mosaic.areas, strict=True)
+        ]
+        name = scenes[mosaic.members[0]].name
+        joined.append(Scene(name, mosaic.height, mosaic.width, tuple(tiles), mosaic.place))
+    return joined
 
 
 def resampled(scene: Scene, factor: float) -> Scene:
@@ -315,48 +309,3 @@ def _pieces(area: Area, dataset, tile: Tile) -> Iterator[Area]:
         step = max(PIECE // height, 1)
         for left in range(area.left, area.right, step):
             yield area._replace(left=left, right=min(left + step, area.right))
-
-
-def _grid(scene: Scene) -> tuple | None:
-    """Return coordinate system and pixel size, of a scene upright on a known map."""
-    if scene.place is None or not scene.place[-1] or scene.place[2] or scene.place[4]:
-        return None
-    return scene.place[-1], f"{scene.place[1]:.6g}", f"{scene.place[5]:.6g}"
-
-
-def _touching(offsets: np.ndarray, sizes: np.ndarray) -> list[list[int]]:
-    """Part tiles, by (row, column) and (H, W), into those that hang together by edges."""
-    low, high = offsets, offsets + sizes
-    boxes = shapely.box(low[:, 1], low[:, 0], high[:, 1], high[:, 0])
-    one, other = shapely.STRtree(boxes).query(boxes, predicate="intersects")
-    apart = np.maximum(low[one] - high[other], low[other] - high[one])
-    edge = apart.min(axis=1) < 0  # else they meet at a corner
-    links = coo_array((edge[edge], (one[edge], other[edge])), shape=(len(boxes), len(boxes)))
-    count, part = connected_components(links, directed=False)
-    return [np.flatnonzero(part == number).tolist() for number in range(count)]
-
-
-def _offset(one: Scene, other: Scene) -> tuple[int, int]:
-    """Return row and column, in the first scene, of the first pixel of the other."""
-    if one is other:
-        return 0, 0
-    x0, xc, _, y0, _, yr = map(float, (one.place or ())[:6])
-    x, _, _, y, _, _ = map(float, (other.place or ())[:6])
-    return round((y - y0) / yr), round((x - x0) / xc)
-
-
-def _mosaic(scenes: list[Scene]) -> Scene:
-    """Join scenes into the first one's grid."""
-    first = scenes[0]
-    offsets = [_offset(first, scene) for scene in scenes]
-    top, left = (min(sides) for sides in zip(*offsets, strict=True))
-    tiles = []
-    for scene, (row, column) in zip(scenes, offsets, strict=True):
-        down, across = row - top, column - left
-        for tile in scene.tiles:
-            area = np.add(tile.area, (down, down, across, across)).tolist()
-            tiles.append(tile._replace(area=Area(*area)))
-    x0, xc, xr, y0, yc, yr = map(float, (first.place or ())[:6])
-    place = (x0 + left * xc, xc, xr, y0 + top * yr, yc, yr, (first.place or ("",))[-1])
-    height, width = max(tile.area.bottom for tile in tiles), max(tile.area.right for tile in tiles)
-    return Scene(first.name, height, width, tuple(tiles), place)

@@ -18,8 +18,8 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.base.files import write_text
+from src.mosaics.runs import Area
 from src.parallel.workers import in_order
-from src.scenes.runs import Area
 
 KINDS = "kinds.json"
 ROWS = "rows.jsonl"

@@ -15,16 +15,14 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.scenes.runs import (
+from src.mosaics.image_objects import SceneObject, image_objects, joined_object
+from src.mosaics.runs import (
     Area,
     clip_runs,
     common_area,
     count_pixels,
     join_runs,
-    place_runs,
-    rle_runs,
     runs_area,
-    runs_mask,
     shared_pixels,
 )
 
@@ -32,7 +30,6 @@ CONTAINED = 0.5  # share of the smaller one in another from which two are of one
 WHOLE = 0.5  # share of a family that a block must have found to decide in place of another
 
 Find = Callable[[dict], pd.DataFrame]
-Colours = tuple[float, float, float]
 
 
 class Blocks(NamedTuple):
@@ -40,14 +37,6 @@ class Blocks(NamedTuple):
 
     core: int  # side of what a block decides on
     halo: int  # around it, seen too; at most half a core
-
-
-class SceneObject(NamedTuple):
-    """One object."""
-
-    runs: np.ndarray  # int64 (R, 2); see src.scenes.runs
-    score: float
-    colour: Colours  # means of red, green and blue, 0 to 255
 
 
 class Found(NamedTuple):
@@ -68,32 +57,6 @@ def block_view(block: tuple[int, int], height: int, width: int, blocks: Blocks) 
         max(left - blocks.halo, 0),
         min(left + blocks.core + blocks.halo, width),
     )
-
-
-def image_objects(
-    detections: pd.DataFrame, image: np.ndarray, height: int, place: Area
-) -> list[SceneObject]:
-    """Bring the accepted detections of an image to where it lies in a scene.
-
-    Parameters
-    ----------
-    detections : DataFrame
-        Columns counts (compressed RLE of the image), score and bool accepted.
-    image : ndarray of uint8, shape (h, w, 3)
-        That the colours are measured in.
-    height : int
-        Of the scene, px.
-    place : Area
-        Of the image in it.
-    """
-    objects, rows = [], place.bottom - place.top
-    accepted = detections[detections["accepted"]]
-    for counts, score in zip(accepted["counts"], accepted["score"], strict=True):
-        inside = rle_runs(counts)
-        if len(inside):
-            runs = place_runs(inside, rows, height, place.top, place.left)
-            objects.append(SceneObject(runs, float(score), _colour(inside, rows, image)))
-    return objects
 
 
 def find_in_block(
@@ -190,13 +153,6 @@ def merge_blocks(
         waiting = [waiting[number] for number in kept]
         links = links[open_still[links[:, 0]]] if len(links) else links
         links = np.searchsorted(kept, links)
-
-
-def _colour(runs: np.ndarray, height: int, image: np.ndarray) -> Colours:
-    area = runs_area(runs, height)
-    mask = runs_mask(runs, height, area)
-    red, green, blue = image[area.top : area.bottom, area.left : area.right][mask].mean(axis=0)
-    return float(red), float(green), float(blue)
 
 
 def _links(
@@ -309,14 +265,7 @@ def _joined(
     objects = []
     for number in np.unique(part[cut]):
         members = [one.object for one, of in zip(family, part, strict=True) if of == number]
-        weights = [count_pixels(one.runs) for one in members]
-        objects.append(
-            SceneObject(
-                join_runs([one.runs for one in members]),
-                float(np.average([one.score for one in members], weights=weights)),
-                tuple(np.average([one.colour for one in members], 0, weights).tolist()),
-            )
-        )
+        objects.append(joined_object(members))
     rest = [
         found
         for found in family

@@ -2,14 +2,17 @@ import csv
 import io
 import json
 
+import cv2
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.base.errors import InputError
 from src.exporting.polygons import fill_polygons
-from src.formats.archive import ImageArchive
+from src.formats.archive import ImageArchive, write_archive
 from src.image_files.geotransforms import COLUMNS as PLACE
 from stages import export
 from tests.plain_prepared import write_prepared
@@ -38,6 +41,7 @@ OBJECTS = {
     ],
     "val/sub/tile.1": [(0.5, drawn((10, 13, 20, 30)))],
 }
+PHOTO = np.full((HEIGHT, WIDTH, 3), (10, 20, 30), np.uint8)
 GEOTRANSFORM = (500_000.25, 0.5, 0.0, 6_000_000.75, 0.0, -0.5)
 
 
@@ -64,6 +68,9 @@ def write_images(data, names, first):
     ]
     write_prepared(data / "prepared", images)
     for split in ("train", "val", "test"):
+        photos = [(name, PHOTO) for name in sorted(names) if name.startswith(split)]
+        write_archive(data / f"prepared/{split}/images.zip", photos)
+    for split in ("train", "val", "test"):
         path = data / f"prepared/geotransforms/{split}.csv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(",".join(["name", *PLACE]) + "\n")
@@ -85,16 +92,17 @@ def run(data, *formats, simplify=0.0, right_angles=False):
 
 
 def read_features(data, split="val"):
-    document = json.loads((data / f"exports/polygons_{split}.geojson").read_text())
+    document = json.loads((data / f"exports/polygons_{split}_px.geojson").read_text())
     assert document["type"] == "FeatureCollection"
     return document["features"]
 
 
 def fill(geometry, to_pixel=np.asarray):
     """The mask of a geometry as another program would see it."""
-    parts = geometry["coordinates"]
-    parts = [parts] if geometry["type"] == "Polygon" else parts
-    polygons = [[to_pixel(np.array(ring, float))[:-1] for ring in rings] for rings in parts]
+    polygons = [
+        [to_pixel(np.array(ring, float))[:-1] for ring in rings]
+        for rings in geometry["coordinates"]
+    ]
     return fill_polygons(polygons, HEIGHT, WIDTH)
 
 
@@ -157,74 +165,90 @@ def test_label_maps_number_objects_by_falling_score(data):
 
 
 def test_polygons_fill_to_the_masks_exactly(data):
-    assert run(data, "geojson") == ["polygons_oof.geojson", "polygons_val.geojson"]
+    assert run(data, "geojson") == ["polygons_oof_px.geojson", "polygons_val_px.geojson"]
     features = read_features(data)
     expected = [(name, mask) for name in OBJECTS for mask in ranked(name)]
     assert len(features) == len(expected)
-    for feature, (name, mask) in zip(features, expected, strict=True):
+    for number, (feature, (name, mask)) in enumerate(zip(features, expected, strict=True), 1):
         assert np.array_equal(fill(feature["geometry"]), mask)
-        assert feature["properties"]["image"] == name
-        assert feature["properties"]["area"] == mask.sum()
-        assert feature["properties"]["units"] == "px"
+        told = feature["properties"]
+        assert (told["id"], told["image"], told["area_px"]) == (number, name, mask.sum())
     assert [f["properties"]["score"] for f in features] == [0.7, 0.9, 0.4, 0.4, 0.2, 0.5]
-    types = [f["geometry"]["type"] for f in features]
-    assert types == ["Polygon", "Polygon", "Polygon", "MultiPolygon", "Polygon", "Polygon"]
 
 
 def write_places(data, **systems):
-    """Put images of val on the map, each in its coordinate system."""
-    rows = [
-        f'val/{name},{",".join(map(str, GEOTRANSFORM))},"{crs}"' for name, crs in systems.items()
-    ]
+    """Put images of val on the map, far apart, each in its coordinate system."""
+    rows = []
+    for number, (name, crs) in enumerate(systems.items()):
+        place = (GEOTRANSFORM[0] + 1000 * number, *GEOTRANSFORM[1:])
+        rows.append(f'val/{name},{",".join(map(str, place))},"{crs}"')
     path = data / "prepared/geotransforms/val.csv"
     path.write_text("\n".join([",".join(["name", *PLACE]), *rows]) + "\n")
 
 
-def test_polygons_lie_on_the_map_where_the_image_does(data):
-    write_places(data, many="")
-    run(data, "geojson")
-    features = read_features(data)
-    units = [(f["properties"]["image"], f["properties"]["units"]) for f in features]
-    assert {n for n, unit in units if unit == "map"} == {"val/many"}
-    assert {n for n, unit in units if unit == "px"} == {"val/all", "val/sub/tile.1"}
-    assert np.array_equal([f for f in map(from_map, features) if f is not None], ranked("val/many"))
-
-
-def from_map(feature):
-    """The mask of a feature in map coordinates; None for one in pixels."""
-    x0, xc, _, y0, _, yr = GEOTRANSFORM
-    if feature["properties"]["units"] == "px":
-        return None
-    return fill(feature["geometry"], lambda ring: np.round((ring - [x0, y0]) / [xc, yr], 6))
-
-
-def test_a_split_on_one_map_is_one_file_that_names_it(data):
-    write_images(data, ["val/many"], first=15)
-    many = [coco_result(15, score, mask) for score, mask in OBJECTS["val/many"]]
-    (data / "predictions/val.json").write_text(json.dumps(many))
-    (data / "predictions/oof.json").write_text("[]")
+def test_objects_lie_on_the_map_where_the_image_does(data):
     write_places(data, many="EPSG:32737")
-    assert run(data, "geojson") == ["polygons_val.geojson"]
+    names = ["objects_val.gpkg", "polygons_oof_px.geojson", "polygons_val.geojson"]
+    assert run(data, "geojson", "gpkg") == [*names, "polygons_val_px.geojson"]
+    assert {f["properties"]["image"] for f in read_features(data)} == {"val/all", "val/sub/tile.1"}
+    meta, _, geometry, fields = pyogrio.raw.read(data / "exports/objects_val.gpkg")
+    assert meta["crs"] == "EPSG:32737"
+    assert [fields[list(meta["fields"]).index("image")][0]] == ["val/many"]
+    x0, xc, _, y0, _, yr = GEOTRANSFORM
+    for shape, mask in zip(shapely.from_wkb(geometry), ranked("val/many"), strict=True):
+        to_pixel = shapely.transform(shape, lambda at: np.round((at - [x0, y0]) / [xc, yr], 6))
+        assert np.array_equal(fill(json.loads(shapely.to_geojson(to_pixel))), mask)
     document = json.loads((data / "exports/polygons_val.geojson").read_text())
-    assert document["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32737"
-    assert np.array_equal([from_map(f) for f in document["features"]], ranked("val/many"))
+    assert "crs" not in document
+    assert 38 < document["features"][0]["geometry"]["coordinates"][0][0][0][0] < 40  # degrees
 
 
 def test_every_coordinate_system_has_a_file_of_its_own(data):
-    write_places(data, all="EPSG:32737", many="EPSG:32736", empty='LOCAL_CS[""my grid""]')
-    names = [f"polygons_val{end}.geojson" for end in ("", "_EPSG_32736", "_EPSG_32737", "_WKT_1")]
-    assert run(data, "geojson") == ["polygons_oof.geojson", *names]
+    write_places(data, all="EPSG:32737", many="EPSG:32736")
+    names = [f"polygons_val{end}.geojson" for end in ("_EPSG_32736", "_EPSG_32737", "_px")]
+    assert run(data, "geojson") == ["polygons_oof_px.geojson", *names]
     documents = [json.loads((data / "exports" / name).read_text()) for name in names]
     images = [{f["properties"]["image"] for f in each["features"]} for each in documents]
-    assert images == [{"val/sub/tile.1"}, {"val/many"}, {"val/all"}, set()]
-    systems = [each.get("crs", {}).get("properties", {}).get("name") for each in documents]
-    assert systems == [
-        None,
-        "urn:ogc:def:crs:EPSG::32736",
-        "urn:ogc:def:crs:EPSG::32737",
-        None,
-    ]
-    assert documents[3]["crs_wkt"] == 'LOCAL_CS["my grid"]'
+    assert images == [{"val/many"}, {"val/all"}, {"val/sub/tile.1"}]
+
+
+def test_houses_of_tiles_that_overlap_or_only_touch_count_once(data):
+    """Two houses, of which one lies in both tiles, or across their seam."""
+    ground = np.zeros((HEIGHT, 2 * WIDTH), bool)
+    ground[8:16, 20:29] = ground[2:5, 2:5] = True  # 72 px and 9 px
+    for shared in (15, 6, 0):  # columns of overlap; 0 and 6 cut the house, or part of the view
+        left = WIDTH - shared if shared else 25
+        widths = (WIDTH if shared else 25, WIDTH)
+        images = [
+            {"name": f"val/{name}", "image_id": number, "height": HEIGHT, "width": width}
+            for number, (name, width) in enumerate(zip("ab", widths, strict=True), start=1)
+        ]
+        write_prepared(data / "prepared", images)
+        photos = [(one["name"], PHOTO[:, : one["width"]]) for one in images]
+        write_archive(data / "prepared/val/images.zip", photos)
+        results = []
+        for number, (start, width) in enumerate(zip((0, left), widths, strict=True), start=1):
+            part = ground[:, start : start + width]
+            for label in range(1, cv2.connectedComponents(part.astype(np.uint8))[0]):
+                mask = cv2.connectedComponents(part.astype(np.uint8))[1] == label
+                rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+                rle = {"size": list(mask.shape), "counts": rle["counts"].decode()}
+                results.append({"image_id": number, "segmentation": rle, "score": 0.5})
+        (data / "predictions/val.json").write_text(json.dumps(results))
+        (data / "predictions/oof.json").write_text("[]")
+        rows = [
+            f"val/{name},{400_000 + 0.5 * start},0.5,0,600000,0,-0.5,EPSG:32630"
+            for name, start in zip("ab", (0, left), strict=True)
+        ]
+        path = data / "prepared/geotransforms/val.csv"
+        path.write_text("\n".join([",".join(["name", *PLACE]), *rows]) + "\n")
+        run(data, "csv")
+        with (data / "exports/objects_val.csv").open() as file:
+            found = list(csv.DictReader(file))
+        assert sorted(int(one["area_px"]) for one in found) == [9, 72], shared
+        assert sorted(float(one["area_m2"]) for one in found) == [2.25, 18.0]
+        assert {one["image"] for one in found} == {"val/a"}
+        assert {one["mean_red"] for one in found} == {"10.0"}
 
 
 def test_polygons_can_be_simplified_or_squared(data):
@@ -234,7 +258,7 @@ def test_polygons_can_be_simplified_or_squared(data):
 
     def points(**params):
         run(data, "geojson", **params)
-        return np.array(read_features(data)[0]["geometry"]["coordinates"][0])[:-1]
+        return np.array(read_features(data)[0]["geometry"]["coordinates"][0][0])[:-1]
 
     steps, simple, square = points(), points(simplify=1.0), points(right_angles=True)
     assert len(square) == 4 < len(simple) + 1 < len(steps)
@@ -244,7 +268,8 @@ def test_polygons_can_be_simplified_or_squared(data):
 
 
 def test_the_same_predictions_give_the_same_bytes(data):
-    formats = ("geojson", "label_maps", "submission")
+    write_places(data, many="EPSG:32737")
+    formats = ("csv", "geojson", "gpkg", "label_maps", "submission")
     names = run(data, *formats)
     first = [(data / "exports" / name).read_bytes() for name in names]
     assert run(data, *reversed(formats)) == names

@@ -4,7 +4,7 @@ import rasterio
 
 from src.delivering import rasters
 from src.delivering.rasters import write_labels, write_raster
-from tests.src.delivering.objects import UTM, box, delivery
+from tests.src.exporting.objects import UTM, box, delivery
 
 SHAPE = (1100, 700)
 

@@ -6,8 +6,8 @@ import rasterio
 from rasterio import Affine
 
 from src.delivering import scene_run
-from src.delivering.object_file import batch_runs, read_objects
 from src.delivering.scene_run import Outlines, scene_objects
+from src.exporting.object_file import batch_runs, read_objects
 from src.scenes.model_calls import open_model, scene_windows
 from src.scenes.scene import open_scene
 from src.scenes.scene_objects import Blocks

@@ -4,8 +4,8 @@ import pytest
 
 from src.applying.objects import apply_to_image
 from src.base.errors import InputError
+from src.mosaics.runs import mask_runs
 from src.scenes.model_calls import objects_of_image, open_model, read_model, scene_windows
-from src.scenes.runs import mask_runs
 from src.scenes.scene_maps import Windows
 from tests import squares_bundle, tiny_bundle
 

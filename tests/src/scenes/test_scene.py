@@ -6,9 +6,9 @@ from rasterio import Affine
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO
+from src.mosaics.runs import Area
 from src.preparing.photos import read_photo
 from src.reading.params import ImagesParams
-from src.scenes.runs import Area
 from src.scenes.scene import (
     choose_levels,
     join_tiles,

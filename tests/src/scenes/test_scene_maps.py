@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from src.mosaics.runs import Area
 from src.scenes import scene_maps
-from src.scenes.runs import Area
 from src.scenes.scene_maps import Windows, read_maps, write_maps
 
 HEIGHT, WIDTH = 700, 1130

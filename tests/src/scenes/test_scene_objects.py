@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.mosaics.runs import Area, count_pixels, join_runs, mask_runs, runs_area, runs_mask
 from src.objects.rle import encode_instances
-from src.scenes.runs import Area, count_pixels, join_runs, mask_runs, runs_area, runs_mask
 from src.scenes.scene_objects import (
     Blocks,
     Found,

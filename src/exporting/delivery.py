@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from src.delivering.object_file import read_objects
-from src.delivering.outlines import on_map
+from src.exporting.object_file import read_objects
+from src.exporting.outlines import on_map
 from src.image_files.geotransforms import to_map
 
 Place = tuple[float | str, ...]
@@ -29,7 +29,7 @@ class Delivery(NamedTuple):
     height: int  # px
     width: int
     place: Place | None  # on the map; see src.image_files.geotransforms
-    objects: Path  # file of src.delivering.object_file
+    objects: Path  # file of src.exporting.object_file
     first: int  # id of its first object
 
 

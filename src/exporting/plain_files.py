@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from src.base.errors import InputError
-from src.delivering.delivery import COLUMNS, Delivery, measured_batches
-from src.delivering.object_file import batch_runs, read_objects
-from src.scenes.runs import runs_area, runs_rle
+from src.exporting.delivery import COLUMNS, Delivery, measured_batches
+from src.exporting.object_file import batch_runs, read_objects
+from src.mosaics.runs import runs_area, runs_rle
 
 MOST_PIXELS = (1 << 32) - 1  # that pycocotools can count
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from src.delivering.delivery import Delivery
-from src.delivering.object_file import batches, object_rows, write_objects
-from src.scenes.runs import mask_runs
-from src.scenes.scene_objects import SceneObject
+from src.exporting.delivery import Delivery
+from src.exporting.object_file import batches, object_rows, write_objects
+from src.mosaics.image_objects import SceneObject
+from src.mosaics.runs import mask_runs
 
 UTM = (400_000.0, 0.5, 0.0, 600_000.0, 0.0, -0.5, "EPSG:32630")  # Accra
 

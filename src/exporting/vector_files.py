@@ -10,8 +10,7 @@ import pyogrio
 import shapely
 from shapely.geometry import mapping
 
-from src.delivering.delivery import Delivery, crs_of, measured_batches
-from src.exporting.geojson import END, collection_start
+from src.exporting.delivery import Delivery, crs_of, measured_batches
 
 DEGREE_DECIMALS = 9  # a tenth of a millimetre: pixels of drones have few
 FIELDS = {"id": pa.int64(), "image": pa.string(), "score": pa.float64(), "area_px": pa.int64()}
@@ -84,22 +83,23 @@ def write_geojson(path: Path, deliveries: list[Delivery]) -> list[Path]:
     return written
 
 
-def write_pixel_geojson(path: Path, delivery: Delivery) -> None:
-    """Write objects of an image on no known map: in px from its upper left corner, y down.
+def write_pixel_geojson(path: Path, deliveries: list[Delivery]) -> None:
+    """Write objects of images on no known map: in px from their upper left corners, y down.
 
     That is no GeoJSON by RFC 7946, which knows but longitude and latitude; viewers that ask for no
     coordinate system draw it.
     """
     with path.open("w", encoding="utf-8") as file:
-        file.write(collection_start(""))
+        file.write('{"type":"FeatureCollection","features":[')
         begin = "\n"
-        for table, outlines in measured_batches(delivery):
-            for row, outline in zip(_rows(table), outlines, strict=True):
-                geometry = mapping(outline)
-                feature = {"type": "Feature", "properties": row, "geometry": geometry}
-                file.write(begin + json.dumps(feature, separators=(",", ":"), allow_nan=False))
-                begin = ",\n"
-        file.write(END)
+        for one in deliveries:
+            for table, outlines in measured_batches(one._replace(place=None)):
+                for row, outline in zip(_rows(table), outlines, strict=True):
+                    geometry = mapping(outline)
+                    feature = {"type": "Feature", "properties": row, "geometry": geometry}
+                    file.write(begin + json.dumps(feature, separators=(",", ":"), allow_nan=False))
+                    begin = ",\n"
+        file.write("\n]}\n")
 
 
 def _crs_word(crs: str, number: int) -> str:

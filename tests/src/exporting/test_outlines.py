@@ -3,9 +3,9 @@ import pytest
 import shapely
 
 from src.delivering import outlines
-from src.delivering.outlines import object_outline, on_map
-from src.scenes.runs import mask_runs
-from tests.src.delivering.objects import box, ragged
+from src.exporting.outlines import object_outline, on_map
+from src.mosaics.runs import mask_runs
+from tests.src.exporting.objects import box, ragged
 
 EXACT = {"simplify": 0.0, "right_angles": False}
 

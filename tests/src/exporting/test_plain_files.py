@@ -6,9 +6,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from src.base.errors import InputError
-from src.delivering.delivery import COLUMNS
-from src.delivering.plain_files import write_coco, write_measurements
-from tests.src.delivering.objects import box, delivery
+from src.exporting.delivery import COLUMNS
+from src.exporting.plain_files import write_coco, write_measurements
+from tests.src.exporting.objects import box, delivery
 
 
 def test_measurements(tmp_path):

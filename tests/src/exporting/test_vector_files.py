@@ -7,8 +7,8 @@ import rasterio
 import shapely
 from rasterio.warp import transform as reproject
 
-from src.delivering.vector_files import write_geojson, write_geopackage, write_pixel_geojson
-from tests.src.delivering.objects import UTM, box, delivery, ragged
+from src.exporting.vector_files import write_geojson, write_geopackage, write_pixel_geojson
+from tests.src.exporting.objects import UTM, box, delivery, ragged
 
 
 def layer(path, name=None):
@@ -57,7 +57,7 @@ def test_all_outlines_are_valid_when_they_are_read_again(tmp_path, simplify):
     one = delivery(tmp_path, masks, simplify=simplify)
     write_geopackage(tmp_path / "a.gpkg", [one])
     write_geojson(tmp_path / "a.geojson", [one])
-    write_pixel_geojson(tmp_path / "a_px.geojson", one._replace(place=None))
+    write_pixel_geojson(tmp_path / "a_px.geojson", [one])
     for name in ("a.gpkg", "a.geojson", "a_px.geojson"):
         _, shapes, fields = layer(tmp_path / name)
         assert len(shapes) == len(masks) > 30
@@ -106,7 +106,7 @@ def test_no_objects_at_all(tmp_path):
     one = delivery(tmp_path, [])
     write_geopackage(tmp_path / "a.gpkg", [one])
     write_geojson(tmp_path / "a.geojson", [one])
-    write_pixel_geojson(tmp_path / "a_px.geojson", one)
+    write_pixel_geojson(tmp_path / "a_px.geojson", [one])
     assert len(layer(tmp_path / "a.gpkg", "objects")[1]) == 0
     for name in ("a.geojson", "a_px.geojson"):
         assert json.loads((tmp_path / name).read_text())["features"] == []

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from src.delivering.outlines import object_outline
-from src.scenes.runs import count_pixels
-from src.scenes.scene_objects import SceneObject
+from src.exporting.outlines import object_outline
+from src.mosaics.image_objects import SceneObject
+from src.mosaics.runs import count_pixels
 
 BATCH = 256  # objects worked on and read at a time
 SCHEMA = pa.schema(

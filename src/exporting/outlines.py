@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 from src.exporting.polygons import simplify_polygon, trace_polygons
 from src.exporting.right_angles import square_polygon
 from src.image_files.geotransforms import to_map
-from src.scenes.runs import Area, clip_runs, count_pixels, runs_area, runs_mask
+from src.mosaics.runs import Area, clip_runs, count_pixels, runs_area, runs_mask
 
 LARGEST = 1 << 24  # px of a box that is drawn at once
 MOST_CHANGED = 0.25  # share of its area that an object may lose or gain
@@ -24,7 +24,7 @@ def object_outline(
     Parameters
     ----------
     runs : ndarray of int64, shape (R, 2)
-        At least one pixel; see `src.scenes.runs`.
+        At least one pixel; see `src.mosaics.runs`.
     height : int
         Of the scene, px.
     simplify : float

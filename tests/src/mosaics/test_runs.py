@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from src.objects.rle import decode, encode_instances
-from src.scenes.runs import (
+from src.mosaics.runs import (
     Area,
     clip_runs,
     count_pixels,
@@ -15,6 +14,7 @@ from src.scenes.runs import (
     runs_rle,
     shared_pixels,
 )
+from src.objects.rle import decode, encode_instances
 
 
 def drawn(seed: int, shape=(13, 9), share=0.5) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""The objects of a split as its writers take them, each once on the ground."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from src.exporting.delivery import Delivery
+from src.exporting.object_file import batches, object_rows, write_objects
+from src.exporting.params import ExportParams
+from src.exporting.predicted_objects import ImageObjects
+from src.formats.archive import ImageArchive
+from src.formats.prepared import read_photo
+from src.mosaics.image_objects import image_objects
+from src.mosaics.placing import Mosaic, Place, find_mosaics
+from src.mosaics.seams import join_at_seams
+from src.parallel.workers import in_order
+
+
+def store_objects(
+    images: list[ImageObjects],
+    places: Mapping[str, Place],
+    photos: dict[str, ImageArchive],
+    folder: Path,
+    params: ExportParams,
+    scheduler: str,
+) -> Iterator[Delivery]:
+    """Measure and outline the objects of images, joined where images lie side by side.
+
+    Parameters
+    ----------
+    images : list of ImageObjects
+    places : mapping of str to tuple
+        Where images lie on the map; those that do not are not in it.
+    photos : dict of str to ImageArchive
+        That the colours of objects are measured in.
+    folder : Path
+        For a file of `src.exporting.object_file` of each delivery.
+    params : ExportParams
+    scheduler : str
+        As for `in_order`.
+
+    Yields
+    ------
+    delivery : Delivery
+        Of each image, or mosaic of those that touch or overlap on the ground, which bears the name
+        of the first.
+    """
+    sizes = [(image.height, image.width) for image in images]
+    mosaics = find_mosaics([places.get(image.name) for image in images], sizes)
+    calls = ((mosaic, [images[number] for number in mosaic.members]) for mosaic in mosaics)
+    found = in_order(_rows, calls, scheduler=scheduler, photos=photos, params=params)
+    first = 1
+    for number, (mosaic, rows) in enumerate(zip(mosaics, found, strict=True)):
+        path = folder / f"{number}.parquet"
+        count = write_objects(path, rows)
+        name = images[mosaic.members[0]].name
+        yield Delivery(name, mosaic.height, mosaic.width, mosaic.place, path, first)
+        first += count
+
+
+def _rows(
+    mosaic: Mosaic,
+    images: list[ImageObjects],
+    *,
+    photos: dict[str, ImageArchive],
+    params: ExportParams,
+) -> list[pa.RecordBatch]:
+    objects, areas = [], []
+    for image, area in zip(images, mosaic.areas, strict=True):
+        if image.rles:
+            counts = [rle["counts"] for rle in image.rles]
+            table = pd.DataFrame({"counts": counts, "score": image.scores, "accepted": True})
+            photo = read_photo(photos, image.name)
+            objects.append(image_objects(table, photo, mosaic.height, area))
+            areas.append(area)
+    joined = join_at_seams(objects, areas, mosaic.height, mosaic.width)
+    outline = partial(
+        object_rows,
+        height=mosaic.height,
+        simplify=params.simplify,
+        right_angles=params.right_angles,
+    )
+    return [outline(*some) for some in batches([joined])]
