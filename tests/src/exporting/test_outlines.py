@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from src.delivering import outlines
+from src.exporting import outlines
 from src.exporting.outlines import object_outline, on_map
 from src.mosaics.runs import mask_runs
 from tests.src.exporting.objects import box, ragged
