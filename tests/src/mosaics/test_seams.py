@@ -96,6 +96,13 @@ def test_what_no_image_sees_whole_is_joined_over_three():
 def test_objects_of_one_image_are_never_joined():
     boxes = [(5, 15, 5, 20, 0.9), (5, 15, 8, 20, 0.5)]
     assert joined([WEST, EAST], boxes, []) == boxes
+    cut = [(5, 15, 25, 40, 0.9), (5, 15, 28, 40, 0.5)]
+    assert joined([WEST, EAST], cut, []) == cut
+
+
+def test_an_image_that_has_found_a_small_part_does_not_decide():
+    found = joined([WEST, EAST], [(5, 25, 10, 40, 0.6)], [(5, 15, 30, 40, 0.6)])
+    assert found == [(5, 25, 10, 40, pytest.approx(0.6))]
 
 
 def test_the_best_score_comes_first():
