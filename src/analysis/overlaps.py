@@ -27,8 +27,11 @@ def shared_pixels(first: list[dict], second: list[dict]) -> np.ndarray:
     ValueError
         If the masks are of different sizes.
     """
-    share = region_overlaps(first, second, np.ones(len(second), bool))  # of the first's pixels
-    return np.rint(share * mask_areas(first)[:, None]).astype(np.int64)
+    found = region_overlaps(first, second, np.ones(len(second), bool))  # of the first's pixels
+    shared = np.zeros((len(first), len(second)), np.int64)
+    pixels = np.rint(found.share * mask_areas(first)[found.detection])
+    shared[found.detection, found.region] = pixels
+    return shared
 
 
 def mask_areas(masks: list[dict]) -> np.ndarray:

@@ -10,7 +10,13 @@ from pycocotools import mask as coco_mask
 from src.base.errors import InputError
 from src.formats.prepared import Annotation, Category, ImageRecord, Rle
 from src.matching.average_precision import interpolated_precisions
-from src.matching.matching import Matched, match_regions, region_overlaps
+from src.matching.matching import (
+    Matched,
+    Overlaps,
+    largest_shares,
+    match_regions,
+    region_overlaps,
+)
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
 ANY_AREA = (0, 1e10)  # px
@@ -74,7 +80,7 @@ class _Judged(NamedTuple):
     regions: np.ndarray  # (G,) int64, positions in the list of annotations
     region_areas: np.ndarray  # (G,) float64, px, as annotated
     crowd: np.ndarray  # (G,) bool
-    overlaps: np.ndarray  # (D, G) float64
+    overlaps: Overlaps
     matched: Matched  # at THRESHOLDS, of objects of any area
 
 
@@ -346,8 +352,7 @@ def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matc
     for one in (one for of_category in judged for one in of_category):
         region = one.matched.region[0]
         hit, ignored = one.matched.hit.T, one.matched.ignored.T
-        best = one.overlaps[:, ~one.crowd].max(axis=1, initial=0)
-        iou = np.append(one.overlaps, best[:, None], axis=1)  # its last column is read by -1
+        best = largest_shares(one.overlaps, ~one.crowd)
         parts.append(
             Matches(
                 detection=one.detections,
@@ -356,7 +361,7 @@ def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matc
                 tp=hit[:, 0],
                 ignored=ignored[:, 0],
                 truth_id=ids[np.append(one.regions, -1)[region]],
-                iou=iou[np.arange(len(region)), region],
+                iou=np.where(region >= 0, one.matched.share[0], best),
                 ranked=np.arange(len(region)) < one.ranked,
                 accepted=np.arange(len(region)) < one.accepted,
                 tp_at=hit,

@@ -111,7 +111,7 @@ def score_image(
     tp, fp, fn = int(tp_at[0]), int(fp_at[0]), len(objects) - int(tp_at[0])
     accuracies = np.where(counted_at > 0, tp_at / np.maximum(counted_at, 1), 1.0)
     judged = [d for d, ignored in zip(detections, matches.ignored, strict=True) if not ignored]
-    histogram = _one_to_one(_ious(objects, judged), THRESHOLDS[0])
+    histogram = _one_to_one(objects, judged, THRESHOLDS[0])
     panoptic = panoptic_counts(matches, detections, crowd)
     unions = [_union(records) for records in (detections, objects, crowd)]
     areas = _areas(*unions)
@@ -302,21 +302,20 @@ def _area_outside(rle: Rle | None, ignored: Rle | None) -> int:
     return area - int(coco_mask.area(coco_mask.merge([rle, ignored], intersect=True)))
 
 
-def _ious(objects: list[Annotation], detections: list[Prediction]) -> np.ndarray:
-    """IoU (G, D) of masks, 0 across categories."""
-    truth, found = ([record["segmentation"] for record in rs] for rs in (objects, detections))
-    categories = ([record["category_id"] for record in rs] for rs in (objects, detections))
-    iou = region_overlaps(found, truth, np.zeros(len(objects), bool)).T
-    return iou * np.equal.outer(*categories)
-
-
-def _one_to_one(iou: np.ndarray, threshold: float) -> int:
-    """Match rows and columns of at least the threshold, the largest first, in order if equal."""
-    rows, columns = np.nonzero(iou >= threshold)
+def _one_to_one(objects: list[Annotation], detections: list[Prediction], threshold: float) -> int:
+    """Match within categories by an IoU of the threshold, the largest first, in order if equal."""
+    masks = [[record["segmentation"] for record in records] for records in (objects, detections)]
+    overlaps = region_overlaps(*masks, np.zeros(len(detections), bool))
+    categories = [
+        np.array([r["category_id"] for r in rs], np.int64) for rs in (objects, detections)
+    ]
+    rows, columns = overlaps.detection, overlaps.region
+    near = (overlaps.share >= threshold) & (categories[0][rows] == categories[1][columns])
+    rows, columns, iou = rows[near], columns[near], overlaps.share[near]
     if len(np.unique(rows)) == len(np.unique(columns)) == len(rows):
         return len(rows)
     taken_rows, taken_columns = set[int](), set[int]()
-    for place in np.argsort(-iou[rows, columns], kind="stable"):
+    for place in np.argsort(-iou, kind="stable"):
         row, column = int(rows[place]), int(columns[place])
         if row not in taken_rows and column not in taken_columns:
             taken_rows.add(row)

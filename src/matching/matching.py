@@ -8,20 +8,37 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 HIGHEST = 1 - 1e-10  # an IoU that is 1 but for rounding reaches any threshold
+TABLE = 1 << 21  # pairs of masks that are compared at once
+STRIP = 256  # detections that are compared at once where there are more, by their columns
+
+
+class Overlaps(NamedTuple):
+    """The P pairs of D detections and G regions of one image that share a pixel.
+
+    They are ordered by detection, then by region. Pairs and not a table of D x G, which an image
+    with tens of thousands of objects has no memory for.
+    """
+
+    detection: np.ndarray  # (P,) int64
+    region: np.ndarray  # (P,) int64
+    share: np.ndarray  # (P,) float64 in (0, 1], how much they overlap
+    detections: int  # D
+    regions: int  # G
 
 
 class Matched(NamedTuple):
     """What D detections are matched with at each of T thresholds."""
 
-    region: np.ndarray  # (T, D) int64, column of the region, -1 if none
+    region: np.ndarray  # (T, D) int64, number of the region, -1 if none
     hit: np.ndarray  # (T, D) bool, that region is an object that counts
     ignored: np.ndarray  # (T, D) bool, it is to be ignored: neither right nor wrong
+    share: np.ndarray  # (T, D) float64, how much it overlaps that region, 0 if none
 
 
 def region_overlaps(
     detections: Sequence[Mapping[str, Any]], regions: Sequence[Mapping[str, Any]], crowd: np.ndarray
-) -> np.ndarray:
-    """Return how much each detection overlaps each region.
+) -> Overlaps:
+    """Find how much each detection overlaps each region.
 
     Parameters
     ----------
@@ -32,7 +49,7 @@ def region_overlaps(
 
     Returns
     -------
-    overlaps : ndarray of float64, shape (D, G)
+    overlaps : Overlaps
         The IoU with an object; with a crowd the part of the detection that lies inside it.
 
     Raises
@@ -40,19 +57,72 @@ def region_overlaps(
     ValueError
         If the masks are of different sizes.
     """
-    if not detections or not regions:
-        return np.zeros((len(detections), len(regions)))
+    sizes = {(rle["size"][0], rle["size"][1]) for rle in (*detections, *regions)}
+    if len(sizes) > 1:
+        raise ValueError(f"masks of one image must have one size, got {sorted(sizes)}")
+    count = len(detections), len(regions)
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    if not all(count):
+        return Overlaps(*nothing, *count)
     flags = np.asarray(crowd).astype(np.uint8)
-    masks = cast("Any", list(detections)), cast("Any", list(regions))  # it takes lists alone
-    overlaps = np.asarray(coco_mask.iou(*masks, flags))
-    if (overlaps < 0).any():  # so pycocotools marks masks that cannot be compared
-        sizes = sorted({tuple(rle["size"]) for rle in (*detections, *regions)})
-        raise ValueError(f"masks of one image must have one size, got {sizes}")
-    return overlaps
+    if count[0] * count[1] <= TABLE:
+        detection, region, share = _table(list(detections), list(regions), flags)
+        return Overlaps(detection, region, share, *count)
+    boxes, other = (coco_mask.toBbox(cast("Any", list(of))) for of in (detections, regions))
+    parts: list[tuple[np.ndarray, ...]] = [nothing]
+    by_column = np.argsort(boxes[:, 0], kind="stable")
+    for first in range(0, count[0], STRIP):
+        some = by_column[first : first + STRIP]
+        left, right = boxes[some, 0].min(), (boxes[some, 0] + boxes[some, 2]).max()
+        near = np.flatnonzero((other[:, 0] < right) & (other[:, 0] + other[:, 2] > left))
+        if len(near):
+            masks = [detections[n] for n in some], [regions[n] for n in near]
+            detection, region, share = _table(*masks, flags[near])
+            parts.append((some[detection], near[region], share))
+    detection, region, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((region, detection))
+    return Overlaps(detection[order], region[order], share[order], *count)
+
+
+def _table(
+    detections: list[Any], regions: list[Any], flags: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = np.asarray(coco_mask.iou(detections, regions, flags))
+    detection, region = np.nonzero(table)
+    return detection, region, table[detection, region]
+
+
+def largest_shares(overlaps: Overlaps, which: np.ndarray) -> np.ndarray:
+    """Return how much each detection overlaps that one of some regions that it overlaps most.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+    which : ndarray of bool, shape (G,)
+
+    Returns
+    -------
+    shares : ndarray of float64, shape (D,)
+        0 where it overlaps none of them.
+    """
+    shares, kept = np.zeros(overlaps.detections), which[overlaps.region]
+    np.maximum.at(shares, overlaps.detection[kept], overlaps.share[kept])
+    return shares
+
+
+def reordered(overlaps: Overlaps, order: np.ndarray) -> Overlaps:
+    """Return the overlaps of the same detections in another order, int64 (D,)."""
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    detection = place[overlaps.detection]
+    rows = np.argsort(detection, kind="stable")
+    return overlaps._replace(
+        detection=detection[rows], region=overlaps.region[rows], share=overlaps.share[rows]
+    )
 
 
 def match_regions(
-    overlaps: np.ndarray,
+    overlaps: Overlaps,
     crowd: np.ndarray,
     thresholds: Sequence[float] | NDArray[np.float64],
     ignored: np.ndarray | None = None,
@@ -64,7 +134,7 @@ def match_regions(
 
     Parameters
     ----------
-    overlaps : ndarray of float, shape (D, G)
+    overlaps : Overlaps
         From `region_overlaps`, the detections ordered by falling score.
     crowd : ndarray of bool, shape (G,)
     thresholds : sequence or ndarray of float
@@ -81,16 +151,22 @@ def match_regions(
     crowd = np.asarray(crowd, bool)
     ignored = crowd if ignored is None else np.asarray(ignored, bool)
     least = np.minimum(thresholds, HIGHEST)
-    order = np.argsort(ignored, kind="stable")
-    candidates: list[list[tuple[int, float]]] = [[] for _ in overlaps]
-    near = overlaps[:, order] >= least.min(initial=HIGHEST)
-    for detection, place in np.argwhere(near).tolist():
-        region = int(order[place])
-        candidates[detection].append((region, float(overlaps[detection, region])))
+    near = np.flatnonzero(overlaps.share >= least.min(initial=HIGHEST))
+    detection, region = overlaps.detection[near], overlaps.region[near]
+    order = np.lexsort((region, ignored[region], detection))
+    candidates: list[list[tuple[int, float]]] = [[] for _ in range(overlaps.detections)]
+    pairs = zip(
+        detection[order].tolist(), region[order].tolist(), overlaps.share[near[order]].tolist(),
+        strict=True,
+    )  # fmt: skip
+    for place, number, share in pairs:
+        candidates[place].append((number, share))
     rows = [_match(candidates, crowd.tolist(), ignored.tolist(), one) for one in least.tolist()]
-    region = np.array(rows, np.int64).reshape(len(least), len(overlaps))
-    of_ignored = np.append(ignored, False)[region]  # -1 reads what is appended
-    return Matched(region, (region >= 0) & ~of_ignored, of_ignored)
+    shape = (len(least), overlaps.detections)
+    regions = np.array([[number for number, _ in row] for row in rows], np.int64).reshape(shape)
+    shares = np.array([[share for _, share in row] for row in rows], np.float64).reshape(shape)
+    of_ignored = np.append(ignored, False)[regions]  # -1 reads what is appended
+    return Matched(regions, (regions >= 0) & ~of_ignored, of_ignored, shares)
 
 
 def _match(
@@ -98,10 +174,10 @@ def _match(
     crowd: list[bool],
     ignored: list[bool],
     threshold: float,
-) -> list[int]:
-    """Return the region of each detection; of its candidates the ignored ones come last."""
+) -> list[tuple[int, float]]:
+    """Return region and overlap of each detection; of its candidates the ignored ones come last."""
     taken: set[int] = set()
-    matches: list[int] = []
+    matches: list[tuple[int, float]] = []
     for near in candidates:
         match, best = -1, threshold
         for region, overlap in near:
@@ -109,7 +185,7 @@ def _match(
                 break
             if overlap >= best and region not in taken:
                 match, best = region, overlap
-        matches.append(match)
+        matches.append((match, best if match >= 0 else 0.0))
         if match >= 0 and not crowd[match]:
             taken.add(match)
     return matches

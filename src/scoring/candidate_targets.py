@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from src.formats.prepared import Annotation, Rle
-from src.matching.matching import match_regions, region_overlaps
+from src.matching import matching
+from src.matching.matching import largest_shares, match_regions, region_overlaps, reordered
 
 HIT_IOU = 0.5
 
@@ -74,8 +75,8 @@ def best_overlaps(
     """
     iou, inside = np.zeros((2, len(rles)))
     for rows, overlaps, crowd in overlaps_by_image(names, rles, truth):
-        iou[rows] = overlaps[:, ~crowd].max(axis=1, initial=0)
-        inside[rows] = overlaps[:, crowd].max(axis=1, initial=0)
+        iou[rows] = largest_shares(overlaps, ~crowd)
+        inside[rows] = largest_shares(overlaps, crowd)
     return Overlaps(iou, (inside > 0.5) & (iou < HIT_IOU))
 
 
@@ -110,15 +111,15 @@ def find_hits(
     hit, ignored = np.zeros((2, len(rles)), bool)
     for rows, overlaps, crowd in overlaps_by_image(names, rles, truth):
         order = np.argsort(-scores[rows], kind="stable")
-        matched = match_regions(overlaps[order], crowd, [HIT_IOU])
+        matched = match_regions(reordered(overlaps, order), crowd, [HIT_IOU])
         hit[rows[order]], ignored[rows[order]] = matched.hit[0], matched.ignored[0]
     return Hits(hit, ignored)
 
 
 def overlaps_by_image(
     names: np.ndarray, rles: list[Rle], truth: dict[str, list[Annotation]]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield rows of an image, their overlaps with its G regions (n, G), and which are crowds.
+) -> Iterator[tuple[np.ndarray, matching.Overlaps, np.ndarray]]:
+    """Yield rows of an image, their overlaps with its G regions, and which of these are crowds.
 
     Images without a region are left out.
     """

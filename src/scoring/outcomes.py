@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.formats.prepared import Annotation, Rle
-from src.matching.matching import match_regions
+from src.matching.matching import match_regions, reordered
 from src.scoring.candidate_targets import HIT_IOU, overlaps_by_image
 from src.scoring.params import MetricName
 
@@ -71,11 +71,10 @@ def detection_outcomes(
     wrong = np.ones(gain.shape, bool)
     for rows, overlaps, crowd in overlaps_by_image(names, rles, truth):
         order = np.argsort(-scores[rows], kind="stable")
-        rows, overlaps = rows[order], overlaps[order]
-        matched = match_regions(overlaps, crowd, IOUS[metric])
+        rows = rows[order]
+        matched = match_regions(reordered(overlaps, order), crowd, IOUS[metric])
         if metric == "pq":
-            iou = np.append(overlaps, np.zeros((len(rows), 1)), axis=1)  # read by region -1
-            iou = iou[np.arange(len(rows)), matched.region[0]]
+            iou = matched.share[0]
             right = matched.hit[0] & (iou > HIT_IOU)
             gain[rows, 0] = iou * right
             in_crowd = _inside([rles[int(row)] for row in rows], truth[str(names[rows[0]])])

@@ -1,14 +1,35 @@
 """The matching against COCOeval itself and against its rule in the plainest words."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from src.matching.matching import match_regions, region_overlaps
+from src.matching import matching
+from src.matching.matching import (
+    Overlaps,
+    largest_shares,
+    match_regions,
+    region_overlaps,
+    reordered,
+)
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def table(overlaps):
+    """All pairs, those without a pixel in common too, (D, G)."""
+    full = np.zeros((overlaps.detections, overlaps.regions))
+    full[overlaps.detection, overlaps.region] = overlaps.share
+    return full
+
+
+def pairs(rows):
+    full = np.array(rows, float)
+    return Overlaps(*np.nonzero(full), full[np.nonzero(full)], *full.shape)
 
 
 def bar(start, stop, width=24):
@@ -88,8 +109,10 @@ def test_matches_are_those_of_coco_and_of_its_rule_in_plain_words(seed, detectio
     np.testing.assert_array_equal(matched.region, expected)
     np.testing.assert_array_equal(matched.ignored, left_out)
     np.testing.assert_array_equal(matched.hit, (expected >= 0) & ~left_out)
+    full = np.append(table(overlaps), np.zeros((detections, 1)), axis=1)  # read by region -1
+    np.testing.assert_array_equal(matched.share, full[np.arange(detections), matched.region])
     for row, threshold in zip(matched.region, THRESHOLDS, strict=True):
-        assert row.tolist() == plain_match(overlaps, crowd, ignored, threshold)
+        assert row.tolist() == plain_match(table(overlaps), crowd, ignored, threshold)
 
 
 def test_the_scenes_hold_what_is_hard():
@@ -99,8 +122,9 @@ def test_the_scenes_hold_what_is_hard():
         overlaps = region_overlaps(found, truth, crowd)
         region = match_regions(overlaps, crowd, [0.5], ignored).region[0]
         shared += max(np.bincount(region[region >= 0], minlength=1)) > 1  # by a crowd
-        halves += (overlaps == 0.5).any()
-        ties += any(len(np.flatnonzero(row == row.max())) > 1 for row in overlaps if row.max() > 0)
+        halves += (overlaps.share == 0.5).any()
+        rows = table(overlaps)
+        ties += any(len(np.flatnonzero(row == row.max())) > 1 for row in rows if row.max() > 0)
     assert min(shared, halves, ties) > 5
 
 
@@ -108,7 +132,7 @@ def test_the_scenes_hold_what_is_hard():
 def test_without_detections_or_regions_nothing_is_matched(detections, regions):
     found, _, truth, crowd, _ = draw(0, detections, regions)
     overlaps = region_overlaps(found, truth, crowd)
-    assert overlaps.shape == (detections, regions)
+    assert overlaps[3:] == (detections, regions)
     matched = match_regions(overlaps, crowd, THRESHOLDS)
     assert matched.region.tolist() == [[-1] * detections] * 10
     assert matched.hit.shape == matched.ignored.shape == (10, detections)
@@ -118,11 +142,11 @@ def test_without_detections_or_regions_nothing_is_matched(detections, regions):
 
 def test_a_threshold_of_one_is_reached_by_what_is_one_but_for_rounding():
     for overlap, expected in ((1 - 1e-12, 0), (1 - 1e-8, -1)):
-        assert match_regions(np.array([[overlap]]), [False], [1.0]).region.tolist() == [[expected]]
+        assert match_regions(pairs([[overlap]]), [False], [1.0]).region.tolist() == [[expected]]
 
 
 def test_crowds_alone_are_ignored_unless_more_is_said():
-    overlaps = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    overlaps = pairs([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     matched = match_regions(overlaps, [False, True], [0.5])
     assert matched.region.tolist() == [[0, 1, 1]]
     assert matched.ignored.tolist() == [[False, True, True]]
@@ -132,3 +156,52 @@ def test_crowds_alone_are_ignored_unless_more_is_said():
 def test_masks_of_different_sizes_are_refused(width):
     with pytest.raises(ValueError, match=r"must have one size, got \[\(1, "):
         region_overlaps([bar(0, 4)], [bar(0, 4, width)], [False])
+
+
+@pytest.mark.parametrize("strip", [1, 7, 1000])
+def test_many_masks_are_compared_strip_by_strip_with_the_same_result(monkeypatch, strip):
+    found, _, truth, crowd, _ = draw(1, 90, 70)
+    expected = np.asarray(coco_mask.iou(found, truth, crowd.astype(np.uint8)))
+    monkeypatch.setattr(matching, "TABLE", 0)
+    monkeypatch.setattr(matching, "STRIP", strip)
+    overlaps = region_overlaps(found, truth, crowd)
+    np.testing.assert_array_equal(table(overlaps), expected)
+    assert (np.diff(overlaps.detection * 1000 + overlaps.region) > 0).all()
+    with pytest.raises(ValueError, match="must have one size"):
+        region_overlaps([*found, bar(0, 4, 30)], truth, crowd)
+    alone = [bar(0, 1)], [bar(3, 4)]
+    assert region_overlaps(*alone, np.array([False])).share.tolist() == []
+
+
+def test_the_largest_overlap_with_some_of_the_regions():
+    overlaps = pairs([[0.2, 0.9, 0.4], [0.0, 0.0, 0.3], [0.0, 0.0, 0.0]])
+    assert largest_shares(overlaps, np.array([True, False, True])).tolist() == [0.4, 0.3, 0]
+    assert largest_shares(overlaps, np.zeros(3, bool)).tolist() == [0, 0, 0]
+
+
+def test_detections_in_another_order():
+    overlaps = pairs([[0.2, 0.9], [0.0, 0.3], [0.0, 0.0], [0.1, 0.0]])
+    turned = reordered(overlaps, np.array([3, 2, 0, 1]))
+    np.testing.assert_array_equal(table(turned), table(overlaps)[[3, 2, 0, 1]])
+    assert (np.diff(turned.detection * 10 + turned.region) > 0).all()
+
+
+@pytest.mark.slow
+def test_sixty_thousand_objects_of_one_image_are_compared_in_little_memory():
+    """A table of them would take 27 GiB."""
+    side = 245
+    masks = [
+        {"size": [4 * side, 4 * side], "counts": [first, 3]}
+        for first in (16 * side * x + 4 * y for x in range(side) for y in range(side))
+    ]
+    for mask in masks:
+        mask["counts"] += [16 * side * side - sum(mask["counts"])]
+    rles = coco_mask.frPyObjects(masks, 4 * side, 4 * side)
+    tracemalloc.start()
+    overlaps = region_overlaps(rles, rles[::-1], np.zeros(len(rles), bool))
+    matched = match_regions(overlaps, np.zeros(len(rles), bool), [0.5])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert matched.region[0].tolist() == list(range(len(rles)))[::-1]
+    assert overlaps.share.tolist() == [1.0] * len(rles)
+    assert peak < 600 << 20
