@@ -304,8 +304,8 @@ def _area_outside(rle: Rle | None, ignored: Rle | None) -> int:
 
 def _one_to_one(objects: list[Annotation], detections: list[Prediction], threshold: float) -> int:
     """Match within categories by an IoU of the threshold, the largest first, in order if equal."""
-    masks = [[record["segmentation"] for record in records] for records in (objects, detections)]
-    overlaps = region_overlaps(*masks, np.zeros(len(detections), bool))
+    truth, found = ([one["segmentation"] for one in of] for of in (objects, detections))
+    overlaps = region_overlaps(truth, found, np.zeros(len(detections), bool))
     categories = [
         np.array([r["category_id"] for r in rs], np.int64) for rs in (objects, detections)
     ]

@@ -76,7 +76,7 @@ def region_overlaps(
         left, right = boxes[some, 0].min(), (boxes[some, 0] + boxes[some, 2]).max()
         near = np.flatnonzero((other[:, 0] < right) & (other[:, 0] + other[:, 2] > left))
         if len(near):
-            masks = [detections[n] for n in some], [regions[n] for n in near]
+            masks = [detections[n] for n in some.tolist()], [regions[n] for n in near.tolist()]
             detection, region, share = _table(*masks, flags[near])
             parts.append((some[detection], near[region], share))
     detection, region, share = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -161,10 +161,11 @@ def match_regions(
     )  # fmt: skip
     for place, number, share in pairs:
         candidates[place].append((number, share))
-    rows = [_match(candidates, crowd.tolist(), ignored.tolist(), one) for one in least.tolist()]
+    flags = crowd.tolist(), ignored.tolist()
+    rows = [_match(candidates, *flags, one) for one in least.tolist()]
     shape = (len(least), overlaps.detections)
-    regions = np.array([[number for number, _ in row] for row in rows], np.int64).reshape(shape)
-    shares = np.array([[share for _, share in row] for row in rows], np.float64).reshape(shape)
+    regions = np.array([row[0] for row in rows], np.int64).reshape(shape)
+    shares = np.array([row[1] for row in rows], np.float64).reshape(shape)
     of_ignored = np.append(ignored, False)[regions]  # -1 reads what is appended
     return Matched(regions, (regions >= 0) & ~of_ignored, of_ignored, shares)
 
@@ -174,10 +175,11 @@ def _match(
     crowd: list[bool],
     ignored: list[bool],
     threshold: float,
-) -> list[tuple[int, float]]:
-    """Return region and overlap of each detection; of its candidates the ignored ones come last."""
+) -> tuple[list[int], list[float]]:
+    """Return region and share of each detection; of its candidates the ignored ones come last."""
     taken: set[int] = set()
-    matches: list[tuple[int, float]] = []
+    matches: list[int] = []
+    shares: list[float] = []
     for near in candidates:
         match, best = -1, threshold
         for region, overlap in near:
@@ -185,7 +187,8 @@ def _match(
                 break
             if overlap >= best and region not in taken:
                 match, best = region, overlap
-        matches.append((match, best if match >= 0 else 0.0))
+        matches.append(match)
+        shares.append(best if match >= 0 else 0.0)
         if match >= 0 and not crowd[match]:
             taken.add(match)
-    return matches
+    return matches, shares
