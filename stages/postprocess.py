@@ -148,7 +148,7 @@ def _inputs(
 
 def _candidates(
     name: str, encoded: dict[str, bytes], empty_probability: float, params: PostprocessParams
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """Return the candidates of one image; `parent` counts from its first."""
     maps = {kind: decode_image(e, cv2.IMREAD_UNCHANGED, name) for kind, e in encoded.items()}
     return candidate_table(name, maps, empty_probability, params)

@@ -1,11 +1,16 @@
 """The nearest neighbour of every object of an image."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
-from src.analysis.overlaps import mask_boxes, shared_pixels
+from src.analysis.overlaps import mask_boxes
+from src.matching.matching import region_overlaps
 from src.objects.rle import crop_mask
+
+FEW = 16  # neighbours that are sorted at first, and by how many times more each time
 
 
 def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -27,32 +32,47 @@ def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     neighbour : ndarray of int64, shape (N,)
         Position of the other one, -1 where there is none.
     """
-    boxes, overlap = mask_boxes(masks), shared_pixels(masks, masks) > 0
+    boxes = mask_boxes(masks)
+    pairs = region_overlaps(masks, masks, np.zeros(len(masks), bool))
+    overlapping = set(zip(pairs.detection.tolist(), pairs.region.tolist(), strict=True))
     outlines = [_outline(mask) for mask in masks]
     trees = [KDTree(points) if len(points) else None for points in outlines]
     distance, neighbour = np.full(len(masks), np.nan), np.full(len(masks), -1)
-    gaps = _box_gaps(boxes)
     for place, points in enumerate(outlines):
-        best = np.inf
-        for other in map(int, np.argsort(gaps[place], kind="stable")):
-            if gaps[place, other] >= best or not len(points):
+        if not len(points):
+            continue
+        best, gaps = np.inf, _box_gaps(boxes, place)
+        for other in _nearest_first(gaps):
+            if gaps[other] >= best:
                 break
             tree = trees[other]
             if other == place or tree is None:
                 continue
             nearest = 0.0
-            if not overlap[place, other]:
+            if (place, other) not in overlapping:
                 nearest = tree.query(points, distance_upper_bound=best)[0].min()
             if nearest < best:
                 best, distance[place], neighbour[place] = nearest, nearest, other
     return distance, neighbour
 
 
-def _box_gaps(boxes: np.ndarray) -> np.ndarray:
-    """Distance between the nearest pixels of any two boxes, a lower bound of the masks'."""
-    low, high = boxes[:, None, :2], boxes[:, None, :2] + boxes[:, None, 2:] - 1
-    apart = np.maximum(low - high.transpose(1, 0, 2), low.transpose(1, 0, 2) - high)
-    return np.hypot(*np.moveaxis(np.maximum(apart, 0), -1, 0))
+def _box_gaps(boxes: np.ndarray, place: int) -> np.ndarray:
+    """Distance between the nearest pixels of a box and each, a lower bound of the masks'."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - 1
+    apart = np.maximum(low - high[place], low[place] - high)
+    return np.hypot(*np.maximum(apart, 0).T)
+
+
+def _nearest_first(gaps: np.ndarray) -> Iterator[int]:
+    """Give positions by growing gap, in their order if equal, and sort no more than are taken."""
+    first, count = 0, FEW
+    while first < len(gaps):
+        count = min(count, len(gaps))
+        # All as near as the last of so many, so that those of one gap are never parted.
+        near = np.flatnonzero(gaps <= np.partition(gaps, count - 1)[count - 1])
+        near = near[np.argsort(gaps[near], kind="stable")]
+        yield from near[first:].tolist()
+        first, count = len(near), count * FEW
 
 
 def _outline(mask: dict) -> np.ndarray:

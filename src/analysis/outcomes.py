@@ -3,17 +3,23 @@
 Masks are compressed RLEs. The tables are dicts of columns, arrays of equal length. One category.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from src.analysis.neighbours import nearest_neighbours
 from src.analysis.overlaps import at_edge, mask_areas, mask_boxes, shared_pixels
+from src.matching.matching import region_overlaps
 
 OUTCOMES = ("found", "merged", "split", "poor_outline", "missed")  # of objects
 KINDS = ("right", "merged", "split_part", "duplicate", "poor_outline", "spurious")  # of detections
 IOU = 0.5  # from which a detection finds an object
+TABLE = 1 << 21  # pairs of an object and a detection that are looked at together
+NAMES = f"U{max(map(len, (*OUTCOMES, *KINDS)))}"
 
 
 class ImageErrors(NamedTuple):
@@ -82,41 +88,94 @@ def analyse_image(
     tp = np.array([d["tp"] for d in detections], bool)
     scores = np.array([d["score"] for d in detections], np.float64)
     positions = np.array([d["detection"] for d in detections], np.int64)
-    finds = _finds([d["truth_id"] for d in detections], tp, ids)
+    truth_ids = np.array([d["truth_id"] for d in detections], np.int64)
+    strange = truth_ids[tp & ~np.isin(truth_ids, ids)]
+    if len(strange):
+        raise ValueError(f"a detection has found object {strange[0]}, which is not in the image")
 
-    areas, found_areas = mask_areas(truth), mask_areas(masks)
-    shared = shared_pixels(masks, truth)
-    iou = shared / np.maximum(found_areas[:, None] + areas - shared, 1)
-    covers = 2 * shared > areas
-    inside = (2 * shared > found_areas[:, None]) & ~tp[:, None]
-    split = np.array([_is_split(*pair, masks) for pair in zip(truth, inside.T, strict=True)], bool)
-    judged = _judge(finds, covers, inside, iou, split, iou_poor)
+    outcome, kind = np.full(len(ids), OUTCOMES[-1], NAMES), np.full(len(tp), KINDS[-1], NAMES)
+    found, detection, best_iou = np.zeros(len(ids), bool), np.full(len(ids), -1), np.zeros(len(ids))
+    iou, truth_id = np.zeros(len(tp)), np.full(len(tp), -1)
+    for these, those in _parts(truth, masks, ids, np.where(tp, truth_ids, -1)):
+        finds = tp[those, None] & (truth_ids[those, None] == ids[these])
+        some, other = [truth[n] for n in these.tolist()], [masks[n] for n in those.tolist()]
+        judged, table = _judge_part(some, other, finds, iou_poor)
+        outcome[these], kind[those] = judged.outcome, judged.kind
+        found[these], best_iou[these] = finds.any(axis=0), table.max(axis=0, initial=0)
+        detection[these] = _best_scored(judged.blamed, scores[those], positions[those])
+        iou[those] = table.max(axis=1, initial=0)
+        truth_id[those] = _most_overlapped(table, ids[these])
 
     distance, neighbour = nearest_neighbours(truth)
-    boxes, found_boxes = mask_boxes(truth), mask_boxes(masks)
+    areas, boxes, found_boxes = mask_areas(truth), mask_boxes(truth), mask_boxes(masks)
     return ImageErrors(
         objects={
             "truth_id": ids,
             "area": areas,
             **dict(zip(("x", "y", "width", "height"), boxes.T, strict=True)),
             "at_edge": at_edge(boxes, height, width),
-            "found": np.any(finds, axis=0),
-            "best_iou": iou.max(axis=0, initial=0),
-            "outcome": judged.outcome,
-            "detection": _best_scored(judged.blamed, scores, positions),
+            "found": found,
+            "best_iou": best_iou,
+            "outcome": outcome,
+            "detection": detection,
             "neighbour_distance": distance,
             "neighbour_area": np.where(neighbour < 0, np.nan, np.append(areas, 0)[neighbour]),
         },
         detections={
             "detection": positions,
             "score": scores,
-            "area": found_areas,
+            "area": mask_areas(masks),
             "at_edge": at_edge(found_boxes, height, width),
-            "iou": iou.max(axis=1, initial=0),
-            "truth_id": _most_overlapped(iou, ids),
-            "kind": judged.kind,
+            "iou": iou,
+            "truth_id": truth_id,
+            "kind": kind,
         },
     )
+
+
+def _parts(
+    truth: list[dict], masks: list[dict], ids: np.ndarray, finds: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the objects and the detections that hang together by pixels in common, int64 each.
+
+    All of them where a table of them is small; what hangs together with nothing comes at the end,
+    objects and detections by themselves. `finds` is the id of the object that a detection finds.
+    """
+    count = len(truth), len(masks)
+    if count[0] * count[1] <= TABLE:
+        yield np.arange(count[0]), np.arange(count[1])
+        return
+    pairs = region_overlaps(masks, truth, np.zeros(count[0], bool))
+    finder = np.flatnonzero(np.isin(finds, ids))
+    order = np.argsort(ids, kind="stable")
+    sought = order[np.searchsorted(ids, finds[finder], sorter=order)]
+    row = np.concatenate([pairs.region, sought])
+    column = count[0] + np.concatenate([pairs.detection, finder])
+    graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(sum(count), sum(count)))
+    part = connected_components(graph, directed=False)[1]
+    members = np.argsort(part, kind="stable")
+    groups = np.split(members, np.flatnonzero(np.diff(part[members])) + 1)
+    for group in groups:
+        if len(group) > 1:
+            yield group[group < count[0]], group[group >= count[0]] - count[0]
+    alone = np.array([group[0] for group in groups if len(group) == 1], np.int64)
+    nothing = np.empty(0, np.int64)
+    yield alone[alone < count[0]], nothing
+    yield nothing, alone[alone >= count[0]] - count[0]
+
+
+def _judge_part(
+    truth: list[dict], masks: list[dict], finds: np.ndarray, iou_poor: float
+) -> tuple["_Judged", np.ndarray]:
+    """Judge N objects and D detections; return the IoU of both, (D, N), too."""
+    areas, found_areas = mask_areas(truth), mask_areas(masks)
+    shared = shared_pixels(masks, truth)
+    iou = shared / np.maximum(found_areas[:, None] + areas - shared, 1)
+    covers = 2 * shared > areas
+    wrong = np.logical_not(finds.any(axis=1))
+    inside = (2 * shared > found_areas[:, None]) & wrong[:, None]
+    split = np.array([_is_split(*pair, masks) for pair in zip(truth, inside.T, strict=True)], bool)
+    return _judge(finds, covers, inside, iou, split, iou_poor), iou
 
 
 class _Judged(NamedTuple):
@@ -154,15 +213,6 @@ def _judge(
         kind=np.select(kinds, KINDS[:-1], KINDS[-1]),
         blamed=np.select(conditions, [finds, merges, inside, poor_of], False),
     )
-
-
-def _finds(truth_ids: list[int], tp: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Which detection finds which object, bool (D, N)."""
-    finds = tp[:, None] & (np.array(truth_ids, np.int64)[:, None] == ids)
-    if (finds.sum(axis=1) < tp).any():
-        strange = truth_ids[int(np.argmax(finds.sum(axis=1) < tp))]
-        raise ValueError(f"a detection has found object {strange}, which is not in the image")
-    return finds
 
 
 def _is_split(mask: dict, is_part: np.ndarray, found: list[dict]) -> bool:

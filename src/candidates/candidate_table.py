@@ -18,7 +18,7 @@ def candidate_table(
     maps: Mapping[str, np.ndarray],
     empty_probability: float,
     params: PostprocessParams,
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """Return the candidates of one image.
 
     Parameters
@@ -32,24 +32,30 @@ def candidate_table(
 
     Returns
     -------
-    table : DataFrame
-        A row for each, with the columns TYPES; `parent` counts from its first.
+    columns : dict of ndarray, shape (N,)
+        Those of TYPES, a row for each candidate; `parent` counts from the first.
     """
     height, width = maps["mask"].shape
     spreads = {kind: maps[kind] for kind in SPREADS if kind in maps}
     heads = {kind: one for kind, one in maps.items() if kind not in spreads}
     columns = image_candidates(heads, empty_probability, spreads, params)
-    return pd.DataFrame({"name": name, "height": height, "width": width} | columns)
+    count = len(columns["area"])
+    about = {"name": np.full(count, name, object)}
+    about |= {"height": np.full(count, height), "width": np.full(count, width)}
+    return about | columns
 
 
-def joined_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Join the tables of images; `parent` then counts from the first row of all.
+def joined_tables(tables: Iterable[Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Join the candidates of images; `parent` then counts from the first row of all.
 
-    Without a row the table has all columns in their types.
+    Without a row the table has all columns in their types. One table is made at the end, since one
+    for each image takes longer than finding the candidates.
     """
-    joined, rows = [pd.DataFrame(columns=list(TYPES))], 0
-    for table in tables:
-        if len(table):
-            joined.append(table.assign(parent=table["parent"] + rows * (table["parent"] >= 0)))
-            rows += len(table)
-    return pd.concat(joined[1:] or joined, ignore_index=True).astype(TYPES)
+    found = [table for table in tables if len(table["area"])]
+    if not found:
+        return pd.DataFrame(columns=list(TYPES)).astype(TYPES)
+    columns = {column: np.concatenate([table[column] for table in found]) for column in TYPES}
+    counts = [len(table["area"]) for table in found]
+    before = np.repeat(np.cumsum(counts) - counts, counts)
+    columns["parent"] = columns["parent"] + before * (columns["parent"] >= 0)
+    return pd.DataFrame(columns).astype(TYPES)

@@ -39,3 +39,11 @@ def test_an_object_alone_and_an_empty_mask_have_no_neighbour():
         distance, neighbour = nearest_neighbours(masks)
         assert np.isnan(distance).all()
         assert (neighbour == -1).all()
+
+
+def test_a_row_of_many_as_near_as_each_other():
+    masks = [rle(block(4 * place, 1, 2, 2)) for place in range(14)]
+    masks += [rle(block(4 * place, 9, 2, 2)) for place in range(14)]
+    distance, neighbour = nearest_neighbours(masks)
+    assert distance.tolist() == [3.0] * 28
+    assert neighbour.tolist() == [1, *range(13), 15, *range(14, 27)]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.analysis import outcomes as analysis
 from src.analysis.outcomes import analyse_image
 from tests.blocks import HEIGHT, WIDTH, block, rle
 
@@ -153,3 +154,27 @@ def test_a_match_with_a_foreign_object_or_a_foreign_limit_is_refused():
         analyse([A], [(A, 0.5, 5)])
     with pytest.raises(ValueError, match="must lie in"):
         analyse([A], [], iou_poor=0.5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crowded_image_is_judged_in_parts_with_the_same_result(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+
+    def boxes(count):
+        corners = rng.integers(0, (WIDTH - 12, HEIGHT - 12), (count, 2))
+        sizes = rng.integers(3, 12, (count, 2))
+        return [(*corner, *size) for corner, size in zip(corners, sizes, strict=True)]
+
+    objects = boxes(9)
+    found = [(objects[n], 0.1 * n, n) for n in range(3)]
+    found += [(box, 0.05 * n, None) for n, box in enumerate(boxes(12))]
+    expected = analyse(objects, found)
+    monkeypatch.setattr(analysis, "TABLE", 0)
+    errors = analyse(objects, found)
+    for part, other in zip(errors, expected, strict=True):
+        for column, values in other.items():
+            np.testing.assert_array_equal(part[column], values, err_msg=column)
+            assert part[column].dtype.kind == values.dtype.kind
+    for none in ([], found[3:]), (objects, []), ([], []):
+        monkeypatch.setattr(analysis, "TABLE", -1)
+        assert len(analyse(*none).objects["found"]) == len(none[0])
