@@ -25,6 +25,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.prepared import open_photos, read_photo
 from src.merging.soups import SoupsParams, soup_members
@@ -113,7 +114,4 @@ def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.exporting.geojson import END, collection_start, object_feature
 from src.exporting.label_maps import paint_objects
 from src.exporting.params import ExportParams
@@ -150,7 +151,4 @@ def _features(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -30,6 +30,7 @@ import torch
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.tables import write_table
 from src.label_maps.distances import WeightMapParams
@@ -157,7 +158,4 @@ def _sampling(table: pd.DataFrame, sampling: str) -> np.ndarray | None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from src.base.changes import expect
 from src.base.errors import InputError
 
 MEMBER_SECTIONS = {"model", "loss", "augment", "train"}  # what a member may override
@@ -84,10 +85,12 @@ def load_params(
     """
     document = _read_yaml(path)
     node = _map(_section(document, section))
+    _expect(path, section)
     if node is None:
         raise InputError(f"{path}: no section '{section}'; add it or restore it from git")
     overrides: dict[str, Any] = {}
     if member is not None:
+        _expect(path, f"members.{member}")
         overrides = _member_overrides(document, member, path).get(section) or {}
         node = _merge(node, overrides)
     if plan is not None:
@@ -111,6 +114,7 @@ def load_keys(path: Path, section: str) -> list[str]:
         If the section is absent, empty or no map, or a name could not serve as a folder name.
     """
     found = _section(_read_yaml(path), section)
+    _expect(path, section)
     node = _map(found)
     if not node:
         raise InputError(f"{path}: {section} must name at least one entry, got {found!r}")
@@ -138,6 +142,7 @@ def check_sections(path: Path, known: Iterable[str]) -> None:
         If the file is not YAML of sections, or has one of another name.
     """
     document, known = _map(_read_yaml(path)), list(known)
+    expect(str(path), lambda: Path(path).read_bytes())
     if document is None:
         raise InputError(f"{path}: holds no sections; restore it from git")
     for name in document:
@@ -164,6 +169,11 @@ def _read_yaml(path: Path) -> Any:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
+
+
+def _expect(path: Path, section: str) -> None:
+    """Hold the stage to a section as it is read; DVC looks at the others no more than it does."""
+    expect(f"{path}: {section}", lambda: _section(_read_yaml(path), section))
 
 
 @lru_cache(maxsize=1)
