@@ -34,7 +34,12 @@ from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
 from src.networks.network_input import network_input
 from src.networks.resizing import resized
-from src.training.weight_average import average_states, refresh_batch_norm
+from src.training.weight_average import (
+    average_states,
+    differing_statistics,
+    images_in_full_company,
+    refresh_batch_norm,
+)
 
 CROP = 128  # px, raised to a multiple of the network's stride
 BATCH = 8  # images
@@ -60,12 +65,12 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_difference(pair, description, other)
     states = [one.state_dict() for one, _ in networks]
     average = average_states(states, [1 / len(states)] * len(states))
-    refresh = _statistics_differ(states)
+    stale = differing_statistics(states)  # before the state of the first is overwritten
     network.load_state_dict(average)
-    if refresh:
+    if stale:
         device, _ = choose_device("float32")
         network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
-        refresh_batch_norm(network, _batches(args, description, stride(network), device))
+        refresh_batch_norm(network, _batches(args, description, stride(network), device), stale)
     with new_folder(args.soup_model) as folder:
         save_model(folder, network.eval(), description)
     print(f"{', '.join(members)} -> {args.soup_model}")
@@ -81,11 +86,6 @@ def _refuse_difference(pair: str, description: dict, other: dict) -> None:
             )
 
 
-def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
-    keys = [key for key in states[0] if key.endswith(("running_mean", "running_var"))]
-    return any(not torch.equal(states[0][key], state[key]) for state in states for key in keys)
-
-
 def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
     """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
     table = fold_images(args.prepared, args.folds, args.fold)
@@ -93,6 +93,7 @@ def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.T
     names, depths = table["name"].tolist(), fed_depths(table, description)
     photos = open_photos(args.prepared, "train")
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
+    names = names[: images_in_full_company(len(names), BATCH)]
     for start in tqdm(range(0, len(names), BATCH), "refresh batch norms", unit="batch"):
         batch = names[start : start + BATCH]
         crops = [_crop(read_photo(photos, name), description, multiple) for name in batch]
