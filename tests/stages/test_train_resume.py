@@ -268,7 +268,7 @@ def start(run, tmp_path):
     yield start
     for process in processes:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @pytest.mark.slow

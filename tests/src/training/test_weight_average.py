@@ -9,6 +9,8 @@ from torch import nn
 from src.training.weight_average import (
     average_states,
     averaged_tensors,
+    differing_statistics,
+    images_in_full_company,
     refresh_batch_norm,
     snapshot_weights,
     update_average,
@@ -196,3 +198,28 @@ def test_statistics_of_no_data_are_refused_and_the_old_ones_kept():
     with pytest.raises(ValueError, match="no batch to measure"):
         refresh_batch_norm(model, [], "0")
     assert model[0].running_mean.tolist() == [100] * 3
+
+
+def test_other_batch_norms_stay_as_they_are():
+    model = two_norms()
+    refresh_batch_norm(model, [torch.randn(2, 3, 8, 8)], ["2"])
+    assert model[0].running_mean.tolist() == [100] * 3
+    assert model[0].num_batches_tracked == 100
+    assert model[2].num_batches_tracked == 1
+
+
+def test_batch_norms_that_differ_anywhere_are_named():
+    one, other = two_norms().state_dict(), two_norms().state_dict()
+    assert differing_statistics([one]) == []
+    assert differing_statistics([one, one]) == []
+    other["2.running_var"][1] = 7
+    other["1.weight"][0] = 3
+    other["0.num_batches_tracked"] += 1
+    assert differing_statistics([one, one, other]) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "taken"), [(5, 4, 4), (9, 4, 8), (8, 4, 8), (6, 4, 6), (1, 4, 1), (3, 2, 2)]
+)
+def test_no_image_makes_up_the_last_batch_alone(count, size, taken):
+    assert images_in_full_company(count, size) == taken
