@@ -33,6 +33,7 @@ from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
 from src.networks.network_input import network_input
+from src.networks.positions import needs_positions, position_bytes
 from src.networks.resizing import resized
 from src.training.weight_average import (
     average_states,
@@ -110,6 +111,8 @@ def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
     rows, columns = (
         (np.arange(side) - (side - length) // 2).clip(0, length - 1) for length in image.shape[:2]
     )
+    if needs_positions(description["extra_channels"]):
+        image = np.dstack([image, position_bytes(*image.shape[:2])])
     crop = image[rows[:, None], columns]
     return torch.from_numpy(crop.transpose(2, 0, 1).copy())
 

@@ -45,6 +45,7 @@ from src.predicting.allowed_views import ViewsParams
 from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
+from src.training.dry_pass import refuse_unusable
 from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
@@ -79,6 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     planes = plane_names(training.heads, soft=sources.soft)
     learnt, watched = crops_by_use(table, sources, training, planes)
+    sizes = zip(table["height"], table["width"], strict=True)
+    refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)
     checkpoints = _checkpoints(args, training, model, (device.type, bf16))
     trained = fit(
         model,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -22,6 +23,10 @@ from ruamel.yaml.error import YAMLError
 from src.base.changes import expect
 from src.base.errors import InputError
 
+LARGEST = 1 << 20  # characters of a params file; ours has 2 % of that
+DEEPEST = 50  # brackets inside each other, which the parser takes quadratic time for
+MOST = 100_000  # values, those that aliases repeat counted each time
+SHOWN = 200  # characters of a value in a message
 MEMBER_SECTIONS = {"model", "loss", "augment", "train"}  # what a member may override
 
 
@@ -117,7 +122,7 @@ def load_keys(path: Path, section: str) -> list[str]:
     _expect(path, section)
     node = _map(found)
     if not node:
-        raise InputError(f"{path}: {section} must name at least one entry, got {found!r}")
+        raise InputError(f"{path}: {section} must name at least one entry, got {_shown(found)}")
     for name in node:
         if not (isinstance(name, str) and name.replace("_", "").isalnum()):
             raise InputError(
@@ -162,13 +167,46 @@ def _read_yaml(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
     try:
-        return _parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if len(text) > LARGEST or _depth(text) > DEEPEST:
+            raise RecursionError
+        document = _parse(text)
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; save it as such") from None
     except YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
+    except RecursionError:
+        document = None
+    if document is None and text.strip() or _exceeds(document, MOST):
+        raise InputError(
+            f"{path}: too large, too deeply nested or full of aliases for params; restore it from git"
+        )
+    return document
+
+
+def _depth(text: str) -> int:
+    """Return how many brackets are open at most, those in texts and comments counted too."""
+    depths = accumulate({"[": 1, "{": 1, "]": -1, "}": -1}.get(character, 0) for character in text)
+    return max(depths, default=0)
+
+
+def _exceeds(document: Any, most: int) -> bool:
+    """Tell whether a document holds more values, walking no further than that."""
+    waiting, seen = [document], 0
+    while waiting and seen <= most:
+        node, seen = waiting.pop(), seen + 1
+        if isinstance(node, dict):
+            waiting += cast("dict[Any, Any]", node).values()
+        elif isinstance(node, list):
+            waiting += cast("list[Any]", node)
+    return seen > most
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _expect(path: Path, section: str) -> None:
@@ -228,7 +266,7 @@ def _member_overrides(document: Any, member: str, path: Path) -> dict[str, Any]:
     maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
     for key, value in maps.items():
         if value is not None and _map(value) is None:
-            raise InputError(f"{path}: {key} must be a map of keys to values, got {value!r}")
+            raise InputError(f"{path}: {key} must be a map of keys to values, got {_shown(value)}")
     unknown = set(overrides) - MEMBER_SECTIONS
     if unknown:
         raise InputError(
@@ -253,7 +291,7 @@ def _problem(section: str, error: ErrorDetails, model: type[Params]) -> str:
     if error["type"] == "extra_forbidden":
         known = _model_at(model, error["loc"][:-1]).model_fields
         return f"{key}: unknown key; {nearest_name(str(error['loc'][-1]), known)}"
-    return f"{key}: {error['msg']}, got {error['input']!r}"
+    return f"{key}: {error['msg']}, got {_shown(error['input'])}"
 
 
 def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]:

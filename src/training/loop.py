@@ -194,8 +194,8 @@ def refresh_statistics(
     count = images_in_full_company(len(learnt), size)
     larger = train.model_copy(update={"batch_size": size})
     batches = loader_of(learnt, [(index, 0) for index in range(count)], larger)
-    moved = ((images.to(device), numbers.to(device)) for images, _, numbers in batches)
-    refresh_batch_norm(model, (batch_input(*pair, params) for pair in moved), stale)
+    inputs = (batch_input(*batch, params) for batch in _moved(batches, device))
+    refresh_batch_norm(model, inputs, stale)
 
 
 def _epochs(
