@@ -167,10 +167,7 @@ def _read_yaml(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
     try:
-        text = path.read_text(encoding="utf-8")
-        if len(text) > LARGEST or _depth(text) > DEEPEST:
-            raise RecursionError
-        document = _parse(text)
+        return _parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; save it as such") from None
     except YAMLError as error:
@@ -178,12 +175,9 @@ def _read_yaml(path: Path) -> Any:
         line = f" at line {place.line + 1}" if place else ""
         raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
     except RecursionError:
-        document = None
-    if document is None and text.strip() or _exceeds(document, MOST):
         raise InputError(
-            f"{path}: too large, too deeply nested or full of aliases for params; restore it from git"
-        )
-    return document
+            f"{path}: too large, too deeply nested or full of aliases for params; restore it"
+        ) from None
 
 
 def _depth(text: str) -> int:
@@ -216,9 +210,21 @@ def _expect(path: Path, section: str) -> None:
 
 @lru_cache(maxsize=1)
 def _parse(text: str) -> Any:
-    """Parse a text once, though a stage reads several sections of it; nobody changes the result."""
+    """Parse a text once, though a stage reads several sections of it; nobody changes the result.
+
+    Raises
+    ------
+    YAMLError
+    RecursionError
+        If it is no text of params, however long it would take to find that out.
+    """
+    if len(text) > LARGEST or _depth(text) > DEEPEST:
+        raise RecursionError
     yaml: Any = YAML(typ="safe")  # whose load has no type
-    return yaml.load(text)
+    document = yaml.load(text)
+    if _exceeds(document, MOST):
+        raise RecursionError
+    return document
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
