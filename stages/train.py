@@ -16,7 +16,8 @@ Reads  plan/model.json, loss.json, train.json, weight_maps.json  what is auto in
 Writes model.safetensors, model.json   the network and what prediction needs to know of it
        curve.csv                       one line per epoch: phase, lr, losses, Dice
 Keeps  checkpoints/                    until it is done, what a run that dies goes on from: written
-                                       every 2 minutes, or CHECKPOINT_MINUTES of the environment
+                                       every 2 minutes, or CHECKPOINT_MINUTES of the environment;
+                                       see docs/scaling.md
 """
 
 import argparse
