@@ -4,8 +4,9 @@
 
 Trains a network on random batches held in memory, a second of steps with and without writing a
 checkpoint behind them in turn, so that both meet the same state of the machine. What a checkpoint
-adds is told as a share of the time between two of them, at least two minutes. Two networks: that of params.yaml
-at depth 4, and a U-Net on a ResNet34; crops and batches are small, for they change nothing of it.
+adds is told as a share of the time between two of them, at least two minutes. Two networks: that
+of params.yaml at depth 4, and a U-Net on a ResNet34; crops and batches are small, for they change
+nothing of it.
 
 Writes benchmarks/results/checkpoints.json
 """

@@ -50,9 +50,10 @@ from src.training.dry_pass import refuse_unusable
 from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
-from src.training.loop import fit, refresh_statistics
+from src.training.loop import fit
 from src.training.network import described, training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams, checked_training
+from src.training.statistics import refresh_statistics
 from src.training.targets import plane_names
 
 

@@ -10,14 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.label_maps.labels import IGNORED
-from src.losses.batch_loss import batch_input
 from src.losses.params import LossParams
-from src.networks.params import ModelParams
+from src.training.batches import Batch, batch_of, loader_of, moved
 from src.training.checkpoint import (
     Checkpoints,
     Kept,
@@ -39,13 +37,9 @@ from src.training.weight_average import (
     average_states,
     averaged_tensors,
     differing_statistics,
-    images_in_full_company,
-    refresh_batch_norm,
     snapshot_weights,
     update_average,
 )
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Trained(NamedTuple):
@@ -165,39 +159,6 @@ def fit(
     return Trained(average_states(states, weights), progress.curve, differing_statistics(states))
 
 
-def refresh_statistics(
-    model: nn.Module,
-    stale: list[str],
-    learnt: TrainingCrops,
-    *,
-    params: ModelParams,
-    train: TrainParams,
-    device: torch.device,
-) -> None:
-    """Measure the statistics of some batch norms anew on the images learnt from, in place.
-
-    Parameters
-    ----------
-    model : nn.Module
-        On `device`.
-    stale : list of str
-        Names of the batch norms; others, such as those of a frozen encoder, stay as they are.
-    learnt : TrainingCrops
-        At least one image. One that would make up the last batch alone is left out.
-    params : ModelParams
-        What the network is fed with.
-    train : TrainParams
-        The size of batches, and the processes that load them.
-    device : torch.device
-    """
-    size = max(2, train.batch_size)  # some layers have one pixel, and one value has no variance
-    count = images_in_full_company(len(learnt), size)
-    larger = train.model_copy(update={"batch_size": size})
-    batches = loader_of(learnt, [(index, 0) for index in range(count)], larger)
-    inputs = (batch_input(*batch, params) for batch in _moved(batches, device))
-    refresh_batch_norm(model, inputs, stale)
-
-
 def _epochs(
     model: nn.Module,
     average: nn.Module,
@@ -233,7 +194,7 @@ def _epochs(
         all_drawn = draws(phase, epoch=row["epoch"])
         fresh, worst = round_so_far(progress.losses, train.replay)
         drawn[:] = all_drawn[fresh * train.batch_size :]  # the loader's sampler
-        replay = None if worst is None else _batch(worst, all_drawn, learnt, train, device)
+        replay = None if worst is None else batch_of(worst, all_drawn, learnt, train, device)
         thaw(model, freeze=phase.freeze, progress=progress.done / phase.epochs)
         set_training_mode(model, freeze_batch_norm=train.freeze_batch_norm)
         loaded = iter(loader)  # draws a random number
@@ -241,7 +202,7 @@ def _epochs(
             restore_random(saved)
             saved = None
         write_if_due()
-        fresh_batches = _moved(loaded, device, bar)
+        fresh_batches = moved(loaded, device, bar)
         batches = with_replays(fresh_batches, progress.losses, train.replay, replay)
         for _ in _steps(batches, learn, progress.losses, optimiser, train):
             schedule.step()
@@ -252,14 +213,6 @@ def _epochs(
             write_if_due()
         yield row | {"train_loss": float(np.mean(progress.losses))}
         progress.done, progress.losses = progress.done + 1, []
-
-
-def _batch(
-    number: int, drawn: list[tuple[int, int]], crops: TrainingCrops, train: TrainParams, device
-) -> Batch:
-    """Load one batch of an epoch."""
-    of_batch = drawn[number * train.batch_size : (number + 1) * train.batch_size]
-    return next(_moved(loader_of(crops, of_batch, train), device))
 
 
 def _steps(
@@ -303,7 +256,7 @@ def _watch(
     model.eval()
     total, dices = 0.0, []
     loader = loader_of(crops, [(i, 0) for i in range(len(crops))], train)
-    for batch in _moved(loader, device):
+    for batch in moved(loader, device):
         loss, logits, target = look(batch)
         total += loss.item() * len(logits)
         found, truth = (logits > 0) & (target != IGNORED), target == 1
@@ -318,26 +271,6 @@ def _keep(kept: list[Kept], rank: float, model: nn.Module, count: int) -> list[K
         return kept
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     return sorted([*kept, Kept(rank, state)], key=lambda one: -one.rank)[:count]
-
-
-def loader_of(crops: TrainingCrops, draws: list[tuple[int, int]], train: TrainParams) -> DataLoader:
-    """Make the loader of the batches of these draws, (index, augmentation seed), in their order."""
-    return DataLoader(
-        crops,
-        train.batch_size,
-        sampler=draws,
-        num_workers=train.workers,
-        persistent_workers=train.workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _moved(loader: Iterable, device: torch.device, bar: tqdm | None = None) -> Iterator[Batch]:
-    """Yield the batches on the device."""
-    for batch in loader:
-        if bar is not None:
-            bar.update(len(batch[0]))
-        yield tuple(part.to(device, non_blocking=True) for part in batch)
 
 
 def _fresh_optimiser(model: nn.Module, phase: Phase, train: TrainParams, batches: int):
