@@ -36,9 +36,11 @@ from src.losses.params import LossParams
 from src.networks.device import choose_device
 from src.networks.params import ModelParams
 from src.predicting.allowed_views import ViewsParams
+from src.training.batches import loader_of
+from src.training.checkpoint import Checkpoints
 from src.training.crops import crops_by_use
 from src.training.labelled_images import open_sources
-from src.training.loop import fit, loader_of
+from src.training.loop import fit
 from src.training.network import training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams
 from src.training.targets import plane_names
@@ -89,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
         device=device,
         title="ours",
         on_epoch=on_epoch,
+        checkpoints=Checkpoints(None),
     )
     counted = slice(args.epochs // 5, None)
     taken = {way: np.array(epochs[counted]) for way, epochs in seconds.items()}

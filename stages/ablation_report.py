@@ -27,9 +27,9 @@ import base64
 from pathlib import Path
 
 from src.acceptance.operating_point import read_operating_point
-from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.prepared import LABELLED, SPLITS, open_photos, read_images
 from src.formats.tables import read_table
@@ -137,7 +137,4 @@ def _write(reports: Path, pictures: dict[str, bytes], texts: dict[str, str]) -> 
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

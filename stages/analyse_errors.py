@@ -36,6 +36,7 @@ from src.analysis.worst_images import worst_images
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
 from src.formats.tables import read_parquet, read_table, write_table
@@ -146,7 +147,4 @@ def _read_groups(path: Path, images: list[dict]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

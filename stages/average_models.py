@@ -25,6 +25,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.prepared import open_photos, read_photo
 from src.merging.soups import SoupsParams, soup_members
@@ -32,8 +33,14 @@ from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
 from src.networks.network_input import network_input
+from src.networks.positions import needs_positions, position_bytes
 from src.networks.resizing import resized
-from src.training.weight_average import average_states, refresh_batch_norm
+from src.training.weight_average import (
+    average_states,
+    differing_statistics,
+    images_in_full_company,
+    refresh_batch_norm,
+)
 
 CROP = 128  # px, raised to a multiple of the network's stride
 BATCH = 8  # images
@@ -59,12 +66,12 @@ def main(argv: list[str] | None = None) -> None:
         _refuse_difference(pair, description, other)
     states = [one.state_dict() for one, _ in networks]
     average = average_states(states, [1 / len(states)] * len(states))
-    refresh = _statistics_differ(states)
+    stale = differing_statistics(states)  # before the state of the first is overwritten
     network.load_state_dict(average)
-    if refresh:
+    if stale:
         device, _ = choose_device("float32")
         network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
-        refresh_batch_norm(network, _batches(args, description, stride(network), device))
+        refresh_batch_norm(network, _batches(args, description, stride(network), device), stale)
     with new_folder(args.soup_model) as folder:
         save_model(folder, network.eval(), description)
     print(f"{', '.join(members)} -> {args.soup_model}")
@@ -80,11 +87,6 @@ def _refuse_difference(pair: str, description: dict, other: dict) -> None:
             )
 
 
-def _statistics_differ(states: list[dict[str, torch.Tensor]]) -> bool:
-    keys = [key for key in states[0] if key.endswith(("running_mean", "running_var"))]
-    return any(not torch.equal(states[0][key], state[key]) for state in states for key in keys)
-
-
 def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.Tensor]:
     """Yield the network's inputs, centre crops of all images but those of the left-out fold."""
     table = fold_images(args.prepared, args.folds, args.fold)
@@ -92,6 +94,7 @@ def _batches(args, description: dict, multiple: int, device) -> Iterator[torch.T
     names, depths = table["name"].tolist(), fed_depths(table, description)
     photos = open_photos(args.prepared, "train")
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
+    names = names[: images_in_full_company(len(names), BATCH)]
     for start in tqdm(range(0, len(names), BATCH), "refresh batch norms", unit="batch"):
         batch = names[start : start + BATCH]
         crops = [_crop(read_photo(photos, name), description, multiple) for name in batch]
@@ -108,12 +111,11 @@ def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
     rows, columns = (
         (np.arange(side) - (side - length) // 2).clip(0, length - 1) for length in image.shape[:2]
     )
+    if needs_positions(description["extra_channels"]):
+        image = np.dstack([image, position_bytes(*image.shape[:2])])
     crop = image[rows[:, None], columns]
     return torch.from_numpy(crop.transpose(2, 0, 1).copy())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -31,6 +31,7 @@ from src.applying.picture import centre_of, outlined
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json, write_text
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.bundles.manifest import (
     CALIBRATION,
     PICTURE,
@@ -252,7 +253,4 @@ def _picture(prepared: Path, path: Path) -> bytes | None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

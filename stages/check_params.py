@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from src.analysis.params import ErrorsParams
-from src.base.errors import InputError
 from src.base.files import write_text
 from src.base.params import MEMBER_SECTIONS, check_sections, load_keys, load_params
+from src.base.running import run_stage
 from src.bundles.params import BundleParams
 from src.data_pages.params import DataReportParams
 from src.duplicates.params import FindDuplicatesParams
@@ -123,7 +123,4 @@ def _check_merging(path: Path, members: list[str], read: dict[str, Any]) -> None
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.formats.archive import ImageArchive, decode_image, encode_png, write_archive
 from src.label_maps.distances import WeightMapParams, weight_planes
 from src.parallel.workers import WorkersParams, in_order
@@ -51,7 +52,4 @@ def weight_map(encoded: bytes, origin: str, max_distance: int) -> bytes:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.base.errors import InputError
 from src.base.files import read_json, write_text
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.data_pages.params import DataReportParams
 from src.data_pages.thumbnails import thumbnail
 from src.formats.prepared import SPLITS, open_photos, read_images, read_photo, read_recognised
@@ -130,7 +130,4 @@ def _names_in(shown: dict) -> Iterable[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -29,9 +29,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import ImageArchive
 from src.maps.map_folder import (
@@ -180,7 +180,4 @@ def _used(networks: list[Network], name: str, folds_of: dict | None) -> list[int
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

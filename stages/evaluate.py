@@ -45,6 +45,7 @@ from src.acceptance.operating_point import Point, read_operating_point
 from src.base.errors import InputError
 from src.base.files import new_folder, read_json, write_text
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
 from src.formats.tables import read_table, write_table
@@ -214,7 +215,4 @@ def _write_tables(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

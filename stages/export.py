@@ -35,6 +35,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.exporting.delivery import crs_of
 from src.exporting.label_maps import paint_objects
 from src.exporting.params import ExportParams
@@ -139,7 +140,4 @@ def _label_map(image: ImageObjects) -> bytes:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

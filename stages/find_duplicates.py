@@ -31,6 +31,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.duplicates.ground import find_overlaps
 from src.duplicates.groups import (
     count_leaks,
@@ -176,7 +177,4 @@ def _name_pairs(names: list[str], pairs: Pairs) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.parallel.workers import WorkersParams, in_order
 from src.sample.params import SampleParams
 from src.sample.tiles import Tile, coco_records, draw_tiles, turn_tile
@@ -109,7 +110,4 @@ def _write(folder: Path, splits: dict[str, list[Tile]], quality: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

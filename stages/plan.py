@@ -26,6 +26,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import ImageArchive
 from src.formats.prepared import read_images
@@ -118,7 +119,4 @@ def _shown(choice: Choice) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -34,6 +34,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.candidates.candidate_table import candidate_table, joined_tables
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import decode_image
@@ -155,7 +156,4 @@ def _candidates(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

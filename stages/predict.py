@@ -19,6 +19,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.archive import ImageArchive
 from src.formats.prepared import SPLITS, open_photos, read_photo
@@ -90,7 +91,4 @@ def _predict(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

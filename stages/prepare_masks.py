@@ -25,6 +25,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.parallel.workers import WorkersParams, in_order
 from src.preparing.levels import choose_levels
 from src.preparing.params import PrepareMasksParams
@@ -109,7 +110,4 @@ def _summary(written: Written, unlisted: int) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -33,6 +33,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_keys, load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fold_images
 from src.formats.archive import ImageArchive, decode_image, write_archive
 from src.formats.prepared import SPLITS
@@ -186,7 +187,4 @@ def _refuse_few(path: Path, table: pd.DataFrame, min_share: float, training_imag
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

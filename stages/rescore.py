@@ -38,6 +38,7 @@ from src.acceptance.operating_point import OperatingPoint, write_operating_point
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.prepared import LABELLED, Annotation, read_images, read_truth
 from src.formats.prepared import SPLITS as PREPARED
@@ -229,7 +230,4 @@ def _results(table: pd.DataFrame, image_ids: pd.Series, category_id: int) -> lis
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, read_folds
 from src.formats.archive import decode_image
 from src.formats.prepared import read_truth
@@ -148,7 +149,4 @@ def _judge(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -28,6 +28,7 @@ import pandas as pd
 
 from src.base.errors import InputError
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.dividing.assignment import assign_folds, check_given_folds, draw_folds, folds_by_likeness
 from src.dividing.fold_summary import summarise_folds
 from src.folds.fold_table import TYPES, SplitFoldsParams
@@ -133,7 +134,4 @@ def _reason_of_groups(table: pd.DataFrame, groups: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -15,6 +15,9 @@ Reads  plan/model.json, loss.json, train.json, weight_maps.json  what is auto in
        pseudo/weight_maps.zip, soft.zip        where there is one, uint8 (H, W) probability
 Writes model.safetensors, model.json   the network and what prediction needs to know of it
        curve.csv                       one line per epoch: phase, lr, losses, Dice
+Keeps  checkpoints/                    until it is done, what a run that dies goes on from: written
+                                       every 2 minutes, or CHECKPOINT_MINUTES of the environment;
+                                       see docs/scaling.md
 """
 
 import argparse
@@ -30,6 +33,7 @@ import torch
 from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.folds.fold_images import fed_depths, fold_images
 from src.formats.tables import write_table
 from src.label_maps.distances import WeightMapParams
@@ -39,14 +43,17 @@ from src.networks.device import choose_device
 from src.networks.model import save_model
 from src.networks.params import ModelParams
 from src.predicting.allowed_views import ViewsParams
+from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
+from src.training.dry_pass import refuse_unusable
 from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
-from src.training.loop import fit, refresh_statistics
+from src.training.loop import fit
 from src.training.network import described, training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams, checked_training
+from src.training.statistics import refresh_statistics
 from src.training.targets import plane_names
 
 
@@ -75,6 +82,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     planes = plane_names(training.heads, soft=sources.soft)
     learnt, watched = crops_by_use(table, sources, training, planes)
+    sizes = zip(table["height"], table["width"], strict=True)
+    refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)
+    checkpoints = _checkpoints(args, training, model, (device.type, bf16))
     trained = fit(
         model,
         partial(batch_loss, params=params, heads=training.heads, plane_names=planes, bf16=bf16),
@@ -86,13 +96,14 @@ def main(argv: list[str] | None = None) -> None:
         device=device,
         title=f"{args.member} {args.fold}",
         on_epoch=event_writer(args.tensorboard),
+        checkpoints=checkpoints,
     )
     model.load_state_dict(trained.state)
-    if trained.averaged > 1 and not train.freeze_batch_norm:
-        refresh_statistics(model, learnt, params=params, train=train, device=device)
+    refresh_statistics(model, trained.stale, learnt, params=params, train=train, device=device)
     with new_folder(args.model) as folder:
         save_model(folder, model.eval(), description)
         write_table(folder / "curve.csv", curve_table(trained.curve))
+    checkpoints.remove()
     added = f"{(~table['in_train']).sum()} of them with pseudo labels, " if args.pseudo else ""
     print(f"trained on {len(learnt)} images, {added}{len(trained.curve)} epochs -> {args.model}")
 
@@ -109,6 +120,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pseudo", type=Path, help="folder of pseudo labels to learn from too")
     parser.add_argument("--pseudo-weight", type=float, default=1.0, help="of an image with them")
     parser.add_argument("--tensorboard", type=Path, help="folder for TensorBoard events")
+    parser.add_argument("--checkpoints", type=Path, help="folder to go on from after a crash")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     if not 0 <= args.pseudo_weight < math.inf:
@@ -125,6 +137,20 @@ def _training(path: Path, plan: Path, member: str) -> Training:
         allowed=load_params(path, "views", ViewsParams).allowed,
         max_distance=load_params(path, "weight_maps", WeightMapParams, plan=plan).max_distance,
     )
+
+
+def _checkpoints(args, training: Training, model: torch.nn.Module, arithmetic) -> Checkpoints:
+    """Find what an earlier run of the same training left; hashing the inputs takes a while."""
+    if args.checkpoints is None:
+        return Checkpoints(None)
+    train = args.prepared / "train"
+    files = [train / "images.csv", train / "images.zip", args.folds, args.weight_maps]
+    files.append(args.prepared / "labels/train/instances.zip")
+    if args.pseudo:
+        files += sorted(args.pseudo.iterdir())
+        files += [args.prepared / "test/images.csv", args.prepared / "test/images.zip"]
+    settings = (training, args.fold, args.pseudo_weight, arithmetic)
+    return Checkpoints(args.checkpoints, fingerprint(settings, model, files))
 
 
 def _make_repeatable(deterministic: bool, seed: int) -> None:
@@ -157,7 +183,4 @@ def _sampling(table: pd.DataFrame, sampling: str) -> np.ndarray | None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

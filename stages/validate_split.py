@@ -32,6 +32,7 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_params
+from src.base.running import run_stage
 from src.formats.archive import PHOTO, ImageArchive, decode_image
 from src.formats.prepared import (
     SPLITS,
@@ -189,7 +190,4 @@ def _verdict(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_stage(main)

@@ -1,8 +1,8 @@
 """The whole pipeline on a small sample: its figures, its second run, and what each edit reruns."""
 
 import json
-import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,18 +12,19 @@ import cv2
 import pytest
 from ruamel.yaml import YAML
 
+from tests import kill_matrix
+from tests.small_repository import (
+    dvc,
+    dvc_run,
+    read_params,
+    small_repository,
+    write_params,
+)
+
 ROOT = Path(__file__).parents[1]
 EXPECTED = json.loads((Path(__file__).parent / "pipeline_metrics.json").read_text())
 # Float arithmetic differs between processors, and training carries the difference on.
 TOLERANCE = {"ap50": 0.15, "f1_50": 0.15, "dice_mean": 0.08}
-SMALL = {
-    "sample": {"train": 40, "val": 12, "test": 4},
-    "model": {"encoder": "tu-test_resnet", "encoder_weights": "none"},
-    "train": {"precision": "float32", "evaluate_every": 10},
-    "predict": {"views": "hflip", "precision": "float32"},
-    "report": {"overlays": 1},
-}
-PHASE = {"epochs": 80, "lr": 0.01}
 CHECK = "data/dvc.yaml:check_params"
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
@@ -46,51 +47,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     """A copy of the repository with a small sample, reproduced once."""
-    root = tmp_path_factory.mktemp("repository")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock" and not name.endswith("/dvc.lock"):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    params = read_params(root)
-    for section, values in SMALL.items():
-        params[section].update(values)
-    params["train"]["phases"][0].update(PHASE)
-    write_params(root, params)
+    root = small_repository(tmp_path_factory.mktemp("repository"))
     dvc(root, "repro")
     return root
-
-
-def dvc(root, *arguments):
-    run = dvc_run(root, *arguments)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
-
-
-def dvc_run(root, *arguments):
-    bin_folder = str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PATH": bin_folder + os.pathsep + os.environ["PATH"],
-        "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-
-
-def read_params(root):
-    return YAML(typ="safe").load((root / "params.yaml").read_text())
-
-
-def write_params(root, params):
-    with (root / "params.yaml").open("w") as file:
-        YAML().dump(params, file)
 
 
 def set_param(params, key, value):
@@ -369,3 +328,53 @@ def test_a_wrong_param_of_a_late_stage_stops_before_anything_runs(
     assert run.returncode != 0
     assert f"params.yaml: {words}" in run.stdout + run.stderr
     assert stages_run(run.stdout) == {CHECK}
+
+
+@pytest.mark.parametrize(
+    ("stage", "victim", "name", "seconds"),
+    [
+        ("train@main-0", "stage", "KILL", 6.0),
+        ("train@main-1", "both", "TERM", 5.0),
+        ("train@main-0", "dvc", "KILL", 4.0),
+        ("prepare_masks", "both", "INT", 1.0),
+        ("rescore", "stage", "TERM", 1.5),
+    ],
+)
+def test_what_is_killed_ends_with_the_same_bytes(repository, stage, victim, name, seconds):
+    dvc(repository, "repro")  # takes back what the tests before edited
+    _, told, differs = kill_matrix.trial(repository, stage, victim, name, seconds)
+    assert told.startswith("runs "), told
+    assert differs == ""
+
+
+def commands(root):
+    """Return the command of each stage, as DVC ran it, with the sections that it reads."""
+    found = {}
+    for lock in kill_matrix.LOCKS:
+        for name, stage in YAML(typ="safe").load((root / lock).read_text())["stages"].items():
+            params = stage.get("params", {}).get("params.yaml", {})
+            found[name] = shlex.split(stage["cmd"]), [key for key in params if "." not in key]
+    return found
+
+
+def test_no_stage_records_what_was_edited_while_it_ran(repository):
+    dvc(repository, "repro")
+    text = (repository / "params.yaml").read_text()
+    for name, ((_, _, module, *arguments), sections) in commands(repository).items():
+        edits = [(f"{module.replace('.', '/')}.py", "", "# an edit\n")]
+        edits += [("src/base/files.py", "", "# an edit\n")]
+        section = next(iter(sections), "sample")  # check_params reads them all
+        edits += [("params.yaml", f"\n{section}:\n", f"\n{section}:\n  more: 1\n")]
+        if name in ("data_report", "ablation_report"):
+            edits.append(("src/pages/page_style.html.jinja", "", "an edit\n"))
+        for file, old, new in edits:
+            kept = (repository / file).read_text()
+            (repository / "params.yaml").write_text(f"\n{text}")
+            command = [sys.executable, "-m", "tests.edited_while_running", file, old, new]
+            command += [module, *arguments]
+            run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+            (repository / file).write_text(kept)
+            assert run.returncode == 1, (name, file, run.stderr)
+            assert ": was changed while this stage ran, " in run.stderr.splitlines()[-1], run.stderr
+    (repository / "params.yaml").write_text(text)
+    assert "Data and pipelines are up to date" in dvc(repository, "status")

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, JSON that an earlier stage wrote, and safe names."""
 
+import glob
 import json
 import os
 import shutil
@@ -8,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from src.base.changes import expect_file, refuse_changes
 from src.base.errors import InputError
+
+PARTIAL = ".partial"  # behind the name of what is not complete; git and DVC ignore it
 
 
 @contextmanager
@@ -25,19 +29,73 @@ def new_folder(path: Path) -> Generator[Path]:
     Yields
     ------
     folder : Path
-        An empty folder beside it, `path` with `.partial` behind its name.
+        An empty folder beside it, with the name of `partial_path`.
+
+    Raises
+    ------
+    InputError
+        If what the stage has read was changed meanwhile; see `src.base.changes`.
     """
     path = Path(path).absolute()  # "." and ".." have no name to extend
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial = partial_path(path)
     partial.mkdir(parents=True)
     try:
         yield partial
+        refuse_changes()
         if path.exists():
             shutil.rmtree(path)
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def partial_path(path: Path) -> Path:
+    """Return the name under which this process writes what is to be `path`.
+
+    What killed processes have left under theirs is removed. A process that still runs, as a stage
+    does whose `dvc` was killed alone, keeps its own.
+    """
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
+        number = left.name[len(path.name) + 1 : -len(PARTIAL)]
+        if not (number.isdecimal() and _runs(int(number))):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+
+
+def _runs(process: int) -> bool:
+    """Tell whether there is another process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return process != os.getpid()
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[Path]:
+    """Give a temporary name for a file that becomes `path` when the block ends without error.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists, as it was after an error; parents are made.
+
+    Raises
+    ------
+    InputError
+        If what the stage has read was changed meanwhile; see `src.base.changes`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        yield partial
+        refuse_changes()
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,14 +110,8 @@ def write_text(path: Path, text: str) -> None:
     text : str
         Stored in UTF-8, its line ends as they are.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | list[Any]:
@@ -83,6 +135,7 @@ def read_json(path: Path) -> dict[str, Any] | list[Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the stage that writes it")
+    expect_file(path)
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError):

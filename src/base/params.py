@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -19,8 +20,13 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from src.base.changes import expect
 from src.base.errors import InputError
 
+LARGEST = 1 << 20  # characters of a params file; ours has 2 % of that
+DEEPEST = 50  # brackets inside each other, which the parser takes quadratic time for
+MOST = 100_000  # values, those that aliases repeat counted each time
+SHOWN = 200  # characters of a value in a message
 MEMBER_SECTIONS = {"model", "loss", "augment", "train"}  # what a member may override
 
 
@@ -84,10 +90,12 @@ def load_params(
     """
     document = _read_yaml(path)
     node = _map(_section(document, section))
+    _expect(path, section)
     if node is None:
         raise InputError(f"{path}: no section '{section}'; add it or restore it from git")
     overrides: dict[str, Any] = {}
     if member is not None:
+        _expect(path, f"members.{member}")
         overrides = _member_overrides(document, member, path).get(section) or {}
         node = _merge(node, overrides)
     if plan is not None:
@@ -111,9 +119,10 @@ def load_keys(path: Path, section: str) -> list[str]:
         If the section is absent, empty or no map, or a name could not serve as a folder name.
     """
     found = _section(_read_yaml(path), section)
+    _expect(path, section)
     node = _map(found)
     if not node:
-        raise InputError(f"{path}: {section} must name at least one entry, got {found!r}")
+        raise InputError(f"{path}: {section} must name at least one entry, got {_shown(found)}")
     for name in node:
         if not (isinstance(name, str) and name.replace("_", "").isalnum()):
             raise InputError(
@@ -138,6 +147,7 @@ def check_sections(path: Path, known: Iterable[str]) -> None:
         If the file is not YAML of sections, or has one of another name.
     """
     document, known = _map(_read_yaml(path)), list(known)
+    expect(str(path), lambda: Path(path).read_bytes())
     if document is None:
         raise InputError(f"{path}: holds no sections; restore it from git")
     for name in document:
@@ -164,13 +174,57 @@ def _read_yaml(path: Path) -> Any:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         raise InputError(f"{path}: not valid YAML{line}; correct the syntax") from None
+    except RecursionError:
+        raise InputError(
+            f"{path}: too large, too deeply nested or full of aliases for params; restore it"
+        ) from None
+
+
+def _depth(text: str) -> int:
+    """Return how many brackets are open at most, those in texts and comments counted too."""
+    depths = accumulate({"[": 1, "{": 1, "]": -1, "}": -1}.get(character, 0) for character in text)
+    return max(depths, default=0)
+
+
+def _exceeds(document: Any, most: int) -> bool:
+    """Tell whether a document holds more values, walking no further than that."""
+    waiting, seen = [document], 0
+    while waiting and seen <= most:
+        node, seen = waiting.pop(), seen + 1
+        if isinstance(node, dict):
+            waiting += cast("dict[Any, Any]", node).values()
+        elif isinstance(node, list):
+            waiting += cast("list[Any]", node)
+    return seen > most
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
+
+
+def _expect(path: Path, section: str) -> None:
+    """Hold the stage to a section as it is read; DVC looks at the others no more than it does."""
+    expect(f"{path}: {section}", lambda: _section(_read_yaml(path), section))
 
 
 @lru_cache(maxsize=1)
 def _parse(text: str) -> Any:
-    """Parse a text once, though a stage reads several sections of it; nobody changes the result."""
+    """Parse a text once, though a stage reads several sections of it; nobody changes the result.
+
+    Raises
+    ------
+    YAMLError
+    RecursionError
+        If it is no text of params, however long it would take to find that out.
+    """
+    if len(text) > LARGEST or _depth(text) > DEEPEST:
+        raise RecursionError
     yaml: Any = YAML(typ="safe")  # whose load has no type
-    return yaml.load(text)
+    document = yaml.load(text)
+    if _exceeds(document, MOST):
+        raise RecursionError
+    return document
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -218,7 +272,7 @@ def _member_overrides(document: Any, member: str, path: Path) -> dict[str, Any]:
     maps |= {f"members.{member}.{key}": value for key, value in overrides.items()}
     for key, value in maps.items():
         if value is not None and _map(value) is None:
-            raise InputError(f"{path}: {key} must be a map of keys to values, got {value!r}")
+            raise InputError(f"{path}: {key} must be a map of keys to values, got {_shown(value)}")
     unknown = set(overrides) - MEMBER_SECTIONS
     if unknown:
         raise InputError(
@@ -243,7 +297,7 @@ def _problem(section: str, error: ErrorDetails, model: type[Params]) -> str:
     if error["type"] == "extra_forbidden":
         known = _model_at(model, error["loc"][:-1]).model_fields
         return f"{key}: unknown key; {nearest_name(str(error['loc'][-1]), known)}"
-    return f"{key}: {error['msg']}, got {error['input']!r}"
+    return f"{key}: {error['msg']}, got {_shown(error['input'])}"
 
 
 def _model_at(model: type[Params], place: tuple[str | int, ...]) -> type[Params]:

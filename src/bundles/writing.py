@@ -6,7 +6,6 @@ though nothing in them differs.
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from src.base.errors import InputError
+from src.base.files import new_file
 from src.bundles.manifest import FORMAT, MANIFEST, README, VERSION, Manifest, first_problem
 from src.bundles.manifest import manifest_bytes as encoded
 from src.formats.archive import EPOCH
@@ -55,16 +55,11 @@ def write_bundle(path: Path, told: Mapping[str, Any], parts: Mapping[str, bytes]
     except ValidationError as error:
         raise InputError(f"{path.name}: {first_problem(error)}") from None
     content[MANIFEST] = encoded(manifest)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted(content):
-                entry = zipfile.ZipInfo(name, EPOCH)
-                entry.create_system = 3  # Unix, whatever wrote it
-                archive.writestr(entry, content[name])
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(content):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.create_system = 3  # Unix, whatever wrote it
+            archive.writestr(entry, content[name])
     return manifest
 
 

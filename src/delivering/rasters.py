@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.base.files import new_file
 from src.exporting.delivery import Delivery, crs_of
 from src.exporting.object_file import batch_runs, count_objects, read_objects
 from src.image_files.silence import without_warnings
@@ -60,21 +61,16 @@ def store_image(path: Path, image: np.ndarray) -> None:
     """Store an image, uint8 (H, W, 3), so that parts of it can be read; whole or not at all."""
     import rasterio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     profile: dict = {"driver": "GTiff", "count": 3, "dtype": "uint8", "tiled": True}
     profile |= {"blockxsize": TILE, "blockysize": TILE, "compress": "deflate", "zlevel": 1}
     profile |= {"height": len(image), "width": image.shape[1], "photometric": "rgb"}
-    try:
-        with (
-            rasterio.Env(GDAL_CACHEMAX=64),
-            without_warnings(),
-            rasterio.open(partial, "w", **profile) as file,
-        ):
-            file.write(np.moveaxis(image, -1, 0))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        new_file(path) as partial,
+        rasterio.Env(GDAL_CACHEMAX=64),
+        without_warnings(),
+        rasterio.open(partial, "w", **profile) as file,
+    ):
+        file.write(np.moveaxis(image, -1, 0))
 
 
 def write_raster(

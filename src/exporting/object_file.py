@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from src.base.files import new_file
 from src.exporting.outlines import object_outline
 from src.mosaics.image_objects import SceneObject
 from src.mosaics.runs import count_pixels
@@ -56,13 +57,12 @@ def object_rows(
 
 def write_objects(path: Path, rows: Iterable[pa.RecordBatch]) -> int:
     """Write the file, whole or not at all; return how many objects it holds."""
-    partial, count = path.with_name(path.name + ".partial"), 0
-    with pq.ParquetWriter(partial, SCHEMA) as writer:
+    count = 0
+    with new_file(path) as partial, pq.ParquetWriter(partial, SCHEMA) as writer:
         for some in rows:
             if some.num_rows:
                 writer.write_batch(some)
                 count += some.num_rows
-    partial.replace(path)
     return count
 
 

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from src.base.changes import expect_file
 from src.base.errors import InputError
-from src.base.files import is_inside
+from src.base.files import is_inside, new_file
 
 SIGNATURES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 PHOTO = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # 8-bit RGB, as the annotator saw it
@@ -40,25 +41,18 @@ def write_archive(path: Path, items: Iterable[tuple[str, np.ndarray | bytes]]) -
     ValueError
         If a name repeats, is out of order or leaves the archive's folder, or content is neither.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count, previous = 0, ""
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in items:
-                if not is_inside(name):
-                    raise ValueError(f"{name}: an image name must stay inside its folder")
-                if count and name <= previous:
-                    raise ValueError(f"{path}: '{name}' after '{previous}'; names must increase")
-                encoded = encode_png(content) if isinstance(content, np.ndarray) else content
-                entry = zipfile.ZipInfo(name + suffix_of(encoded, name), EPOCH)
-                entry.create_system = 3  # Unix, whatever wrote it
-                archive.writestr(entry, encoded)
-                count, previous = count + 1, name
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in items:
+            if not is_inside(name):
+                raise ValueError(f"{name}: an image name must stay inside its folder")
+            if count and name <= previous:
+                raise ValueError(f"{path}: '{name}' after '{previous}'; names must increase")
+            encoded = encode_png(content) if isinstance(content, np.ndarray) else content
+            entry = zipfile.ZipInfo(name + suffix_of(encoded, name), EPOCH)
+            entry.create_system = 3  # Unix, whatever wrote it
+            archive.writestr(entry, encoded)
+            count, previous = count + 1, name
     return count
 
 
@@ -83,6 +77,7 @@ class ImageArchive:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such archive; run the stage that writes it")
+        expect_file(self.path)
         try:
             with zipfile.ZipFile(self.path) as archive:
                 infos = archive.infolist()

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from src.base.changes import expect_file
 from src.base.errors import InputError
 from src.base.files import write_text
 
@@ -133,6 +134,7 @@ def _present(path: Path, stage: str) -> Path:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; run {stage}")
+    expect_file(path)
     return path
 
 

@@ -10,6 +10,7 @@ from src.losses.pixel_weights import pixel_weights
 from src.networks.heads import head_outputs
 from src.networks.network_input import network_input
 from src.networks.params import ModelParams
+from src.networks.positions import BYTES, needs_positions
 
 
 def batch_loss(
@@ -37,7 +38,7 @@ def batch_loss(
     heads : list of str
         What it answers with; see `src.networks.heads`.
     plane_names : tuple of str
-        Names of the P planes, in order. With "soft" among them the mask learns that probability
+        Names of the first planes, in order. With "soft" among them the mask learns that probability
         * 255 in place of the target; further heads follow the target always.
     bf16 : bool
         Whether the network computes in bfloat16; the loss is float32 always.
@@ -48,8 +49,8 @@ def batch_loss(
         A float32 scalar; the mask's logits and target, (B, S, S).
     """
     images, planes, numbers = batch
-    planes = dict(zip(plane_names, planes.unbind(1), strict=True))
-    given = batch_input(images, numbers, params)
+    given = batch_input(images, planes, numbers, params)
+    planes = dict(zip(plane_names, planes[:, : len(plane_names)].unbind(1), strict=True))
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         outputs = head_outputs(model(given), heads, params.embedding_size)
     weights = pixel_weights(planes, numbers[:, 1], loss)
@@ -61,8 +62,15 @@ def batch_loss(
     return total, logits, target
 
 
-def batch_input(images: torch.Tensor, numbers: torch.Tensor, params: ModelParams) -> torch.Tensor:
-    """Return what the network is given of a batch, on its device; see `batch_loss`."""
+def batch_input(
+    images: torch.Tensor, planes: torch.Tensor, numbers: torch.Tensor, params: ModelParams
+) -> torch.Tensor:
+    """Return what the network is given of a batch, on its device; see `batch_loss`.
+
+    Where it is fed with positions, they are the last of the planes (`src.networks.positions`).
+    """
+    if needs_positions(params.extra_channels):
+        images = torch.cat([images, planes[:, -BYTES:]], dim=1)
     return network_input(
         images,
         numbers[:, 0],

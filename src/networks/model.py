@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from src.base.changes import expect_file
 from src.base.errors import InputError
 from src.networks.depthwise import keep_depthwise_in_float32
 from src.networks.encoder_weights import load_encoder_weights, load_packaged_weights
@@ -127,6 +128,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict]:
     for part in (folder / "model.json", folder / "model.safetensors"):
         if not part.is_file():
             raise InputError(f"{part}: no such file; run the train stage")
+        expect_file(part)
     description = json.loads((folder / "model.json").read_text())
     model = rebuild(description, folder / "model.json")
     try:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from src.networks.positions import needs_positions, position_bytes, positions_of
+
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
 IMAGE_CHANNELS = {"rgb": 3, "grey": 1}
 EXTRA_CHANNELS = {"depth": 1, "coordinates": 2, "row_gradient": 1}
@@ -38,8 +40,8 @@ def network_input(
 
     Parameters
     ----------
-    images : Tensor of uint8, shape (B, 3, H, W)
-        RGB.
+    images : Tensor of uint8, shape (B, 3, H, W) or (B, 7, H, W)
+        RGB, and the bytes of `src.networks.positions` where it is not the whole of an image.
     depth : Tensor of float32, shape (B,)
         One number per image, the plane of the channel "depth"; not looked at without it.
     image_channels : {"rgb", "grey"}
@@ -47,9 +49,9 @@ def network_input(
         of `mean`, over the luma of `std`.
     extra_channels : sequence of str
         Planes to follow, in this order. "depth": the same everywhere. "coordinates": rows, then
-        columns, from -1 at the first to 1 at the last (Liu et al. 2018, CoordConv), 0 where there
-        is only one. "row_gradient": luma in [0, 1] times the row's position, from 0 at the first to
-        1 at the last, 0.5 where there is only one.
+        columns, from -1 at the first of the whole image to 1 at its last (Liu et al. 2018,
+        CoordConv), 0 where there is only one. "row_gradient": luma in [0, 1] times the row's
+        position, from 0 at the first to 1 at the last, 0.5 where there is only one.
     mean, std : list of float
         Of R, G and B in [0, 1].
 
@@ -64,20 +66,25 @@ def network_input(
         If a name is unknown.
     """
     input_channels(image_channels, extra_channels)  # refuses unknown names
+    images, where = images[:, :3], images[:, 3:]
     centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
     scaled = images.float() / 255
     if image_channels == "grey":
         planes = [(_luma(scaled) - _luma(centre)) / _luma(spread)]
     else:
         planes = [(scaled - centre) / spread]
-    like = scaled[:, :1]
+    if needs_positions(extra_channels):
+        if not where.shape[1]:
+            whole = torch.from_numpy(position_bytes(*images.shape[2:])).permute(2, 0, 1)
+            where = whole.expand(len(images), -1, -1, -1).to(images.device)
+        rows, columns = positions_of(where).split(1, dim=1)
     for name in extra_channels:
         if name == "depth":
-            planes.append(depth.view(-1, 1, 1, 1).expand_as(like))
+            planes.append(depth.view(-1, 1, 1, 1).expand_as(scaled[:, :1]))
         elif name == "coordinates":
-            planes += [_position(like, axis).expand_as(like) for axis in (2, 3)]
+            planes += [rows, columns]
         else:
-            planes.append(_luma(scaled) * (_position(like, 2) + 1) / 2)
+            planes.append(_luma(scaled) * (rows + 1) / 2)
     planes = torch.cat(planes, dim=1) if len(planes) > 1 else planes[0]  # cat would copy the one
     return planes.contiguous(memory_format=torch.channels_last)
 
@@ -86,12 +93,3 @@ def _luma(colours: torch.Tensor) -> torch.Tensor:
     """Brightness (B, 1, H, W) of RGB (B, 3, H, W)."""
     weights = torch.tensor(LUMA, device=colours.device).view(1, 3, 1, 1)
     return (colours * weights).sum(1, keepdim=True)
-
-
-def _position(like: torch.Tensor, axis: int) -> torch.Tensor:
-    """Evenly from -1 to 1 along an axis of (B, 1, H, W), the other sides being 1."""
-    length = like.shape[axis]
-    steps = torch.linspace(-1, 1, length) if length > 1 else torch.zeros(1)
-    shape = [1, 1, 1, 1]
-    shape[axis] = length
-    return steps.to(like.device).view(shape)

@@ -16,6 +16,7 @@ from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import stride
 from src.networks.network_input import network_input
+from src.networks.positions import needs_positions
 from src.predicting.params import PredictParams
 from src.predicting.prediction import predict_image
 
@@ -74,6 +75,7 @@ def image_predictor(
             stride=stride(network),
             resize=description["resize"],
             embedding_loss=description.get("embedding_loss", ""),
+            positions=needs_positions(description["extra_channels"]),
         )
 
     return predict

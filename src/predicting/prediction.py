@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from src.maps.merge_rules import VALUES, merge_of
+from src.networks.positions import position_bytes
 from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.merges import merge_scales, merge_views
@@ -29,6 +30,7 @@ def predict_image(
     stride: int,
     resize: float,
     embedding_loss: str = "",
+    positions: bool = False,
 ) -> dict[str, torch.Tensor | float]:
     """Predict one image.
 
@@ -58,6 +60,8 @@ def predict_image(
         Factor on height and width before the network, undone after it.
     embedding_loss : str, optional
         What the head "embedding" was trained by; needed only where there is one.
+    positions : bool
+        Whether `forward` gets (B, 7, h, w), with the bytes of `src.networks.positions`.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def predict_image(
         return _merged_views(answers, params.merge, spread)
 
     at_scales = [
-        _predict_scaled(predict_window, image, resize * scale, params.max_size, params.overlap)
+        _predict_scaled(predict_window, image, resize * scale, params, positions)
         for scale in params.scales
     ]
     prediction = {}
@@ -116,12 +120,20 @@ def window_starts(length: int, window: int, overlap: int) -> list[int]:
 
 
 def _predict_scaled(
-    predict_window: Forward, image: torch.Tensor, factor: float, max_size: int, overlap: int
+    predict_window: Forward,
+    image: torch.Tensor,
+    factor: float,
+    params: PredictParams,
+    positions: bool,
 ) -> dict[str, torch.Tensor]:
     """Predict at one size, window by window; the maps come back at the size of the image."""
     height, width = image.shape[-2:]
     image = resized_tensor(image, factor)
     rows, columns = image.shape[-2:]
+    if positions:  # in the whole image, whatever windows and views make of it
+        where = torch.from_numpy(position_bytes(rows, columns)).permute(2, 0, 1)
+        image = torch.cat([image, where.to(image.device)])
+    max_size, overlap = params.max_size, params.overlap
     totals, numbers = {}, {head: [] for head in NUMBERS}
     weight = torch.zeros(rows, columns, device=image.device)
     for top in window_starts(rows, max_size, overlap):

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, get_worker_info
 from src.label_maps.distances import weight_planes
 from src.label_maps.labels import IGNORED
 from src.networks.params import ModelParams
+from src.networks.positions import needs_positions, position_bytes
 from src.networks.resizing import resized, resized_maps
 from src.training.augmentation import centre_crop, training_transform
 from src.training.labelled_images import LabelledImages, Sources
@@ -40,7 +41,8 @@ class TrainingCrops(Dataset):
     transform : albumentations.Compose
         Takes `image` and `mask`, returns them `crop_size` high and wide.
     model : ModelParams
-        `resize`: factor on height and width before cropping.
+        `resize`: factor on height and width before cropping. `extra_channels`: where positions are
+        among them, their bytes (`src.networks.positions`) are the last planes of a crop.
     train : TrainParams
         Images smaller than `crop_size` are padded as `padding` says; all planes are 255 there, so
         the target is "ignored".
@@ -64,6 +66,7 @@ class TrainingCrops(Dataset):
         copy_paste: float = 0.0,
     ):
         self.images, self.resize, self.max_distance = images, model.resize, max_distance
+        self.positions = needs_positions(model.extra_channels)
         self.crop_size, self.padding = train.crop_size, train.padding
         self.mosaic, self.copy_paste = mosaic, copy_paste
         self.numbers = torch.from_numpy(np.asarray(numbers, np.float32))
@@ -116,7 +119,12 @@ class TrainingCrops(Dataset):
 
     def _crop(self, draw: tuple[int, int], transform) -> Crop:
         index, seed = draw
-        image, planes = padded(*self.whole(index, seed), self.crop_size, self.padding)
+        image, planes = self.whole(index, seed)
+        if self.positions:  # in the whole image, and from here on where its pixels are
+            image = np.dstack([image, position_bytes(*image.shape[:2])])
+        image, planes = padded(image, planes, self.crop_size, self.padding)
+        if self.positions:
+            image, planes = image[..., :3].copy(), np.dstack([planes, image[..., 3:]])
         # One generator for all steps: set_random_seed would seed each alike and couple their draws.
         transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         crop = transform(image=image, mask=planes)

@@ -10,44 +10,44 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.label_maps.labels import IGNORED
-from src.losses.batch_loss import batch_input
 from src.losses.params import LossParams
-from src.networks.params import ModelParams
+from src.training.batches import Batch, batch_of, loader_of, moved
+from src.training.checkpoint import (
+    Checkpoints,
+    Kept,
+    Progress,
+    Tensors,
+    progress_of,
+    restore_networks,
+    restore_optimiser,
+    restore_random,
+    training_state,
+)
 from src.training.crops import TrainingCrops
 from src.training.epoch_draws import epoch_draws
 from src.training.freezing import parameter_groups, set_training_mode, thaw
-from src.training.hard_examples import with_replays
+from src.training.hard_examples import round_so_far, with_replays
 from src.training.params import Phase, TrainParams
 from src.training.schedules import phase_optimiser
 from src.training.weight_average import (
     average_states,
     averaged_tensors,
-    refresh_batch_norm,
+    differing_statistics,
     snapshot_weights,
     update_average,
 )
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Trained(NamedTuple):
     """What `fit` makes."""
 
-    state: dict[str, torch.Tensor]  # of the network to keep
+    state: Tensors  # of the network to keep
     curve: list[dict]  # one row per epoch
-    averaged: int  # epochs the state is the mean of; from 2 up its batch-norm statistics are off
-
-
-class Kept(NamedTuple):
-    """The weights after one epoch that may be the ones to keep."""
-
-    rank: float  # Dice of the hold-out; the number of the epoch where there is none
-    state: dict[str, torch.Tensor]
+    stale: list[str]  # batch norms that differ between the epochs the state is the mean of
 
 
 def fit(
@@ -62,8 +62,12 @@ def fit(
     device: torch.device,
     title: str,
     on_epoch: Callable[[dict], None],
+    checkpoints: Checkpoints,
 ) -> Trained:
-    """Train a network, in place, through all phases.
+    """Train a network, in place, through all phases, or go on with a training that died.
+
+    Such a training ends with the same bits as one that did not (on a CPU): what is drawn is a
+    function of seed and epoch, and the rest lies in the checkpoint, inside an epoch too.
 
     Parameters
     ----------
@@ -84,7 +88,9 @@ def fit(
     title : str
         Stands before the progress bar.
     on_epoch : callable
-        Gets every row of the curve as soon as it is made.
+        Gets every row of the curve as soon as it is made, first those of a training that goes on.
+    checkpoints : Checkpoints
+        Where its state is kept; `remove` them when what is returned is safe.
 
     Returns
     -------
@@ -104,64 +110,53 @@ def fit(
     images = sum(phase.epochs * len(draws(phase, epoch=0)) for phase, _ in phases)
     average = copy.deepcopy(model).eval() if train.ema_decay else model
     look = partial(batch_loss, average, loss=losses[0])
-    curve, kept, steps = [], [], itertools.count()
-    with tqdm(total=images, desc=f"train {title}", unit="image", smoothing=0.05) as bar:
-        for number, (phase, loss) in enumerate(phases):
-            best, looks = -1.0, 0  # of this phase, at the hold-out
+    progress, saved = Progress(), checkpoints.read()
+    if saved:
+        progress = progress_of(saved)
+        restore_networks(saved, model, average)
+        restore_random(saved)
+        title += f", goes on from epoch {min(len(progress.curve) + 1, epochs)}"
+    for row in progress.curve:
+        on_epoch(row)
+    bar = tqdm(
+        total=images, initial=progress.images, desc=f"train {title}", unit="image", smoothing=0.05
+    )
+    with bar, checkpoints.watching():
+        while progress.phase < len(phases):
+            phase, loss = phases[progress.phase]
             learn = partial(batch_loss, model, loss=loss)
             shared = {"train": train, "draws": draws, "device": device, "bar": bar}
-            for row in _epochs(model, average, learn, learnt, phase, len(curve), steps, **shared):
-                row |= {"phase": number}
+            shared |= {"checkpoints": checkpoints, "saved": saved}
+            for row in _epochs(model, average, learn, learnt, phase, progress, **shared):
+                row |= {"phase": progress.phase}
                 if not math.isfinite(row["train_loss"]):
                     raise InputError(
-                        f"params.yaml: train.phases.{number % len(losses)}: the loss became "
-                        f"{row['train_loss']} in epoch {row['epoch']}; lower lr {phase.lr}, set "
-                        "train.gradient_clip, or compute in train.precision float32"
+                        f"params.yaml: train.phases.{progress.phase % len(losses)}: the loss "
+                        f"became {row['train_loss']} in epoch {row['epoch']}; lower lr {phase.lr}, "
+                        "set train.gradient_clip, or compute in train.precision float32"
                     )
                 every = train.evaluate_every
                 due = every and (row["epoch"] % every == 0 or row["epoch"] == epochs)
                 for kind, crops in watched.items():
                     row |= _watch(average, crops if due else None, look, train, device, kind)
-                curve.append(row)
+                progress.curve.append(row)
                 on_epoch(row)
                 rank = row["holdout_dice"] if chooses else float(row["epoch"])
                 late = row["epoch"] > epochs - max(train.snapshots, 1)
                 if late if not chooses else not math.isnan(rank):
-                    kept = _keep(kept, rank, average, max(train.snapshots, 1))
+                    progress.kept = _keep(progress.kept, rank, average, max(train.snapshots, 1))
                 if train.early_stopping and not math.isnan(rank):
-                    best, looks = (rank, 0) if rank > best else (best, looks + 1)
-                    if looks == train.early_stopping:
+                    gained = rank > progress.best
+                    progress.looks = 0 if gained else progress.looks + 1
+                    progress.best = max(rank, progress.best)
+                    if progress.looks == train.early_stopping:
                         break
-    weights = snapshot_weights(len(kept), train.snapshot_decay)
-    state = average_states([state for _, state in kept], weights)
-    return Trained(state, curve, len(kept))
-
-
-def refresh_statistics(
-    model: nn.Module,
-    learnt: TrainingCrops,
-    *,
-    params: ModelParams,
-    train: TrainParams,
-    device: torch.device,
-) -> None:
-    """Measure the statistics of a network's batch norms on every image learnt from, in place.
-
-    Parameters
-    ----------
-    model : nn.Module
-        On `device`.
-    learnt : TrainingCrops
-        At least one image.
-    params : ModelParams
-        What the network is fed with.
-    train : TrainParams
-        The size of batches, and the processes that load them.
-    device : torch.device
-    """
-    batches = loader_of(learnt, [(index, 0) for index in range(len(learnt))], train)
-    moved = ((images.to(device), numbers.to(device)) for images, _, numbers in batches)
-    refresh_batch_norm(model, (batch_input(*pair, params) for pair in moved))
+            progress.phase, progress.done, progress.losses = progress.phase + 1, 0, []
+            progress.best, progress.looks, saved = -1.0, 0, None
+        checkpoints.write(training_state(progress, model, average))
+    weights = snapshot_weights(len(progress.kept), train.snapshot_decay)
+    states = [state for _, state in progress.kept]
+    return Trained(average_states(states, weights), progress.curve, differing_statistics(states))
 
 
 def _epochs(
@@ -170,32 +165,54 @@ def _epochs(
     learn: Callable,
     learnt: TrainingCrops,
     phase: Phase,
-    epochs_before: int,
-    steps: Iterator[int],
+    progress: Progress,
     *,
     train: TrainParams,
     draws: Callable[..., list[tuple[int, int]]],
     device: torch.device,
     bar: tqdm,
+    checkpoints: Checkpoints,
+    saved: dict | None,
 ) -> Iterator[dict]:
-    """Train epoch by epoch through one phase; yield what is known after each."""
+    """Train the epochs that are left of one phase; yield what is known after each."""
     drawn = draws(phase, epoch=0)
     loader = loader_of(learnt, drawn, train)
     optimiser, schedule = _fresh_optimiser(model, phase, train, len(loader))
+    if saved and "optimiser" in saved:
+        restore_optimiser(saved, optimiser, schedule)
     averaged = averaged_tensors(average, model)
-    for done in range(phase.epochs):
-        row = {"epoch": epochs_before + done + 1, "lr": optimiser.param_groups[0]["lr"]}
-        drawn[:] = draws(phase, epoch=row["epoch"])  # the loader's sampler
-        thaw(model, freeze=phase.freeze, progress=done / phase.epochs)
+
+    def write_if_due() -> None:
+        if checkpoints.due():
+            progress.images = bar.n
+            checkpoints.write(training_state(progress, model, average, optimiser, schedule))
+
+    while progress.done < phase.epochs:
+        if not progress.losses:
+            progress.lr = optimiser.param_groups[0]["lr"]
+        row = {"epoch": len(progress.curve) + 1, "lr": progress.lr}
+        all_drawn = draws(phase, epoch=row["epoch"])
+        fresh, worst = round_so_far(progress.losses, train.replay)
+        drawn[:] = all_drawn[fresh * train.batch_size :]  # the loader's sampler
+        replay = None if worst is None else batch_of(worst, all_drawn, learnt, train, device)
+        thaw(model, freeze=phase.freeze, progress=progress.done / phase.epochs)
         set_training_mode(model, freeze_batch_norm=train.freeze_batch_norm)
-        losses = []  # of every batch, in order
-        batches = with_replays(_moved(loader, device, bar), losses, train.replay)
-        for _ in _steps(batches, learn, losses, optimiser, train):
+        loaded = iter(loader)  # draws a random number
+        if saved:
+            restore_random(saved)
+            saved = None
+        write_if_due()
+        fresh_batches = moved(loaded, device, bar)
+        batches = with_replays(fresh_batches, progress.losses, train.replay, replay)
+        for _ in _steps(batches, learn, progress.losses, optimiser, train):
             schedule.step()
             if train.ema_decay:
-                update_average(averaged, decay=train.ema_decay, step=next(steps))
-            bar.set_postfix(epoch=row["epoch"], loss=f"{losses[-1]:.3f}", refresh=False)
-        yield row | {"train_loss": float(np.mean(losses))}
+                update_average(averaged, decay=train.ema_decay, step=progress.steps)
+            progress.steps += 1
+            bar.set_postfix(epoch=row["epoch"], loss=f"{progress.losses[-1]:.3f}", refresh=False)
+            write_if_due()
+        yield row | {"train_loss": float(np.mean(progress.losses))}
+        progress.done, progress.losses = progress.done + 1, []
 
 
 def _steps(
@@ -239,7 +256,7 @@ def _watch(
     model.eval()
     total, dices = 0.0, []
     loader = loader_of(crops, [(i, 0) for i in range(len(crops))], train)
-    for batch in _moved(loader, device):
+    for batch in moved(loader, device):
         loss, logits, target = look(batch)
         total += loss.item() * len(logits)
         found, truth = (logits > 0) & (target != IGNORED), target == 1
@@ -254,26 +271,6 @@ def _keep(kept: list[Kept], rank: float, model: nn.Module, count: int) -> list[K
         return kept
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     return sorted([*kept, Kept(rank, state)], key=lambda one: -one.rank)[:count]
-
-
-def loader_of(crops: TrainingCrops, draws: list[tuple[int, int]], train: TrainParams) -> DataLoader:
-    """Make the loader of the batches of these draws, (index, augmentation seed), in their order."""
-    return DataLoader(
-        crops,
-        train.batch_size,
-        sampler=draws,
-        num_workers=train.workers,
-        persistent_workers=train.workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _moved(loader: DataLoader, device: torch.device, bar: tqdm | None = None) -> Iterator[Batch]:
-    """Yield the batches on the device."""
-    for batch in loader:
-        yield tuple(part.to(device, non_blocking=True) for part in batch)
-        if bar is not None:
-            bar.update(len(batch[0]))
 
 
 def _fresh_optimiser(model: nn.Module, phase: Phase, train: TrainParams, batches: int):

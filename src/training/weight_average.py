@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Averaged(NamedTuple):
@@ -111,26 +111,70 @@ def average_states(
     return result
 
 
-def refresh_batch_norm(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
-    """Measure the statistics of all batch norms anew, in place.
+def differing_statistics(states: list[dict[str, torch.Tensor]]) -> list[str]:
+    """Name the batch norms whose statistics differ between states of one architecture.
+
+    The mean of these is not the statistics of the mean of the networks; that of the others, which
+    were frozen all the while, is.
+    """
+    ends = (".running_mean", ".running_var")
+    return sorted(
+        {
+            key.rpartition(".")[0]
+            for key, first in states[0].items()
+            if key.endswith(ends) and any(not torch.equal(first, one[key]) for one in states[1:])
+        }
+    )
+
+
+def images_in_full_company(count: int, batch_size: int) -> int:
+    """Return how many of `count` images to take so that none makes up the last batch alone.
+
+    All of them, or all but one; a lone image is taken. `batch_size` is at least 2.
+    """
+    return count - 1 if count > 1 and count % batch_size == 1 else count
+
+
+@torch.no_grad()
+def refresh_batch_norm(
+    model: nn.Module, batches: Iterable[torch.Tensor], names: Iterable[str]
+) -> None:
+    """Measure the statistics of batch norms anew, in place.
 
     Each becomes the mean over the batches of the mean and the variance (unbiased) of its input.
-    Without batch norms nothing happens. The mode of the network is kept.
+    The mode of the network is kept.
 
     Parameters
     ----------
     model : nn.Module
-        Its forward pass runs in training mode.
+        Its forward pass runs in training mode, but for the other batch norms.
     batches : iterable of Tensor
         Inputs of the network on its device, augmented as in training, of one size; at least one.
+    names : iterable of str
+        Of the batch norms in the network; without any nothing happens.
 
     Raises
     ------
     ValueError
         If there is no batch.
     """
+    chosen = [cast("_BatchNorm", model.get_submodule(name)) for name in names]
+    if not chosen:
+        return
     batches = iter(batches)
     first = next(batches, None)
     if first is None:
         raise ValueError("no batch to measure the statistics of batch norms on")
-    update_bn(chain([first], batches), model)
+    mode, momenta = model.training, [norm.momentum for norm in chosen]
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module not in chosen:
+            module.eval()
+    for norm in chosen:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    for batch in chain([first], batches):
+        model(batch)
+    for norm, momentum in zip(chosen, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(mode)

@@ -163,7 +163,7 @@ def test_images_are_fed_as_the_description_says(untouched, data, fed):
 
 def test_images_of_any_size_are_cropped_or_padded_about_their_centre():
     image = np.arange(200 * 3 * 3, dtype=np.uint64).astype(np.uint8).reshape(200, 3, 3)
-    description = {"clahe": 0.0, "resize": 1.0}
+    description = {"clahe": 0.0, "resize": 1.0, "extra_channels": []}
     crop = average_models._crop(image, description, 24).numpy()  # 144 is the next multiple
     wanted = np.pad(image[28:172], ((0, 0), (70, 71), (0, 0)), mode="edge").transpose(2, 0, 1)
     np.testing.assert_array_equal(crop, wanted)

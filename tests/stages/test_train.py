@@ -467,6 +467,21 @@ def test_averaged_snapshots_get_batch_norm_statistics_of_their_own(plain, run):
     assert not torch.allclose(fresh[key], mean, rtol=1e-3)
 
 
+def test_the_batch_norms_of_a_frozen_encoder_are_not_measured_anew(run):
+    phases = [PHASE | {"freeze": "encoder", "epochs": 2}]
+    learnt = weights(run(train__phases=phases, train__snapshots=2))
+    start = start_of_training()
+    statistics = [key for key in start if "running_" in key]
+    frozen = [key for key in statistics if torch.equal(start[key], learnt[key])]
+    assert frozen == [key for key in statistics if key.startswith("encoder.")]
+
+
+def test_a_lone_last_image_is_left_out_where_statistics_are_measured(run):
+    # Four images learnt from in batches of three; one pixel of one image has no variance.
+    knobs = {"model__architecture": "DeepLabV3Plus", "train__batch_size": 3}
+    run(train__phases=TWO_EPOCHS, train__snapshots=2, **knobs)
+
+
 def test_accumulation_equals_the_large_batch(run):
     # Without batch norm that learns, on a loss that is a mean over images of one size.
     common = {"train__freeze_batch_norm": True, "loss__dice_weight": 0.0, "train__ema_decay": 0.0}

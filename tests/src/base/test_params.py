@@ -358,3 +358,30 @@ def test_a_plan_that_is_none_is_refused(tmp_path, text):
         (tmp_path / "train.json").write_text(text)
     with pytest.raises(InputError, match="train.json: holds no values planned; run the stage plan"):
         load_params(path, "train", Planned, plan=tmp_path)
+
+
+LAUGHS = "".join(f"{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 5000 + "]" * 5000,
+        "a: " + "{" * 5000,
+        "a:\n  " + "- " * 3000 + "1",
+        "0: &a0 [x]\n" + LAUGHS,
+        "a: &a [*a]",
+        "a: " + "x" * 2_000_000,
+    ],
+)
+def test_a_text_made_to_exhaust_the_reader_is_refused(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match="params.yaml: too large, too deeply nested or full of"):
+        load_keys(tmp_path / "params.yaml", "a")
+
+
+def test_a_long_value_is_cut_in_the_message(tmp_path):
+    (tmp_path / "params.yaml").write_text("a: [" + "x, " * 5000 + "]")
+    with pytest.raises(InputError, match=r"got \['x', 'x', .* \.\.\.$") as caught:
+        load_keys(tmp_path / "params.yaml", "a")
+    assert len(str(caught.value)) < 400

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from src.networks.network_input import input_channels, network_input
+from src.networks.positions import position_bytes, positions_of
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 RGB = {"image_channels": "rgb", "extra_channels": [], "mean": MEAN, "std": STD}
@@ -46,8 +47,9 @@ def test_coordinates_are_rows_then_columns_from_minus_one_to_one():
     seen = network_input(IMAGES, DEPTH, **RGB | {"extra_channels": ["coordinates"]})
     rows, columns = torch.tensor([-1, -0.5, 0, 0.5, 1]), torch.tensor([-1, -1 / 3, 1 / 3, 1])
     for image in seen:
-        torch.testing.assert_close(image[3], rows[:, None].expand(5, 4))
-        torch.testing.assert_close(image[4], columns[None].expand(5, 4))
+        close = {"atol": 2**-15, "rtol": 0}
+        torch.testing.assert_close(image[3], rows[:, None].expand(5, 4), **close)
+        torch.testing.assert_close(image[4], columns[None].expand(5, 4), **close)
 
 
 def test_the_row_gradient_is_the_luma_times_the_row():
@@ -55,7 +57,7 @@ def test_the_row_gradient_is_the_luma_times_the_row():
     red, green, blue = (IMAGES[:, i].double() / 255 for i in range(3))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     expected = luma * torch.arange(5.0).div(4).view(5, 1)
-    torch.testing.assert_close(seen[:, 3], expected.float())
+    torch.testing.assert_close(seen[:, 3], expected.float(), atol=2**-15, rtol=0)
 
 
 def test_extra_channels_come_in_the_order_they_are_named():
@@ -73,6 +75,25 @@ def test_one_pixel_lies_in_the_middle():
     white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
     seen = network_input(white, DEPTH[:1], **RGB | extra)
     torch.testing.assert_close(seen[0, 3:].flatten(), torch.tensor([0, 0, 0.5]))
+
+
+def test_a_part_of_an_image_keeps_the_positions_that_it_has_in_the_whole():
+    extra = RGB | {"extra_channels": ["coordinates", "row_gradient"]}
+    where = torch.from_numpy(position_bytes(5, 4)).permute(2, 0, 1).expand(2, -1, -1, -1)
+    carried = torch.cat([IMAGES, where], dim=1)
+    whole = network_input(IMAGES, DEPTH, **extra)
+    part = network_input(carried[..., 1:4, 2:].flip(3), DEPTH, **extra)
+    assert torch.equal(part, whole[..., 1:4, 2:].flip(3))
+
+
+@pytest.mark.parametrize("side", [2, 3, 101, 256, 5000])
+def test_positions_are_even_steps_from_minus_one_to_one(side):
+    where = torch.from_numpy(position_bytes(side, 1)).permute(2, 0, 1)[None]
+    rows, columns = positions_of(where)[0, :, :, 0]
+    expected = torch.linspace(-1, 1, side)
+    torch.testing.assert_close(rows, expected, atol=2**-15, rtol=0)
+    assert (rows[0], rows[-1]) == (-1, 1)
+    assert (columns == 0).all()
 
 
 @pytest.mark.parametrize("image_channels", ["rgb", "grey"])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from src.networks.positions import positions_of
 from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
 from src.predicting.params import PredictParams
@@ -321,3 +322,26 @@ def test_windows_cover_the_length_and_overlap_enough(length, window, overlap):
 def test_one_window_where_one_is_enough():
     assert window_starts(64, 64, 8) == [0]
     assert window_starts(128, 64, 0) == [0, 64]
+
+
+def rows(images):
+    """Logits that are three times the row's position, which each pixel brings along."""
+    return {"mask": positions_of(images[:, 3:])[:, 0] * 3}
+
+
+@pytest.mark.parametrize("views", ["none", "d4"])
+@pytest.mark.parametrize("size", [(64, 64), (101, 30), (256, 70), (1, 9)])
+@pytest.mark.parametrize("stride", [4, 32])
+def test_positions_are_those_in_the_whole_image(size, views, stride):
+    found = predict(rows, picture(*size), views=views, stride=stride, positions=True)["mask"]
+    expected = torch.linspace(-1, 1, size[0]) if size[0] > 1 else torch.zeros(1)
+    expected = (3 * expected).sigmoid()[:, None].expand(size)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_positions_of_a_resized_image_are_those_of_its_own_rows():
+    found = predict(rows, picture(100, 20), resize=0.5, positions=True)["mask"][:, 0]
+    logits = torch.logit(found) / 3
+    assert logits[0].item() == pytest.approx(-1, abs=0.02)
+    assert logits[-1].item() == pytest.approx(1, abs=0.02)
+    assert logits[49:51].mean().item() == pytest.approx(0, abs=0.001)

@@ -10,13 +10,15 @@ from src.formats.archive import ImageArchive, write_archive
 from src.label_maps.distances import encode_distances, sqrt_area, two_nearest_distances
 from src.label_maps.labels import IGNORE
 from src.networks.contrast import equalise
+from src.networks.positions import positions_of
 from src.predicting import prediction
+from src.predicting.params import PredictParams
 from src.training.augmentation import SETS, centre_crop, training_transform
 from src.training.crops import TrainingCrops, crops_by_use, padded, partners
 from src.training.inside_distances import inside_distances
 from src.training.labelled_images import MIB, LabelledImages, Sources
 from src.training.targets import plane_names, training_target
-from tests.sections import section, training
+from tests.sections import PARAMS, section, training
 
 ALL_HEADS = ["mask", "border", "contact", "boundary_distance", "embedding", "empty"]
 
@@ -37,7 +39,9 @@ def crops(archives, transform=None, *, heads=("mask",), soft=False, **changes):
         images,
         numbers=np.arange(2 * len(names), dtype=np.float32).reshape(-1, 2),
         transform=transform or centre_crop(options["crop_size"]),
-        model=section("model", resize=options["resize"]),
+        model=section(
+            "model", resize=options["resize"], extra_channels=options.get("extra_channels", [])
+        ),
         train=section("train", crop_size=options["crop_size"], padding=options["padding"]),
         max_distance=20,
         **mixing,
@@ -323,7 +327,8 @@ def test_a_network_predicts_from_the_very_pixels_that_it_learnt_from(archives, f
 
     image = equalise(content["images"][1], clahe) if clahe else content["images"][1]
     image = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    prediction._predict_scaled(look, image, factor, max_size=80, overlap=8)
+    params = predict_params(max_size=80, overlap=8)
+    prediction._predict_scaled(look, image, factor, params, positions=False)
     (fed,) = seen
     np.testing.assert_array_equal(fed, learnt)
 
@@ -351,3 +356,51 @@ def test_images_are_parted_by_use_and_only_those_learnt_from_are_mixed_and_kept(
     assert learnt[1, 0][2].tolist() == pytest.approx([0.4, 2.0])
     plain = crops(archives)
     assert torch.equal(watched["holdout"][0, 5][0], plain[3, 0][0])
+
+
+def predict_params(**changes):
+    return PredictParams.model_validate(PARAMS["predict"] | changes)
+
+
+def positions_in(crop):
+    """Return the position of rows and columns, (2, S, S), that a crop brings along."""
+    return positions_of(crop[1][None, -4:])[0]
+
+
+def test_a_crop_brings_its_positions_in_the_whole_image(archives):
+    data = crops(archives, crop_size=8, extra_channels=["coordinates"])
+    rows, columns = positions_in(data[1, 0])
+    expected = torch.linspace(-1, 1, 40)[16:24], torch.linspace(-1, 1, 30)[11:19]
+    torch.testing.assert_close(rows, expected[0][:, None].expand(8, 8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(columns, expected[1].expand(8, 8), atol=1e-4, rtol=0)
+    plain = crops(archives, crop_size=8)[1, 0]
+    assert torch.equal(data[1, 0][0], plain[0])
+    assert torch.equal(data[1, 0][1][:-4], plain[1])
+
+
+@pytest.mark.parametrize("padding", ["replicate", "reflect"])
+def test_a_padded_image_has_the_positions_that_prediction_gives_it(archives, padding):
+    data = crops(archives, crop_size=48, padding=padding, extra_channels=["row_gradient"])
+    image = torch.from_numpy(data.images.image(1).transpose(2, 0, 1).copy())
+    seen = []
+
+    def forward(images):
+        seen.append(images)
+        return {"mask": images[:, 0].float()}
+
+    params = predict_params(views="none", padding=padding)
+    prediction.predict_image(forward, image, params, stride=16, resize=1.0, positions=True)
+    crop = torch.cat([data[1, 0][0], data[1, 0][1][-4:]])
+    assert torch.equal(crop[:, :, 8:40], seen[0][0])  # 40 x 30 px became 48 x 32
+
+
+def test_positions_go_where_the_pixels_go(archives):
+    augment = section("augment", **SETS["none"] | {"views": "d4"})
+    transform = training_transform(augment, allowed="d4", crop_size=16)
+    data = crops(archives, transform, extra_channels=["coordinates"])
+    image = data.images.image(3)
+    for seed in range(8):
+        crop = data[3, seed]
+        rows, columns = positions_in(crop)
+        at = ((rows + 1) * 39 / 2).round().int(), ((columns + 1) * 29 / 2).round().int()
+        np.testing.assert_array_equal(crop[0].permute(1, 2, 0), image[at])

@@ -1,6 +1,6 @@
 import pytest
 
-from src.training.hard_examples import with_replays
+from src.training.hard_examples import round_so_far, with_replays
 
 
 def seen(batches, every, losses_of):
@@ -43,12 +43,28 @@ def test_only_full_rounds_are_replayed(count, every, given):
     assert len(seen(letters, every, lambda batch, time: 1)[0]) == given
 
 
-def test_losses_of_earlier_epochs_may_stand_in_the_list():
-    losses, order = [1000.0], []
-    for batch in with_replays("ab", losses, 2):
-        order.append(batch)
-        losses.append({"a": 1, "b": 2}[batch])
-    assert order == ["a", "b", "b"]
+@pytest.mark.parametrize("every", [0, 1, 2, 3, 4])
+def test_an_epoch_goes_on_after_any_batch_as_if_it_had_not_stopped(every):
+    losses_of = {"a": 4, "b": 5, "c": 5, "d": 1, "e": 3, "f": 0, "g": 9}
+    whole, losses = seen("abcdefg", every, lambda batch, time: losses_of[batch] / time)
+    for stop in range(len(whole) + 1):
+        so_far = losses[:stop]
+        fresh, worst = round_so_far(so_far, every)
+        rest = with_replays(
+            "abcdefg"[fresh:], so_far, every, None if worst is None else "abcdefg"[worst]
+        )
+        order = whole[:stop]
+        for batch in rest:
+            order += batch
+            so_far.append(losses_of[batch] / order.count(batch))
+        assert (order, so_far) == (whole, losses), stop
+
+
+def test_the_worst_of_a_round_under_way_is_known_by_its_losses():
+    assert round_so_far([5, 7, 7], 4) == (3, 1)
+    assert round_so_far([1, 2, 9, 3], 2) == (3, 2)  # the third was a replay
+    assert round_so_far([1, 2, 9], 2) == (2, None)
+    assert round_so_far([1, 2, 9], 0) == (3, None)
 
 
 def test_a_loss_that_is_not_appended_is_noticed():

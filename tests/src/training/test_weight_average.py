@@ -9,6 +9,8 @@ from torch import nn
 from src.training.weight_average import (
     average_states,
     averaged_tensors,
+    differing_statistics,
+    images_in_full_company,
     refresh_batch_norm,
     snapshot_weights,
     update_average,
@@ -163,7 +165,7 @@ def test_refreshed_statistics_are_those_of_the_data():
     rng = np.random.default_rng(0)
     batches = rng.normal(5, 3, size=(4, 2, 3, 8, 8)).astype(np.float32)
     model = two_norms()
-    refresh_batch_norm(model, (torch.from_numpy(batch) for batch in batches))
+    refresh_batch_norm(model, (torch.from_numpy(batch) for batch in batches), "02")
     axes = (1, 3, 4)  # all but batch and channel
     mean, variance = batches.mean(axes), batches.var(axes, ddof=1)
     np.testing.assert_allclose(model[0].running_mean, mean.mean(0), rtol=1e-5)
@@ -178,7 +180,7 @@ def test_refreshing_keeps_weights_momentum_and_mode():
     model = two_norms().eval()
     model[0].momentum = 0.3
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    refresh_batch_norm(model, [torch.randn(2, 3, 8, 8)])
+    refresh_batch_norm(model, [torch.randn(2, 3, 8, 8)], "02")
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
     assert model[0].momentum == 0.3
     assert not any(module.training for module in model.modules())
@@ -187,12 +189,37 @@ def test_refreshing_keeps_weights_momentum_and_mode():
 def test_without_batch_norms_nothing_happens():
     model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
     before = copy.deepcopy(model.state_dict())
-    refresh_batch_norm(model, [torch.randn(4, 2)])
+    refresh_batch_norm(model, [torch.randn(4, 2)], [])
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_statistics_of_no_data_are_refused_and_the_old_ones_kept():
     model = two_norms()
     with pytest.raises(ValueError, match="no batch to measure"):
-        refresh_batch_norm(model, [])
+        refresh_batch_norm(model, [], "0")
     assert model[0].running_mean.tolist() == [100] * 3
+
+
+def test_other_batch_norms_stay_as_they_are():
+    model = two_norms()
+    refresh_batch_norm(model, [torch.randn(2, 3, 8, 8)], ["2"])
+    assert model[0].running_mean.tolist() == [100] * 3
+    assert model[0].num_batches_tracked == 100
+    assert model[2].num_batches_tracked == 1
+
+
+def test_batch_norms_that_differ_anywhere_are_named():
+    one, other = two_norms().state_dict(), two_norms().state_dict()
+    assert differing_statistics([one]) == []
+    assert differing_statistics([one, one]) == []
+    other["2.running_var"][1] = 7
+    other["1.weight"][0] = 3
+    other["0.num_batches_tracked"] += 1
+    assert differing_statistics([one, one, other]) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "taken"), [(5, 4, 4), (9, 4, 8), (8, 4, 8), (6, 4, 6), (1, 4, 1), (3, 2, 2)]
+)
+def test_no_image_makes_up_the_last_batch_alone(count, size, taken):
+    assert images_in_full_company(count, size) == taken
