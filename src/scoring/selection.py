@@ -1,6 +1,7 @@
 """Choice among candidates that overlap: by non-maximum suppression or by their tree."""
 
 import numpy as np
+import shapely
 from pycocotools import mask as coco_mask
 
 from src.formats.prepared import Rle
@@ -121,16 +122,14 @@ def _suppress_image(
     rles: list[Rle], corners: np.ndarray, areas: np.ndarray, iou: float
 ) -> np.ndarray:
     """Tell which candidates of one image stay; they come by falling score."""
-    by_left = np.argsort(corners[:, 0], kind="stable")
-    lefts = corners[by_left, 0]
-    widest = (corners[:, 2] - corners[:, 0]).max()
+    # A tree, since among nested candidates there is one as wide as the image.
+    boxes = shapely.box(*corners.T)
+    tree = shapely.STRtree(boxes)
     stays = np.ones(len(rles), bool)
     for row in range(len(rles)):
         if not stays[row]:
             continue
-        left, _, right, _ = corners[row]
-        first, last = np.searchsorted(lefts, [left - widest, right])
-        rivals = by_left[first:last]
+        rivals = tree.query(boxes[row])
         rivals = rivals[(rivals > row) & stays[rivals]]
         rivals = rivals[_largest_iou(corners, areas, row, rivals) > iou]
         if rivals.size:
