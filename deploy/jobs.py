@@ -234,18 +234,19 @@ def download(desk: Desk, job: Job, form: str, score: float) -> tuple[str, bytes]
             out.mkdir()
             one = finished._replace(objects=chosen)
             write_outputs(out, [one], [form], _categories(desk), Path(scratch))
-            return _one_file(out, f"{job.name}_{form}")
+            return _one_file(out, job.name, form)
 
 
-def _one_file(folder: Path, name: str) -> tuple[str, bytes]:
+def _one_file(folder: Path, name: str, form: str) -> tuple[str, bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     if len(paths) == 1:
-        return name + paths[0].suffix, paths[0].read_bytes()
+        ending = paths[0].suffix
+        return (name if ending == f".{form}" else f"{name}_{form}") + ending, paths[0].read_bytes()
     whole = folder.with_suffix(".zip")
     with ZipFile(whole, "w", ZIP_DEFLATED) as archive:
         for path in paths:
             archive.write(path, path.name)
-    return f"{name}.zip", whole.read_bytes()
+    return f"{name}_{form}.zip", whole.read_bytes()
 
 
 def _work(desk: Desk) -> None:

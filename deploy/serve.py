@@ -46,6 +46,7 @@ try:
     from fastapi import FastAPI, HTTPException, Request, Response
     from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import FileResponse, JSONResponse
+    from starlette.requests import ClientDisconnect
 except ModuleNotFoundError as error:
     raise SystemExit(
         f"the page needs {error.name}, which is not installed: make serve installs it, or "
@@ -184,7 +185,10 @@ async def take_image(request: Request) -> dict[str, str]:
                 _check_size(count, most)
                 file.write(part)
         await run_in_threadpool(hand_over, desk, job)
-    except BaseException:  # also where the visitor is gone
+    except ClientDisconnect:
+        remove(job)
+        raise HTTPException(400, "the upload was broken off") from None
+    except BaseException:
         remove(job)
         raise
     return {"id": job.id}

@@ -7,9 +7,11 @@ const LINE = "#ffdd00", SHADOW = "rgb(0 0 0 / .75)", CHOSEN = "#ffffff";
 const AGAIN = 300;        // ms between two questions how far the work is
 const MOST_ZOOM = 60;     // CSS px of a px of the image
 const CLICK = 4;          // CSS px that a pointer may move in a click
-const MEASURES = {        // columns of the table and how they are shown, in this order
-  score: ["Score", "", 3], area_px: ["Area", "px", 0], area_m2: ["Area", "m²", 2],
-  perimeter_px: ["Outline", "px", 1], perimeter_m: ["Outline", "m", 2],
+const MEASURES = {        // what is shown of an object: columns of the table, units, decimals
+  Score: [["score", "", 3]],
+  Area: [["area_px", " px", 0], ["area_m2", " m²", 2]],
+  Perimeter: [["perimeter_px", " px", 1], ["perimeter_m", " m", 2]],
+  Centre: [["x_px", "", 1], ["y_px", " px", 1]],
 };
 
 const $ = (id) => document.getElementById(id);
@@ -64,15 +66,16 @@ async function handOver(files) {
   $("doing").textContent = `Sending ${file.name}`;
   $("bar").removeAttribute("value");
   const mine = job = Symbol(file.name);  // another one may be handed over meanwhile
+  let id = null;
   try {
     const headers = {"X-File-Name": encodeURIComponent(file.name)};
     const answer = await ask("images", {method: "POST", body: file, headers});
-    const {id} = await answer.json();
+    ({id} = await answer.json());
     if (job !== mine) return forget(id);
     job = id;
     await follow(id);
   } catch (error) {
-    if (job === mine || typeof job === "string") {
+    if (job === mine || (job && job === id)) {
       job = null;
       only("start");
       complain(error.message);
@@ -146,6 +149,7 @@ async function show(id, state) {
   $("ends").children[0].textContent = rounded(state.lowest, 2);
   $("ends").children[1].textContent = rounded(Number(slider.max), 2);
   $("own").textContent = `The model's own, ${rounded(model.score, 3)}`;
+  $("view").style.setProperty("--shape", state.width / state.height);
   setLeast(model.score);
   fit();
 }
@@ -305,16 +309,16 @@ function measures(place) {
     description.append(...value);
     shown.push(term, description);
   };
-  for (const [name, [word, unit, digits]] of Object.entries(MEASURES)) {
-    if (name in has) add(word, `${rounded(has[name], digits)} ${unit}`.trim());
+  for (const [word, parts] of Object.entries(MEASURES)) {
+    const known = parts.filter(([name]) => name in has);
+    add(word, known.map(([name, unit, digits]) => rounded(has[name], digits) + unit).join(", "));
   }
+  if ("x_map" in has) add("On the map", [has.x_map, has.y_map].map((one) => Number(one.toPrecision(10))).join(", "));
   const swatch = document.createElement("span");
   const colour = [has.mean_red, has.mean_green, has.mean_blue].map(Math.round);
   swatch.className = "swatch";
   swatch.style.background = `rgb(${colour.join(" ")})`;
   add("Mean colour", swatch, colour.join(", "));
-  add("Centre", `${rounded(has.x_px, 1)}, ${rounded(has.y_px, 1)} px`);
-  if ("x_map" in has) add("On the map", `${Number(has.x_map.toPrecision(10))}, ${Number(has.y_map.toPrecision(10))}`);
   return shown;
 }
 
