@@ -72,21 +72,24 @@ HEADERS = {  # of every answer: the page runs its own code alone and asks nobody
     "Cache-Control": "no-store",
 }
 HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]*))(?::[0-9]*)?")  # with its port
+MOST_PORT = 65535
 ENDING = 3  # s, for answers on their way when all ends
 
 
 def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
-    for key, least in (("port", 0), ("megabytes", 1), ("megapixels", 0.01)):
-        if not least <= getattr(args, key) < math.inf:
-            raise InputError(f"--{key} {getattr(args, key)}: must be {least} or more")
+    if not 0 <= args.port <= MOST_PORT:
+        raise InputError(f"--port {args.port}: must be from 0 to {MOST_PORT}")
+    for key in ("megabytes", "megapixels"):
+        if not 0 < getattr(args, key) < math.inf:
+            raise InputError(f"--{key} {getattr(args, key)}: must be above 0")
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     try:
         listening = socket.create_server((args.host, args.port), family=family)
-    except (OSError, OverflowError) as error:
-        words = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise InputError(
-            f"--host {args.host} --port {args.port}: cannot be listened on ({words}); give another"
+            f"--host {args.host} --port {args.port}: cannot be listened on ({error.strerror}); "
+            "give another"
         ) from None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes then too
     with listening, open_desk(args.model, args.views, args.megapixels) as desk:

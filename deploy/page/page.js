@@ -49,6 +49,7 @@ function only(...shown) {
 function complain(words) {
   $("mistake").textContent = words;
   $("mistake").hidden = !words;
+  if (words) $("mistake").scrollIntoView({block: "nearest"});
 }
 
 // ---- handing over

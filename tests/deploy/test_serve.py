@@ -28,6 +28,7 @@ from src.delivering import scene_run
 from src.scenes import model_calls
 from src.scenes.scene_objects import Blocks
 from tests.deploy.test_apply import write_tiff
+from tests.served_page import Served
 from tests.squares_bundle import grid, scene
 
 ROOT = Path(__file__).parents[2]
@@ -280,7 +281,8 @@ def test_an_image_that_is_too_large_is_refused_in_a_sentence(serve):
     ("content", "words"),
     [
         (b"", "a: the file is empty (0 bytes)"),
-        (b"dear diary", "a: no image, or of a format that is not read"),
+        (b"dear diary", "a: not a readable image"),
+        (small()[:-30], "a: damaged image (truncated: its end is missing)"),
         (b"II*\0", "a: "),
     ],
 )
@@ -292,11 +294,13 @@ def test_what_is_no_image_is_refused_by_its_name(page, content, words):
     assert list(page.desk.folder.iterdir()) == []
 
 
-def test_a_damaged_image_fails_by_its_name_and_the_next_one_is_done(page):
-    broken, whole = page.hand_over(small()[:-30], "broken.png"), page.hand_over(small())
+def test_an_image_that_cannot_be_read_fails_by_its_name_and_the_next_one_is_done(page, tmp_path):
+    image = scene(60, 60, [(20, 20)]).astype(np.float32)
+    content = write_tiff(tmp_path / "broken.tif", image).read_bytes()
+    broken, whole = page.hand_over(content, "broken.tif"), page.hand_over(small())
     state = page.wait(broken)
     assert state["state"] == "failed"
-    assert state["reason"].startswith("broken: damaged image (truncated")
+    assert state["reason"].startswith("broken: values of type float32")
     assert page.wait(whole)["state"] == "done"
     assert page.ask(f"/images/{broken}/objects")[0] == 404
     assert [path.name for path in page.desk.folder.iterdir()] == [whole]
@@ -407,6 +411,7 @@ def test_a_defect_is_told_and_the_next_image_is_done(page, monkeypatch, capsys):
     assert page.wait(page.hand_over(small()))["state"] == "done"
 
 
+@pytest.mark.slow
 def test_the_command_ends_without_a_trace(squares, tmp_path):
     (tmp_path / "temporary").mkdir()
     told = {
@@ -419,8 +424,6 @@ def test_the_command_ends_without_a_trace(squares, tmp_path):
     ) as process:
         said = process.stdout.readline()
         port = re.fullmatch(r"Open http://127\.0\.0\.1:(\d+) in a browser; Ctrl-C ends it\n", said)
-        from tests.deploy.conftest import Served
-
         page = Served(int(port[1]), None)
         page.wait(page.hand_over(small()))
         assert len(list(tmp_path.glob("temporary/maskline-*/*/objects.parquet"))) == 1
@@ -436,9 +439,9 @@ def test_mistakes_are_one_sentence(squares, tmp_path):
         words = rf"--host 127\.0\.0\.1 --port {port}: cannot be listened on \(.+\); give another"
         with pytest.raises(InputError, match=words):
             serve.main([str(squares), "--port", port])
-    with pytest.raises(InputError, match="--port 99999: cannot be listened on"):
+    with pytest.raises(InputError, match="--port 99999: must be from 0 to 65535"):
         serve.main([str(squares), "--port", "99999"])
-    with pytest.raises(InputError, match="--megabytes 0.0: must be 1 or more"):
+    with pytest.raises(InputError, match="--megabytes 0.0: must be above 0"):
         serve.main([str(squares), "--megabytes", "0"])
     with pytest.raises(InputError, match="none.zip: no such file; give a bundle"):
         serve.main([str(tmp_path / "none.zip"), "--port", "0"])
