@@ -64,7 +64,7 @@ class State(NamedTuple):
     told: dict[str, Any]  # what the page shows of it
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """An image handed over."""
 
@@ -77,7 +77,7 @@ class Job:
     lock: threading.Lock = field(default_factory=threading.Lock)  # of its folder
 
 
-@dataclass
+@dataclass(eq=False)
 class Desk:
     """The model, the limits and all jobs, the oldest first."""
 

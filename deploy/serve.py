@@ -91,7 +91,6 @@ def main(argv: list[str] | None = None) -> None:
             f"--host {args.host} --port {args.port}: cannot be listened on ({error.strerror}); "
             "give another"
         ) from None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes then too
     with listening, open_desk(args.model, args.views, args.megapixels) as desk:
         app = make_app(desk, (args.host, *args.name), args.megabytes)
         host = f"[{args.host}]" if ":" in args.host else args.host
@@ -274,6 +273,7 @@ def _host_name(host: str) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes then too
     try:
         main()
     except InputError as error:

@@ -61,6 +61,11 @@ async function handOver(files) {
   if (file.size > model.bytes) {
     return complain(`${file.name}: its ${(file.size / 1e6).toFixed(0)} MB are more than the ${most} MB that this page takes; python -m deploy.apply takes files of any size.`);
   }
+  try {
+    await file.slice(0, 1).arrayBuffer();  // of a folder this fails
+  } catch {
+    return complain(`${file.name}: cannot be read; hand over an image file.`);
+  }
   leave();
   complain("");
   only("work");
@@ -250,8 +255,8 @@ function fit() {
 }
 
 function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
-  const least = Math.min(fitting() / 2, 1), most = Math.max(MOST_ZOOM, fitting());
-  const scale = Math.min(Math.max(view.scale * factor, least), most);
+  const smallest = Math.min(fitting() / 2, 1), largest = Math.max(MOST_ZOOM, fitting());
+  const scale = Math.min(Math.max(view.scale * factor, smallest), largest);
   const by = scale / view.scale;
   view = {scale, x: x - (x - view.x) * by, y: y - (y - view.y) * by};
   move(0, 0);

@@ -95,12 +95,16 @@ def test_what_is_downloaded_is_what_the_command_writes(page, squares, on_map, tm
         status, content, headers = page.ask(f"/images/{job}/{form}?score={own}")
         assert (status, content) == (200, (out / file).read_bytes())
         assert headers["Content-Disposition"] == f"attachment; filename*=UTF-8''field.{form}"
-    with rasterio.open(out / "labels/field.tif") as wanted:
-        labels = wanted.read(1)
     content = page.ask(f"/images/{job}/labels?score={own}")[1]
-    with rasterio.MemoryFile(content).open() as found:
-        assert found.crs == "EPSG:32630"
-        assert (found.read(1) == labels).all()
+    assert content == (out / "labels/field.tif").read_bytes()
+    content = page.ask(f"/images/{job}/coco?score={own}")[1]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in archive.namelist():
+            assert archive.read(name) == (out / name).read_bytes()
+    (tmp_path / "field.gpkg").write_bytes(page.ask(f"/images/{job}/gpkg?score={own}")[1])
+    two = [pyogrio.raw.read(path) for path in (out / "objects.gpkg", tmp_path / "field.gpkg")]
+    assert [one.tolist() for one in two[0][3]] == [one.tolist() for one in two[1][3]]
+    assert two[0][2].tolist() == two[1][2].tolist()
 
 
 def test_downloads_have_the_objects_of_the_score_and_open_again(page, on_map, tmp_path):
