@@ -12,6 +12,7 @@ The page (deploy/page/) asks no other machine for anything. It is shown to this 
 
 import argparse
 import math
+import os
 import re
 import signal
 import socket
@@ -87,8 +88,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         listening = socket.create_server((args.host, args.port), family=family)
     except OSError as error:
+        words = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         raise InputError(
-            f"--host {args.host} --port {args.port}: cannot be listened on ({error.strerror}); "
+            f"--host {args.host} --port {args.port}: cannot be listened on ({words}); "
             "give another"
         ) from None
     with listening, open_desk(args.model, args.views, args.megapixels) as desk:
