@@ -6,6 +6,7 @@
 const LINE = "#ffdd00", SHADOW = "rgb(0 0 0 / .75)", CHOSEN = "#ffffff";
 const AGAIN = 300;        // ms between two questions how far the work is
 const MOST_ZOOM = 60;     // CSS px of a px of the image
+const MANY = 2000;        // objects in sight, above which lines are thin
 const CLICK = 4;          // CSS px that a pointer may move in a click
 const MEASURES = {        // what is shown of an object: columns of the table, units, decimals
   Score: [["score", "", 3]],
@@ -197,6 +198,10 @@ function setLeast(score) {
   choose(chosen < count ? chosen : -1);
 }
 
+function onMap(number) {  // metres to centimetres, degrees as finely
+  return number.toFixed(Math.abs(number) > 360 ? 2 : 7);
+}
+
 function rounded(number, digits) {
   return number.toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: number >= 1e4});
 }
@@ -220,13 +225,17 @@ function paint() {
   pen.drawImage(found.picture, 0, 0, found.width, found.height);
   if (outlined) {
     const all = new Path2D();
+    let drawn = 0;
     const [left, top, right, bottom] = [-x / scale, -y / scale, (canvas.clientWidth - x) / scale, (canvas.clientHeight - y) / scale];
     for (let place = 0; place < count; place += 1) {
       const box = found.boxes[place];
-      if (box[0] < right && box[2] > left && box[1] < bottom && box[3] > top) all.addPath(found.paths[place]);
+      if (box[0] < right && box[2] > left && box[1] < bottom && box[3] > top) {
+        all.addPath(found.paths[place]);
+        drawn += 1;
+      }
     }
-    stroke(all, SHADOW, 3.5);
-    stroke(all, LINE, 1.6);
+    if (drawn <= MANY) stroke(all, SHADOW, 3.5);
+    stroke(all, LINE, drawn <= MANY ? 1.6 : 1 / ratio);  // a line of one px is drawn much faster
   }
   if (chosen >= 0) {
     pen.fillStyle = "rgb(255 221 0 / .3)";
@@ -237,7 +246,7 @@ function paint() {
 }
 
 function stroke(path, colour, width) {
-  pen.lineJoin = "round";
+  pen.lineJoin = "bevel";
   pen.strokeStyle = colour;
   pen.lineWidth = width / view.scale;
   pen.stroke(path);
@@ -319,7 +328,7 @@ function measures(place) {
     const known = parts.filter(([name]) => name in has);
     add(word, known.map(([name, unit, digits]) => rounded(has[name], digits) + unit).join(", "));
   }
-  if ("x_map" in has) add("On the map", [has.x_map, has.y_map].map((one) => Number(one.toPrecision(10))).join(", "));
+  if ("x_map" in has) add("On the map", [has.x_map, has.y_map].map(onMap).join(", "));
   const swatch = document.createElement("span");
   const colour = [has.mean_red, has.mean_green, has.mean_blue].map(Math.round);
   swatch.className = "swatch";
