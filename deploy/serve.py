@@ -90,8 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         words = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
         raise InputError(
-            f"--host {args.host} --port {args.port}: cannot be listened on ({words}); "
-            "give another"
+            f"--host {args.host} --port {args.port}: cannot be listened on ({words}); give another"
         ) from None
     with listening, open_desk(args.model, args.views, args.megapixels) as desk:
         app = make_app(desk, (args.host, *args.name), args.megabytes)
