@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         listening = socket.create_server((args.host, args.port), family=family)
     except OSError as error:
-        words = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
             f"--host {args.host} --port {args.port}: cannot be listened on ({words}); give another"
         ) from None
