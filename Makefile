@@ -4,10 +4,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 INSTALLED := .venv/.installed
 TOOLS := .venv/.installed-dev
+SERVING := .venv/.installed-serve
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro apply test test-fast lint deps table report clean
+.PHONY: help install repro apply serve test test-fast lint deps table report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +25,10 @@ $(TOOLS): requirements-dev.txt $(INSTALLED)
 	$(PIP) -r requirements-dev.txt
 	touch $@
 
+$(SERVING): requirements-serve.txt $(INSTALLED)
+	$(PIP) -r requirements-serve.txt
+	touch $@
+
 repro: $(INSTALLED)  ## run what is not up to date, to the report; DATA=folder: on your own data
 ifdef DATA
 	python -m experiments.own_data "$$DATA"
@@ -35,6 +40,10 @@ endif
 apply: $(INSTALLED)  ## find objects in images: MODEL=NAME.maskline.zip IMAGES='files folders' OUT=found
 	@test -n "$$MODEL" -a -n "$$IMAGES" || { echo "say MODEL=NAME.maskline.zip IMAGES='files, folders or patterns'"; exit 1; }
 	python -m deploy.apply "$$MODEL" $$IMAGES --out "$${OUT:-found}"
+
+serve: $(SERVING)  ## show a page to try a model: MODEL=NAME.maskline.zip PORT=8000
+	@test -n "$$MODEL" || { echo "say MODEL=NAME.maskline.zip"; exit 1; }
+	python -m deploy.serve "$$MODEL" --port "$${PORT:-8000}"
 
 test: $(TOOLS) lint  ## lint and all tests, on all cores
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -45,7 +45,7 @@ from src.bundles.pixel_size import pixel_size
 from src.delivering.image_run import FoundImage, objects_of_images
 from src.delivering.outputs import FORMATS, ON_MAP, Finished, write_outputs
 from src.delivering.rasters import store_image
-from src.delivering.scene_run import Outlines, file_digest, scene_objects
+from src.delivering.scene_run import Outlines, Show, file_digest, scene_objects
 from src.formats.tables import write_table
 from src.mosaics.runs import Area
 from src.parallel.workers import SCHEMES
@@ -84,7 +84,9 @@ def main(argv: list[str] | None = None) -> None:
     # Processes would share one GPU and each hold a copy of the networks there.
     alone = parallel_config(backend="sequential") if torch.cuda.is_available() else nullcontext()
     with alone:
-        finished, failed = _find(scenes, changed, model, work, args)
+        how = {"window": args.window, "scheduler": args.scheduler, "show": _show}
+        outlines = Outlines(args.simplify, args.right_angles)
+        finished, failed = find_objects(scenes, changed, model, work, outlines, **how)
     rejected += failed
     if not finished:
         shutil.rmtree(work)
@@ -186,13 +188,12 @@ def _at_learnt_size(
         )
     sized, changed, told = [], set(), []
     for scene in scenes:
-        side = pixel_size(scene.place) if scene.place and learnt else None
-        if side and learnt and max(side / learnt, learnt / side) > NEAR:
-            told.append(
-                f"{scene.name} has pixels of {side:.3g} m, the model learnt at {learnt:.3g}"
-            )
+        other = other_pixels(scene, learnt)
+        if other is not None:
+            factor, words = other
+            told.append(words)
             if match:
-                scene = resampled(scene, side / learnt)
+                scene = resampled(scene, factor)
                 changed.add(scene.name)
         sized.append(scene)
     if told:
@@ -201,13 +202,51 @@ def _at_learnt_size(
     return sized, changed
 
 
-def _find(
-    scenes: list[Scene], changed: set[str], model: Model, work: Path, args: argparse.Namespace
+def other_pixels(scene: Scene, learnt: float | None) -> tuple[float, str] | None:
+    """Tell how many times as large as those learnt at (m) pixels are, and say it; None if near."""
+    side = pixel_size(scene.place) if scene.place and learnt else None
+    if not side or not learnt or max(side / learnt, learnt / side) <= NEAR:
+        return None
+    words = f"{scene.name} has pixels of {side:.3g} m, the model learnt at {learnt:.3g}"
+    return side / learnt, words
+
+
+def find_objects(
+    scenes: list[Scene],
+    changed: set[str],
+    model: Model,
+    work: Path,
+    outlines: Outlines,
+    *,
+    window: int,
+    scheduler: str,
+    show: Show,
 ) -> tuple[list[Finished], list[tuple[str, str]]]:
-    """Find the objects of all images and scenes, in their order."""
-    outlines = Outlines(args.simplify, args.right_angles)
-    how = {"scheduler": args.scheduler, "show": _show}
-    whole = [one for one in scenes if _is_whole(one) and one.name not in changed]
+    """Find the objects of all images and scenes, in their order.
+
+    Parameters
+    ----------
+    scenes : list of Scene
+        Of different names.
+    changed : set of str
+        Names of those that are not of the size of their files.
+    model : Model
+    work : Path
+        A folder to keep what is done in.
+    outlines : Outlines
+    window : int
+        px of a scene handed over at a time.
+    scheduler, show
+        As for `src.delivering.scene_run.scene_objects`.
+
+    Returns
+    -------
+    finished : list of Finished
+    failed : list of (str, str)
+        Name and reason of those that cannot be read.
+    """
+    how = {"scheduler": scheduler, "show": show}
+    whole = [one for one in scenes if is_whole(one) and one.name not in changed]
     finished: dict[str, Finished] = {}
     failed: list[tuple[str, str]] = []
     if whole:
@@ -221,14 +260,15 @@ def _find(
             failed.append((scene.name, str(error)))
             continue
         folder = work / f"scene{number}"
-        windows = scene_windows(model, args.window)
+        windows = scene_windows(model, window)
         objects = scene_objects(scene, model, folder, windows, outlines, **how)
         read = partial(_mask, folder, scene.height, scene.width)
         finished[scene.name] = Finished(*scene[:3], scene.place, objects, read)
     return [finished[one.name] for one in scenes if one.name in finished], failed
 
 
-def _is_whole(scene: Scene) -> bool:
+def is_whole(scene: Scene) -> bool:
+    """Tell whether an image is predicted whole; others go by windows."""
     return len(scene.tiles) == 1 and scene.height * scene.width <= WHOLE
 
 
