@@ -24,6 +24,7 @@ PURPOSES = {
     "delivering": "objects of images and scenes as files of GIS, COCO and tables (deploy)",
     "dividing": "which group goes into which fold",
     "duplicates": "near-duplicates and ground in common, joined to groups",
+    "exchange": "networks as ONNX files, and run from them (deploy)",
     "exporting": "submissions, label maps, polygons",
     "folds": "the table of folds as all later stages read it",
     "formats": "archives, tables and the prepared data set, as stages share them",

@@ -105,11 +105,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def model_digest(model: Model) -> str:
+    """Tell a model from any other, and by what its networks run: maps depend on both."""
+    return file_digest(model.path) + " onnx" * bool(model.files)
+
+
 def _job(scene: Scene, model: Model, windows: Windows) -> str:
     """Say what maps depend on; files of scenes by size and time, since they may be large."""
     files = [(str(tile.path.absolute()), tile.path.stat()) for tile in scene.tiles]
     told = {
-        "model": file_digest(model.path),
+        "model": model_digest(model),
         "views": model.views,
         "size": [scene.height, scene.width],
         "tiles": [list(tile.area) for tile in scene.tiles],
