@@ -53,7 +53,7 @@ from src.exchange.export import export_networks, file_name, refuse_without_packa
 from src.formats.tables import write_table
 from src.parallel.workers import SCHEMES
 from src.predicting.allowed_views import NESTED
-from src.scenes.inputs import find_files, is_tiff, open_image
+from src.scenes.inputs import find_files, is_tiff, open_image, printable
 from src.scenes.model_calls import Model, open_model, read_image, read_model, scene_windows
 from src.scenes.runs import Area
 from src.scenes.scene import Scene, Tile, join_tiles, open_scene, resampled
@@ -64,6 +64,7 @@ ABOUT = "about.json"
 WHOLE = 2048 * 2048  # px of an image that is predicted whole
 MOST_WINDOW = 8192  # px
 NEAR = 1.1  # times the pixel size learnt at, up to which another is nothing to speak of
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 SHOWN = 3  # reasons for images left out that are told
 
 
@@ -74,7 +75,9 @@ def main(argv: list[str] | None = None) -> None:
     model = open_model(args.model, args.views, args.score)
     manifest = read_model(model).manifest
 
-    scenes, rejected = _open(find_files(args.images))
+    files = find_files(args.images)
+    names = {path: name for name, path in files.items()}
+    scenes, rejected = _open(files)
     if args.tiles == "join":
         scenes = join_tiles(scenes)
     if set(formats) <= {*ON_MAP} and not any(one.place and one.place[-1] for one in scenes):
@@ -90,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     # Processes would share one GPU and each hold a copy of the networks there.
     alone = parallel_config(backend="sequential") if torch.cuda.is_available() else nullcontext()
     with alone:
-        finished, failed = _find(scenes, changed, model, work, args)
+        finished, failed = _find(scenes, changed, names, model, work, args)
     rejected += failed
     if not finished:
         shutil.rmtree(work)
@@ -161,6 +164,8 @@ def _checked(args: argparse.Namespace, out: Path) -> list[str]:
         refuse_without_packages()
     if args.scheduler != "none" and not args.scheduler.startswith(SCHEMES):
         raise InputError(f"--scheduler {args.scheduler}: must be tcp://host:port, of Dask")
+    if printable(str(out)) != str(out):
+        raise InputError(f"--out {printable(args.out)}: is not UTF-8; give another name")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder to write to; give another name")
     if out.exists() and any(out.iterdir()):
@@ -197,7 +202,7 @@ def _open(files: dict[str, Path]) -> tuple[list[Scene], list[tuple[str, str]]]:
         try:
             scenes.append(open_image(path, name))
         except InputError as error:
-            rejected.append((name, str(error)))
+            rejected.append((printable(name), printable(str(error))))
     return scenes, rejected
 
 
@@ -228,9 +233,14 @@ def _at_learnt_size(
 
 
 def _find(
-    scenes: list[Scene], changed: set[str], model: Model, work: Path, args: argparse.Namespace
+    scenes: list[Scene],
+    changed: set[str],
+    names: dict[Path, str],
+    model: Model,
+    work: Path,
+    args: argparse.Namespace,
 ) -> tuple[list[Finished], list[tuple[str, str]]]:
-    """Find the objects of all images and scenes, in their order."""
+    """Find the objects of all images and scenes, in their order; `names` are those of files."""
     outlines = Outlines(args.simplify, args.right_angles)
     how = {"scheduler": args.scheduler, "show": _show}
     whole = [one for one in scenes if _is_whole(one) and one.name not in changed]
@@ -241,16 +251,24 @@ def _find(
         finished = {one.scene.name: _image(one) for one in images}
     done = {one.name for one in whole}
     for number, scene in enumerate(one for one in scenes if one.name not in done):
-        try:
-            scene = _readable(scene, model, work / "read")
-        except InputError as error:
-            failed.append((scene.name, str(error)))
-            continue
         folder = work / f"scene{number}"
-        windows = scene_windows(model, args.window)
-        objects = scene_objects(scene, model, folder, windows, outlines, **how)
-        read = partial(_mask, folder, scene.height, scene.width)
-        finished[scene.name] = Finished(*scene[:3], scene.place, objects, read)
+        while scene.tiles:
+            try:
+                ready = _readable(scene, model, work / "read")
+                windows = scene_windows(model, args.window)
+                objects = scene_objects(ready, model, folder, windows, outlines, **how)
+            except InputError as error:
+                bad = [one for one in scene.tiles if str(error).startswith(f"{one.path}: ")]
+                if not bad:
+                    raise
+                failed.append((names[bad[0].path], str(error)))
+                rest = tuple(one for one in scene.tiles if one not in bad)
+                scene = scene._replace(tiles=rest)  # what only they show has no data
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                read = partial(_mask, folder, ready.height, ready.width)
+                finished[scene.name] = Finished(*ready[:3], ready.place, objects, read)
+                break
     return [finished[one.name] for one in scenes if one.name in finished], failed
 
 
@@ -325,9 +343,12 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         raise SystemExit("stopped; the same command goes on where it was") from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno is None:
             raise
+        named = error.filename or "a file"
+        if error.errno not in NO_ROOM:
+            words = f"{named}: {error.strerror}; see that it can be read, or written to"
+            raise SystemExit(words) from None
         raise SystemExit(
-            f"{error.filename or 'the disk'}: no room is left; make some and start this again, "
-            "which goes on where it was"
+            f"{named}: no room is left; make some and start this again, which goes on where it was"
         ) from None
