@@ -26,6 +26,7 @@ from src.networks.model import stride
 from src.predicting.allowed_views import NESTED
 from src.preparing.photos import read_photo
 from src.scenes.runs import Area
+from src.scenes.scene import refusal
 from src.scenes.scene_maps import Windows
 from src.scenes.scene_objects import SceneObject, image_objects
 
@@ -139,7 +140,7 @@ def read_image(path: Path, model: Model) -> np.ndarray:
     try:
         return decode_image(read_photo(path, images).content, PHOTO, str(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise refusal(path, error) from None
 
 
 def objects_of_image(path: Path, *, model: Model) -> tuple[list[SceneObject], np.ndarray] | str:

@@ -70,6 +70,7 @@ def test_a_bad_image_is_left_out_with_a_reason_in_a_sentence(left_out, number):
     assert words in reason
     assert "\n" not in reason
     assert "None" not in reason
+    assert "images." not in reason  # a key of params.yaml
 
 
 @pytest.mark.parametrize("whole", [apply.WHOLE, 0])
