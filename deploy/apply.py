@@ -20,6 +20,9 @@ one scene, which bears the name of the first.
 Images of up to 2048 x 2048 px are predicted whole, as in training, larger ones by windows; what is
 found does not depend on their size. What is done is kept in OUT.work until all is done: the same
 command goes on where it was stopped.
+
+With --runtime onnx networks run by onnxruntime (requirements-onnx.txt), which is faster on a
+processor; maps may differ from those of torch by a step of 1/255 here and there.
 """
 
 import argparse
@@ -28,7 +31,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -46,11 +49,12 @@ from src.delivering.image_run import FoundImage, objects_of_images
 from src.delivering.outputs import FORMATS, ON_MAP, Finished, write_outputs
 from src.delivering.rasters import store_image
 from src.delivering.scene_run import Outlines, Show, file_digest, scene_objects
+from src.exchange.export import export_networks, file_name, refuse_without_packages
 from src.formats.tables import write_table
 from src.mosaics.runs import Area
 from src.parallel.workers import SCHEMES
 from src.predicting.allowed_views import NESTED
-from src.scenes.inputs import find_files, is_tiff, open_image
+from src.scenes.inputs import find_files, is_tiff, open_image, printable
 from src.scenes.model_calls import Model, open_model, read_image, read_model, scene_windows
 from src.scenes.scene import Scene, Tile, join_tiles, open_scene, resampled
 from src.scenes.scene_maps import read_maps
@@ -60,6 +64,7 @@ ABOUT = "about.json"
 WHOLE = 2048 * 2048  # px of an image that is predicted whole
 MOST_WINDOW = 8192  # px
 NEAR = 1.1  # times the pixel size learnt at, up to which another is nothing to speak of
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 SHOWN = 3  # reasons for images left out that are told
 
 
@@ -70,7 +75,9 @@ def main(argv: list[str] | None = None) -> None:
     model = open_model(args.model, args.views, args.score)
     manifest = read_model(model).manifest
 
-    scenes, rejected = _open(find_files(args.images))
+    files = find_files(args.images)
+    names = {path: name for name, path in files.items()}
+    scenes, rejected = _open(files)
     if args.tiles == "join":
         scenes = join_tiles(scenes)
     if set(formats) <= {*ON_MAP} and not any(one.place and one.place[-1] for one in scenes):
@@ -81,12 +88,14 @@ def main(argv: list[str] | None = None) -> None:
     scenes, changed = _at_learnt_size(scenes, manifest.expected.pixel_size, args.match_resolution)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
+    if args.runtime == "onnx":
+        model = _by_files(model, work)
     # Processes would share one GPU and each hold a copy of the networks there.
     alone = parallel_config(backend="sequential") if torch.cuda.is_available() else nullcontext()
     with alone:
         how = {"window": args.window, "scheduler": args.scheduler, "show": _show}
         outlines = Outlines(args.simplify, args.right_angles)
-        finished, failed = find_objects(scenes, changed, model, work, outlines, **how)
+        finished, failed = find_objects(scenes, changed, names, model, work, outlines, **how)
     rejected += failed
     if not finished:
         shutil.rmtree(work)
@@ -130,6 +139,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
                         help="images that touch or overlap on the ground")  # fmt: skip
     parser.add_argument("--simplify", type=float, default=0.5, help="px, of outlines; 0 is exact")
     parser.add_argument("--right-angles", action="store_true", help="of outlines, for buildings")
+    parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch",
+                        help="what networks run by; onnx is faster on a processor")  # fmt: skip
     parser.add_argument("--scheduler", default="none", help="of Dask: tcp://host:port")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier run wrote"
@@ -151,8 +162,12 @@ def _checked(args: argparse.Namespace, out: Path) -> list[str]:
         raise InputError(f"--score {args.score}: must be a number")
     if not 0 <= args.simplify < math.inf:
         raise InputError(f"--simplify {args.simplify}: must be 0 px or more")
+    if args.runtime == "onnx":
+        refuse_without_packages()
     if args.scheduler != "none" and not args.scheduler.startswith(SCHEMES):
         raise InputError(f"--scheduler {args.scheduler}: must be tcp://host:port, of Dask")
+    if printable(str(out)) != str(out):
+        raise InputError(f"--out {printable(args.out)}: is not UTF-8; give another name")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder to write to; give another name")
     if out.exists() and any(out.iterdir()):
@@ -166,6 +181,22 @@ def _checked(args: argparse.Namespace, out: Path) -> list[str]:
     return formats
 
 
+def _by_files(model: Model, work: Path) -> Model:
+    """Have networks run from ONNX files, which are made here if they are not there."""
+    folder = work / f"onnx_{file_digest(model.path)[:24]}"
+    networks = read_model(model).networks
+    if not folder.exists():
+        try:
+            with new_folder(folder) as made:
+                export_networks(read_model(model), made)
+        except InputError:
+            with suppress(OSError):  # of an earlier run it holds what is done
+                work.rmdir()
+            raise
+    names = [file_name(one.member, number) for number, one in enumerate(networks)]
+    return model._replace(files=tuple(folder / name for name in names))
+
+
 def _open(files: dict[str, Path]) -> tuple[list[Scene], list[tuple[str, str]]]:
     """Read how large images are and where they lie; those that cannot be read with the reason."""
     scenes, rejected = [], []
@@ -173,7 +204,7 @@ def _open(files: dict[str, Path]) -> tuple[list[Scene], list[tuple[str, str]]]:
         try:
             scenes.append(open_image(path, name))
         except InputError as error:
-            rejected.append((name, str(error)))
+            rejected.append((printable(name), printable(str(error))))
     return scenes, rejected
 
 
@@ -214,6 +245,7 @@ def other_pixels(scene: Scene, learnt: float | None) -> tuple[float, str] | None
 def find_objects(
     scenes: list[Scene],
     changed: set[str],
+    names: dict[Path, str],
     model: Model,
     work: Path,
     outlines: Outlines,
@@ -230,6 +262,8 @@ def find_objects(
         Of different names.
     changed : set of str
         Names of those that are not of the size of their files.
+    names : dict of Path to str
+        The name of each file, to tell those that cannot be read by.
     model : Model
     work : Path
         A folder to keep what is done in.
@@ -254,16 +288,24 @@ def find_objects(
         finished = {one.scene.name: _image(one) for one in images}
     done = {one.name for one in whole}
     for number, scene in enumerate(one for one in scenes if one.name not in done):
-        try:
-            scene = _readable(scene, model, work / "read")
-        except InputError as error:
-            failed.append((scene.name, str(error)))
-            continue
         folder = work / f"scene{number}"
-        windows = scene_windows(model, window)
-        objects = scene_objects(scene, model, folder, windows, outlines, **how)
-        read = partial(_mask, folder, scene.height, scene.width)
-        finished[scene.name] = Finished(*scene[:3], scene.place, objects, read)
+        while scene.tiles:
+            try:
+                ready = _readable(scene, model, work / "read")
+                windows = scene_windows(model, window)
+                objects = scene_objects(ready, model, folder, windows, outlines, **how)
+            except InputError as error:
+                bad = [one for one in scene.tiles if str(error).startswith(f"{one.path}: ")]
+                if not bad:
+                    raise
+                failed.append((names[bad[0].path], str(error)))
+                rest = tuple(one for one in scene.tiles if one not in bad)
+                scene = scene._replace(tiles=rest)  # what only they show has no data
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                read = partial(_mask, folder, ready.height, ready.width)
+                finished[scene.name] = Finished(*ready[:3], ready.place, objects, read)
+                break
     return [finished[one.name] for one in scenes if one.name in finished], failed
 
 
@@ -314,7 +356,16 @@ def _show(total: int, unit: str, what: str) -> Generator[Callable[[int], object]
 def _about(
     args: argparse.Namespace, model: Model, name: str, finished: list[Finished]
 ) -> dict[str, object]:
-    given = ("formats", "views", "score", "window", "match_resolution", "tiles", "simplify")
+    given = (
+        "formats",
+        "views",
+        "score",
+        "window",
+        "match_resolution",
+        "tiles",
+        "runtime",
+        "simplify",
+    )
     return {
         "model": {"name": name, "file": model.path.name, "sha256": file_digest(model.path)},
         "options": {key: getattr(args, key) for key in (*given, "right_angles")},
@@ -330,9 +381,12 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         raise SystemExit("stopped; the same command goes on where it was") from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno is None:
             raise
+        named = error.filename or "a file"
+        if error.errno not in NO_ROOM:
+            words = f"{named}: {error.strerror}; see that it can be read, or written to"
+            raise SystemExit(words) from None
         raise SystemExit(
-            f"{error.filename or 'the disk'}: no room is left; make some and start this again, "
-            "which goes on where it was"
+            f"{named}: no room is left; make some and start this again, which goes on where it was"
         ) from None

@@ -308,7 +308,8 @@ def _find(desk: Desk, job: Job) -> dict[str, Any]:
         yield tell
 
     how = {"window": WINDOW, "scheduler": "none", "show": show}
-    finished, failed = find_objects([scene], set(), model, work, OUTLINES, **how)
+    names = {tile.path: scene.name for tile in scene.tiles}
+    finished, failed = find_objects([scene], set(), names, model, work, OUTLINES, **how)
     if failed:
         raise InputError(failed[0][1])
     one = finished[0]._replace(objects=job.folder / OBJECTS)

@@ -78,6 +78,15 @@ def write(path, told=None, content=None):
     return path
 
 
+def write_rebuilt(path, description):
+    """Write a bundle of a random network that is described otherwise."""
+    torch.manual_seed(0)
+    state = rebuild(description).state_dict()
+    content = save({key: value.contiguous() for key, value in state.items()})
+    network = TOLD["networks"][0] | {"description": description}
+    return write(path, {"networks": [network]}, {NETWORK: content})
+
+
 def entries(path):
     """Return the content of all parts of a bundle by name."""
     with zipfile.ZipFile(path) as archive:

@@ -24,6 +24,7 @@ PURPOSES = {
     "delivering": "images and scenes from files to files of their objects (deploy)",
     "dividing": "which group goes into which fold",
     "duplicates": "near-duplicates and ground in common, joined to groups",
+    "exchange": "networks as ONNX files, and run from them (deploy)",
     "exporting": "objects as submissions, label maps, GIS, COCO and tables",
     "folds": "the table of folds as all later stages read it",
     "formats": "archives, tables and the prepared data set, as stages share them",

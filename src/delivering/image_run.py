@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from src.base.files import write_text
-from src.delivering.scene_run import Outlines, Show, file_digest
+from src.delivering.scene_run import Outlines, Show, model_digest
 from src.exporting.object_file import batches, object_rows, write_objects
 from src.parallel.workers import in_order
 from src.scenes.model_calls import Model, objects_of_image
@@ -65,7 +65,7 @@ def objects_of_images(
     failed : list of (str, str)
         Name and reason of those that cannot be read.
     """
-    job = json.dumps([file_digest(model.path), model.views, model.score, *outlines])
+    job = json.dumps([model_digest(model), model.views, model.score, *outlines])
     if not (folder / "job.json").exists() or (folder / "job.json").read_text() != job:
         shutil.rmtree(folder, ignore_errors=True)
         write_text(folder / "job.json", job)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from src.base.files import write_text
 from src.exporting.object_file import batches, object_rows, write_objects
 from src.parallel.workers import in_order
+from src.scenes.block_file import read_block, write_block
 from src.scenes.model_calls import Model, find_in_maps, predict_tile, read_model
 from src.scenes.scene import Scene, choose_levels, read_area
 from src.scenes.scene_maps import Windows, read_maps, write_maps
@@ -48,7 +49,7 @@ def scene_objects(
     model : Model
     folder : Path
         For maps and objects. What an earlier run of the same scene by the same model and windows
-        left there is taken up, that of any other removed.
+        left there, rows of windows and blocks, is taken up, that of any other removed.
     windows, outlines
     scheduler : str
         As for `src.parallel.workers.in_order`.
@@ -63,8 +64,7 @@ def scene_objects(
     """
     height, width = scene.height, scene.width
     _take_up(folder, _job(scene, model, windows))
-    given = json.dumps([*outlines, model.score])
-    path = folder / f"objects_{hashlib.sha256(given.encode()).hexdigest()[:16]}.parquet"
+    path = folder / f"objects_{_digest([*outlines, model.score])}.parquet"
     if path.exists():
         return path
     bundle = read_model(model)
@@ -80,9 +80,11 @@ def scene_objects(
         for row in range(-(-height // BLOCKS.core))
         for column in range(-(-width // BLOCKS.core))
     ]
-    found = in_order(
+    kept = folder / f"blocks_{_digest([model.score])}"
+    kept.mkdir(exist_ok=True)
+    fresh = in_order(
         find_in_block,
-        ((place,) for place in places),
+        ((place,) for place in places if not _block_file(kept, place).exists()),
         scheduler=scheduler,
         height=height,
         width=width,
@@ -92,7 +94,7 @@ def scene_objects(
         find=partial(find_in_maps, model=model),
     )
     with show(len(places), "block", f"objects {scene.name}") as done:
-        rows = _rows(found, -(-width // BLOCKS.core), done)
+        rows = _rows(_found(places, kept, fresh), -(-width // BLOCKS.core), done)
         nms_iou = bundle.manifest.rescore.nms_iou
         merged = merge_blocks(rows, height, width, BLOCKS, nms_iou)
         options = {"height": height, **outlines._asdict()}
@@ -105,11 +107,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def model_digest(model: Model) -> str:
+    """Tell a model from any other, and by what its networks run: maps depend on both."""
+    return file_digest(model.path) + " onnx" * bool(model.files)
+
+
 def _job(scene: Scene, model: Model, windows: Windows) -> str:
     """Say what maps depend on; files of scenes by size and time, since they may be large."""
     files = [(str(tile.path.absolute()), tile.path.stat()) for tile in scene.tiles]
     told = {
-        "model": file_digest(model.path),
+        "model": model_digest(model),
         "views": model.views,
         "size": [scene.height, scene.width],
         "tiles": [list(tile.area) for tile in scene.tiles],
@@ -126,6 +133,28 @@ def _take_up(folder: Path, job: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != job:
         shutil.rmtree(folder, ignore_errors=True)
         write_text(path, job)
+
+
+def _digest(given: list) -> str:
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()[:16]
+
+
+def _block_file(kept: Path, place: tuple[int, int]) -> Path:
+    return kept / f"{place[0]}_{place[1]}.npz"
+
+
+def _found(
+    places: list[tuple[int, int]], kept: Path, fresh: Iterator[list[Found]]
+) -> Iterator[list[Found]]:
+    """Give what each block has found: of those done before from their files, else to files."""
+    for place in places:
+        path = _block_file(kept, place)
+        if path.exists():
+            yield read_block(path, place)
+        else:
+            of_block = next(fresh)
+            write_block(path, of_block)
+            yield of_block
 
 
 def _rows(

@@ -13,6 +13,7 @@ from shapely.geometry import mapping
 from src.exporting.delivery import Delivery, crs_of, measured_batches
 
 DEGREE_DECIMALS = 9  # a tenth of a millimetre: pixels of drones have few
+GPKG_VERSION = "1.2"  # of a newer one GDAL 3.6 warns that it may know only a part of it
 FIELDS = {"id": pa.int64(), "image": pa.string(), "score": pa.float64(), "area_px": pa.int64()}
 MEASURED = ("perimeter_px", "mean_red", "mean_green", "mean_blue", "area_m2", "perimeter_m")
 FIELDS |= dict.fromkeys(MEASURED, pa.float64())
@@ -49,6 +50,7 @@ def write_geopackage(path: Path, deliveries: list[Delivery]) -> None:
             geometry_name="geometry",
             geometry_type="MultiPolygon",
             crs=crs,
+            dataset_options={"VERSION": GPKG_VERSION} if number == 0 else {},
         )
 
 

@@ -22,6 +22,7 @@ from src.predicting.prediction import predict_image
 
 Prediction = dict[str, torch.Tensor | float]
 Predict = Callable[[np.ndarray, float], Prediction]
+Answers = Callable[[torch.Tensor, float], dict[str, torch.Tensor]]
 
 
 def image_predictor(
@@ -55,14 +56,43 @@ def image_predictor(
     inputs = {key: description[key] for key in ("image_channels", "extra_channels", "mean", "std")}
     size = description["embedding_size"]
 
-    def forward(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
-        parts = [answers(some, depth) for some in images.split(at_once or len(images))]
-        return {head: torch.cat([one[head] for one in parts]) for head in parts[0]}
-
     def answers(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
         given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return head_outputs(network(given), description["heads"], size)
+
+    return predictor_by(
+        answers, description, params, stride=stride(network), device=device, at_once=at_once
+    )
+
+
+def predictor_by(
+    answers: Answers,
+    description: dict[str, Any],
+    params: PredictParams,
+    *,
+    stride: int,
+    device: torch.device,
+    at_once: int | None,
+) -> Predict:
+    """Return the function that predicts an image by what a network answers, wherever it runs.
+
+    Parameters
+    ----------
+    answers : callable
+        Of uint8 RGB (B, 3, h, w), h and w multiples of `stride`, on the device, and a relative
+        depth: the answers by head, as `src.predicting.prediction.predict_image` takes them.
+    description, params, at_once
+        As for `image_predictor`, which says what is returned.
+    stride : int
+        Of the network, px.
+    device : torch.device
+        On which views are made and merged.
+    """
+
+    def forward(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
+        parts = [answers(some, depth) for some in images.split(at_once or len(images))]
+        return {head: torch.cat([one[head] for one in parts]) for head in parts[0]}
 
     @torch.inference_mode()
     def predict(image: np.ndarray, depth: float) -> Prediction:
@@ -72,7 +102,7 @@ def image_predictor(
             partial(forward, depth=depth),
             torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
             params,
-            stride=stride(network),
+            stride=stride,
             resize=description["resize"],
             embedding_loss=description.get("embedding_loss", ""),
             positions=needs_positions(description["extra_channels"]),

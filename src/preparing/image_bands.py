@@ -136,9 +136,9 @@ def _decode(content: bytes, flags: int) -> np.ndarray:
 def _from_tiff(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBands:
     with open_geotiff(content) as dataset:
         _check_size(dataset.height, dataset.width)  # GDAL's word counts
-        kind = np.dtype(dataset.dtypes[0])
-        if kind.kind == "c" or dataset.dtypes[0].startswith("complex"):
+        if dataset.dtypes[0].startswith("complex"):  # also whole ones, which NumPy does not know
             raise InputError("holds complex numbers, which are no image")
+        kind = np.dtype(dataset.dtypes[0])
         if dataset.height * dataset.width * dataset.count * kind.itemsize > MAX_BYTES:
             raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB; cut it into tiles")
         if dataset.colorinterp[0].name == "palette":

@@ -1,6 +1,7 @@
 """The images that somebody names: files, folders and patterns, and how large each is."""
 
 import glob
+import os
 from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
@@ -46,13 +47,23 @@ def find_files(named: list[str]) -> dict[str, Path]:
         If there is no such file or folder, or no image in a folder or by a pattern.
     """
     found: dict[str, Path] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for one in named:
-        for name, path in _files(one):
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
+        try:
+            files = _files(one)
+        except OSError as error:  # such as that a name is too long
+            raise InputError(f"{one:.200}: {error.strerror}; correct it") from None
+        for name, path in files:
+            real = os.path.realpath(path)  # which links in a circle do not stop
+            if real not in seen:
+                seen.add(real)
                 found[_free_name(name, found)] = path
     return found
+
+
+def printable(text: str) -> str:
+    """Return a text that can be written in UTF-8, as not all names of files are."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def is_tiff(path: Path) -> bool:
@@ -69,6 +80,10 @@ def open_image(path: Path, name: str) -> Scene:
         If it is no image, or damaged as far as that shows; it names the file.
     """
     try:
+        if printable(str(path)) != str(path):
+            raise InputError(f"{path}: its name, or that of a folder, is not UTF-8; rename it")
+        if not path.is_file():  # nor a pipe, which would be waited for
+            raise InputError("no such file, or a link to none")
         if is_tiff(path):
             return open_scene(path, name)
         height, width = _size(path)
@@ -77,6 +92,8 @@ def open_image(path: Path, name: str) -> Scene:
         raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be opened: {error.strerror}") from None
+    except MemoryError:
+        raise InputError(f"{path}: needs more memory than there is; cut it into tiles") from None
     tile = Tile(path, Area(0, height, 0, width))
     return Scene(name, height, width, (tile,), read_geotransform(path))
 
@@ -122,3 +139,9 @@ def _size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except (UnidentifiedImageError, Image.DecompressionBombError):
         raise InputError(NO_IMAGE) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a decoder chokes on
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(f"damaged image ({error})") from None

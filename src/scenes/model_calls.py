@@ -13,24 +13,28 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 
 from src.acceptance.operating_point import Point
 from src.applying.maps import merged_maps, network_maps, predictors
 from src.applying.objects import found_objects
 from src.base.errors import InputError
 from src.bundles.reading import Bundle, read_bundle
+from src.exchange.session import onnx_predictors
 from src.formats.archive import PHOTO, decode_image
 from src.mosaics.image_objects import SceneObject, image_objects
 from src.mosaics.runs import Area
 from src.networks.model import stride
 from src.predicting.allowed_views import NESTED
 from src.preparing.photos import read_photo
+from src.scenes.scene import refusal
 from src.scenes.scene_maps import Windows
 
 TILE = 512  # px of a scene that networks predict at a time; fixed, since maps depend on it a little
 REACH = 96  # px of a network's input, beyond which it hardly looks
 STEPS = (1, 2, 4, 8)  # strides that the grid of windows may be, for networks that resize
 VIEWS_AT_ONCE = 1  # of a tile: less memory, and on a processor less time too
+PAIR = 2  # views of an image predicted whole: less time, and the bits of all at once (1 has others)
 ANY_SIDE = 1 << 15  # px; tiles of scenes are predicted whole
 
 
@@ -41,6 +45,7 @@ class Model(NamedTuple):
     stamp: tuple[int, int]  # time of its last change and bytes, so that another is read anew
     views: str | None
     score: float | None
+    files: tuple[Path, ...] = ()  # ONNX files of its networks, to run in place of these
 
 
 def open_model(path: Path, views: str | None, score: float | None) -> Model:
@@ -115,7 +120,7 @@ def predict_tile(image: np.ndarray, *, model: Model) -> dict[str, Any]:
     """Predict the maps of a tile of a scene and what is around it, uint8 (h, w, 3)."""
     bundle = read_model(model)
     whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
-    return _maps(bundle._replace(predict=whole), image, VIEWS_AT_ONCE)
+    return _maps(bundle._replace(predict=whole), image, model, VIEWS_AT_ONCE)
 
 
 def find_in_maps(maps: dict[str, Any], *, model: Model) -> pd.DataFrame:
@@ -135,7 +140,7 @@ def read_image(path: Path, model: Model) -> np.ndarray:
     try:
         return decode_image(read_photo(path, images).content, PHOTO, str(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise refusal(path, error) from None
 
 
 def objects_of_image(path: Path, *, model: Model) -> tuple[list[SceneObject], np.ndarray] | str:
@@ -154,7 +159,8 @@ def objects_of_image(path: Path, *, model: Model) -> tuple[list[SceneObject], np
     except InputError as error:
         return str(error)
     bundle, (height, width) = read_model(model), image.shape[:2]
-    maps = _maps(bundle, image)
+    at_once = None if torch.cuda.is_available() else PAIR
+    maps = _maps(bundle, image, model, at_once)
     area = Area(0, height, 0, width)
     return image_objects(found_objects(bundle, maps), image, height, area), maps["mask"]
 
@@ -165,5 +171,7 @@ def _read(path: Path, stamp: tuple[int, int]) -> Bundle:
     return read_bundle(path)
 
 
-def _maps(bundle: Bundle, image: np.ndarray, at_once: int | None = None) -> dict[str, Any]:
-    return merged_maps(bundle, network_maps(bundle, predictors(bundle, at_once), image))
+def _maps(bundle: Bundle, image: np.ndarray, model: Model, at_once: int | None) -> dict[str, Any]:
+    by_files = onnx_predictors(bundle, model.files) if model.files else None
+    found = network_maps(bundle, by_files or predictors(bundle, at_once), image)
+    return merged_maps(bundle, found)

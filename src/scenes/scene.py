@@ -191,6 +191,12 @@ def read_area(
     return image, valid
 
 
+def refusal(path: Path, error: InputError) -> InputError:
+    """Name the file; advice for params.yaml, which who uses a model does not have, is left out."""
+    words, advice, _ = str(error).partition("; set images.")
+    return InputError(f"{path}: {words}{'; convert the file' * bool(advice)}")
+
+
 @contextmanager
 def _opened(path: Path) -> Generator:
     """Open a file, with its path before what is wrong with it and little memory for GDAL."""
@@ -226,7 +232,7 @@ def _read_piece(
             else:
                 image = _spread(values, levels, given["invalid"])
     except InputError as error:
-        raise InputError(f"{tile.path}: {error}") from None
+        raise refusal(tile.path, error) from None
     return np.broadcast_to(image, (*image.shape[:2], 3)), ~invalid
 
 

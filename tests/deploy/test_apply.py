@@ -17,10 +17,10 @@ from deploy import apply
 from src.applying.objects import apply_to_image
 from src.base.errors import InputError
 from src.bundles.reading import read_bundle
-from src.delivering import scene_run
+from src.delivering import image_run, scene_run
 from src.scenes import model_calls
 from src.scenes.scene_objects import Blocks
-from tests import squares_bundle
+from tests import squares_bundle, tiny_bundle
 from tests.squares_bundle import SIDE, grid, scene
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +183,56 @@ def test_a_run_that_was_stopped_goes_on(model, tmp_path, small_blocks, monkeypat
         run(model, path, out=out, window=96)
     run(model, path, out=out, window=96, overwrite="")
     assert len(calls) == 2 * 35 + 3
+
+
+@pytest.fixture
+def onnx():
+    for name in ("onnx", "onnxruntime"):
+        pytest.importorskip(name, reason=f"{name} is in requirements-onnx.txt, not installed")
+
+
+def test_onnxruntime_finds_what_torch_finds(onnx, model, tmp_path, small_blocks, monkeypatch):
+    write_tiff(tmp_path / "scene.tif", scene(300, 420, grid(300, 420)))
+    monkeypatch.setattr(apply, "WHOLE", 150 * 150)
+    cv2.imwrite(str(tmp_path / "a.png"), scene(100, 131, grid(100, 131))[..., ::-1])
+    by_torch = run(model, tmp_path, out=tmp_path / "torch")
+    with monkeypatch.context() as patched:
+        patched.setattr(model_calls, "predictors", None)  # those by torch
+        by_onnx = run(model, tmp_path, out=tmp_path / "onnx", runtime="onnx")
+    assert len(by_onnx) == len(by_torch) == len(grid(300, 420)) + len(grid(100, 131))
+    assert by_onnx["image"].tolist() == by_torch["image"].tolist()
+    for name in ("x_px", "y_px", "score"):
+        np.testing.assert_allclose(by_onnx[name], by_torch[name], atol=0.1)
+    assert json.loads((tmp_path / "onnx/about.json").read_text())["options"]["runtime"] == "onnx"
+    assert not list(tmp_path.glob("*.work"))
+
+
+def test_maps_by_torch_are_not_taken_for_those_by_onnxruntime(onnx, model, tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.png"), scene(60, 60, [(20, 20)]))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(apply, "write_outputs", None)
+        with pytest.raises(TypeError):
+            run(model, tmp_path / "a.png", out=out)
+    calls, whole = [], image_run.image_rows
+
+    def counted(*args, **options):
+        calls.append(options["model"].files)
+        return whole(*args, **options)
+
+    monkeypatch.setattr(image_run, "image_rows", counted)
+    run(model, tmp_path / "a.png", out=out, runtime="onnx")
+    assert [len(files) for files in calls] == [1]
+
+
+def test_a_network_that_onnxruntime_cannot_run(onnx, tmp_path):
+    network = tiny_bundle.TOLD["networks"][0]
+    other = network["description"] | {"architecture": "PSPNet"}
+    model = tiny_bundle.write_rebuilt(tmp_path / "m.maskline.zip", other)
+    cv2.imwrite(str(tmp_path / "a.png"), scene(60, 60, [(20, 20)]))
+    with pytest.raises(InputError, match="PSPNet with tu-test_resnet, cannot be an ONNX file"):
+        run(model, tmp_path / "a.png", out=tmp_path / "out", runtime="onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "m.maskline.zip"]
 
 
 def test_another_pixel_size_is_told_and_resampled(tmp_path, capsys):

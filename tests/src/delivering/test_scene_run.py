@@ -70,3 +70,34 @@ def test_what_is_there_is_not_done_again(found, monkeypatch):
         patched.setattr(scene_run, "predict_tile", refuse)
         assert find(score=1.0) == []
         assert len(find(Outlines(0.0, True))) == len(first)
+
+
+def test_blocks_that_were_done_before_a_stop_are_not_looked_at_again(found, monkeypatch):
+    find, places = found
+    monkeypatch.setattr(scene_run, "BLOCKS", Blocks(100, 50))
+    calls, whole = [], scene_run.find_in_block
+
+    def stopping(block, **options):
+        calls.append(block)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return whole(block, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene_run, "find_in_block", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            find()
+        stopped = find()
+    assert calls == [(row, column) for row in range(2) for column in range(3)] + [
+        (row, column) for row in range(1, 3) for column in range(3) if (row, column) > (1, 1)
+    ]
+    monkeypatch.setattr(scene_run, "BLOCKS", Blocks(100, 50))
+    again = find(Outlines(0.25, False))
+    assert len(stopped) == len(places)
+    assert all(np.array_equal(*pair) for pair in zip(stopped, again, strict=True))
+
+
+def test_blocks_of_another_score_are_others(found):
+    find, places = found
+    assert len(find()) == len(places)
+    assert find(score=1.0) == []

@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pyogrio
@@ -31,6 +33,12 @@ def test_a_geopackage_is_in_the_coordinate_system_of_the_image(tmp_path):
     assert fields["area_m2"].tolist() == [50, 25]
     assert fields["perimeter_m"].tolist() == [30, 20]
     assert [fields[f"mean_{c}"][0] for c in ("red", "green", "blue")] == [10, 20.5, 30.12]
+
+
+def test_a_geopackage_is_of_a_version_that_older_programs_know(tmp_path):
+    write_geopackage(tmp_path / "a.gpkg", [delivery(tmp_path, [box(2, 12, 4, 24)])])
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (10200,)
 
 
 def test_geojson_is_as_rfc_7946_has_it(tmp_path):

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.applying.maps import predicted_maps
 from src.applying.objects import apply_to_image
 from src.base.errors import InputError
 from src.mosaics.runs import mask_runs
@@ -69,3 +70,14 @@ def test_objects_of_an_image_file_are_those_of_its_array(tmp_path):
     assert len(objects) == len(squares_bundle.grid(90, 130))
     (tmp_path / "b.png").write_bytes(b"no image")
     assert objects_of_image(tmp_path / "b.png", model=model).endswith("not a readable image")
+
+
+def test_views_in_pairs_give_the_very_maps_of_all_at_once(tmp_path):
+    predict = squares_bundle.TOLD["predict"] | {"views": "d4", "max_size": 64}
+    path = squares_bundle.write(tmp_path / "m.maskline.zip", predict=predict)
+    model = open_model(path, None, None)
+    for number, size in enumerate([(90, 131), (64, 64), (17, 9)]):
+        image = squares_bundle.scene(*size, squares_bundle.grid(*size), seed=number)
+        cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+        _, mask = objects_of_image(tmp_path / "a.png", model=model)
+        assert np.array_equal(mask, predicted_maps(read_model(model), image)["mask"])
