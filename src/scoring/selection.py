@@ -6,6 +6,10 @@ from pycocotools import mask as coco_mask
 
 from src.formats.prepared import Rle
 
+# shapely has no types for what is used of it here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 
 def suppress(
     groups: np.ndarray, rles: list[Rle], boxes: np.ndarray, scores: np.ndarray, iou: float
