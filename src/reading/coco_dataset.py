@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
+from src.reading.image_folders import read_unlabelled
 from src.reading.json_index import Element, index_lists
 from src.reading.records import (
     UNPRINTABLE,
@@ -19,7 +20,6 @@ from src.reading.records import (
     check_file_name,
     check_unique,
     image_files,
-    read_unlabelled,
     record_name,
 )
 from src.reading.regions import MAX_OBJECTS
@@ -83,7 +83,8 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
         val_records, _, val_unlisted = _read_labelled(root, "val", category["id"])
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
-        records += read_unlabelled(root / "test_images")
+        test_records, others = read_unlabelled(root / "test_images")
+        records, unlisted = records + test_records, unlisted + others
     return Dataset(sorted(records, key=lambda record: record.name), category, unlisted)
 
 

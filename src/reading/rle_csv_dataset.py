@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from src.base.errors import InputError
-from src.reading.image_folders import find_images
+from src.reading.image_folders import find_images, read_unlabelled
 from src.reading.mask_files import check_count, component_regions, label_regions, number_objects
-from src.reading.records import Dataset, ImageRecord, SourceObject, read_unlabelled
+from src.reading.records import Dataset, ImageRecord, SourceObject
 from src.reading.regions import Region
 
 MASKS = ("instances", "components", "whole")
@@ -76,7 +76,8 @@ def find_records(
             table = find_table(root, split)
             found, strays = _with_spans(found, table, masks, id_column, rle_column)
             records, unlisted = records + found, unlisted + others + strays
-    records += _find_unlabelled(root)
+    found, others = _find_unlabelled(root)
+    records, unlisted = records + found, unlisted + others
     return Dataset(sorted(records), {"id": category_id, "name": str(category_id)}, unlisted)
 
 
@@ -187,13 +188,13 @@ def is_no_object(cell: str) -> bool:
     return cell.strip().lower().encode() in NO_OBJECT
 
 
-def _find_unlabelled(root: Path) -> list[ImageRecord]:
+def _find_unlabelled(root: Path) -> tuple[list[ImageRecord], int]:
     folder, images = root / "test", root / "test_images"
     if folder.is_dir() and images.is_dir():
         raise InputError(f"{root}: holds both test and test_images; remove one of the two")
     if images.is_dir():
         return read_unlabelled(images)
-    return find_images(folder / "images", "test")[0] if folder.is_dir() else []
+    return find_images(folder / "images", "test") if folder.is_dir() else ([], 0)
 
 
 def _with_spans(
