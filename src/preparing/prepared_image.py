@@ -112,6 +112,9 @@ def _photo_warnings(image: Photo) -> list[tuple[str, str]]:
         left, there = image.few_levels
         detail = f"{left} of 256 grey levels are left of {there} values; set images.stretch"
         found.append(("few_levels", f"{detail} to auto, or to range"))
+    if image.pages > 1:
+        detail = f"the first of {image.pages} pages or frames was read"
+        found.append(("pages", f"{detail}; of a TIFF file images.bands numbers the bands of all"))
     return found
 
 

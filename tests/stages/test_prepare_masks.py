@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 from pathlib import Path, PurePosixPath
 
@@ -6,6 +7,7 @@ import cv2
 import joblib
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from src.base.errors import InputError
@@ -586,6 +588,25 @@ def test_an_image_left_with_few_grey_levels_is_warned_of(tmp_path, prepare, writ
         "16 of 256 grey levels are left of 80 values; set images.stretch to auto, or to range"
     )
     assert row["detail"] == expected
+
+
+def test_pages_that_nobody_asked_for_are_warned_of(tmp_path, prepare, write_crowdai):
+    pages = [Image.fromarray(IMAGE[..., band]) for band in range(3)]
+    stream = io.BytesIO()
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
+    items = [("a.tif", stream.getvalue(), [INNER], {"height": 8, "width": 10})]
+    root = write_crowdai(tmp_path / "set", items)
+    prepared = prepare(root)
+    [row] = table(prepared / "warnings.csv")
+    assert (row["kind"], row["detail"]) == (
+        "pages",
+        "the first of 3 pages or frames was read; of a TIFF file images.bands numbers the bands of "
+        "all",
+    )
+    prepared = prepare(root, bands="[1, 2, 3]")
+    assert table(prepared / "warnings.csv") == []
+    image = archive_of(prepared, "train/a").read("train/a", PHOTO)
+    np.testing.assert_array_equal(image, IMAGE)
 
 
 def test_masks_in_files_are_read(tmp_path, prepare):
