@@ -1,7 +1,7 @@
 """One image of a dataset, read, checked, and brought into the form that all later stages use."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -82,7 +82,8 @@ def prepare_image(
     labelled = dict(UNLABELLED)
     if record.split != "test":
         kept = _without_repeated(objects) if params.duplicate_objects == "drop" else objects
-        labelled, hidden = _labelled(record, kept, image, dataset.category_id, params)
+        category_id = cast("int", dataset.category_id)  # `with_category` has made it one
+        labelled, hidden = _labelled(record, kept, image, category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)

@@ -39,7 +39,7 @@ class _Annotations(NamedTuple):
     categories: Counter  # id -> annotations
 
 
-def find_records(root: Path, *, category_id: int | None) -> Dataset:
+def find_records(root: Path, *, category_id: int | list[int] | None) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
     `train/images/` and `train/annotation.json`, or one JSON file of another name, must be there,
@@ -52,8 +52,9 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
     ----------
     root : Path
         Folder of the dataset.
-    category_id : int, optional
-        Only annotations of this category are kept; None: of the one that train has annotations of.
+    category_id : int or list of int, optional
+        Only annotations of this category are kept, or of these, as of the first; None: of the one
+        that train has annotations of.
 
     Returns
     -------
@@ -73,14 +74,15 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that holds train/")
-    records, category, unlisted = _read_labelled(root, "train", category_id)
+    chosen = [category_id] if isinstance(category_id, int) else category_id
+    records, category, unlisted = _read_labelled(root, "train", chosen)
     if not any(record.objects for record in records):
         raise InputError(
             f"{annotation_file(root / 'train')}: no annotations, so nothing could be learnt; "
             "annotate at least one object"
         )
     if (root / "val").is_dir():
-        val_records, _, val_unlisted = _read_labelled(root, "val", category["id"])
+        val_records, _, val_unlisted = _read_labelled(root, "val", chosen or [category["id"]])
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
         test_records, others = read_unlabelled(root / "test_images")
@@ -184,30 +186,30 @@ def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceO
 
 
 def _read_labelled(
-    root: Path, split: str, category_id: int | None
+    root: Path, split: str, chosen: list[int] | None
 ) -> tuple[list[ImageRecord], dict, int]:
     """Return the records of train or val, the category and how many files are unlisted."""
     folder = root / split / "images"
     present = image_files(folder)
     path = annotation_file(root / split)
-    records, annotations, category = _read_document(path, split, folder, category_id)
+    records, annotations, category = _read_document(path, split, folder, chosen)
     if not records:
         raise InputError(f"{path}: lists no images; list every image of {folder}")
     check_unique(records, path)
-    _check_category(annotations.categories, path, category["id"])
+    _check_category(annotations.categories, path, chosen or [category["id"]])
     records = _with_objects(records, annotations, path)
     listed = {PurePosixPath(record.file_name).as_posix() for record in records}
     return records, category, len(present - listed)
 
 
 def _read_document(
-    path: Path, split: str, folder: Path, category_id: int | None
+    path: Path, split: str, folder: Path, chosen: list[int] | None
 ) -> tuple[list[ImageRecord], _Annotations, dict]:
     """Read an annotation file once; its lists may come in any order.
 
     Without a category, that of the first annotation is the one: there must be no other.
     """
-    records, found, names, given = [], set(), {}, category_id
+    records, found, names, given = [], set(), {}, chosen
     annotations = _Annotations(array("q"), array("q"), array("q"), array("q"), Counter())
     origin = str(path)
     for element in index_lists(path, LISTS):
@@ -227,8 +229,8 @@ def _read_document(
         if element.key == "images":
             records.append(_image_record(element.value, where, split, folder))
         elif element.key == "annotations":
-            _add(annotations, element, where, category_id)
-            category_id = element.value["category_id"] if category_id is None else category_id
+            _add(annotations, element, where, chosen)
+            chosen = [element.value["category_id"]] if chosen is None else chosen
         elif isinstance(name := element.value.get("name"), str):
             names[str(element.value.get("id"))] = name
     for key in ("images", "annotations"):
@@ -236,8 +238,9 @@ def _read_document(
             raise InputError(f"{path}: no list '{key}', so not COCO's format; see docs/data.md")
     if given is None and len(annotations.categories) > 1:
         raise InputError(_several(annotations.categories, names, path))
-    name = names.get(str(category_id), str(category_id))
-    return records, annotations, {"id": category_id, "name": name}
+    known = chosen or [None]
+    name = ", ".join(names.get(str(category_id), str(category_id)) for category_id in known)
+    return records, annotations, {"id": known[0], "name": name}
 
 
 def _several(categories: Counter, names: dict[str, str], path: Path) -> str:
@@ -248,7 +251,7 @@ def _several(categories: Counter, names: dict[str, str], path: Path) -> str:
     ]
     return (
         f"{path}: annotations of {len(shown)} categories, {', '.join(shown)}; set "
-        "dataset.category_id to the one to find"
+        "dataset.category_id to the one to find, or to a list of those that are one"
     )
 
 
@@ -280,13 +283,13 @@ def _whole_number(entry: dict, key: str, where: str, least: int = 0) -> int:
     return value
 
 
-def _add(annotations: _Annotations, element: Element, where: str, category_id: int | None) -> None:
+def _add(annotations: _Annotations, element: Element, where: str, chosen: list[int] | None) -> None:
     annotation = element.value
     annotations.ids.append(_whole_number(annotation, "id", where))
     annotations.image_ids.append(_whole_number(annotation, "image_id", where))
     category = _whole_number(annotation, "category_id", where)
     crowd = annotation.get("iscrowd", 0)
-    of_category = category_id in (None, category)
+    of_category = chosen is None or category in chosen
     if of_category and (type(crowd) not in (int, bool) or crowd not in (0, 1)):
         raise InputError(f"{where}.iscrowd is {short(crowd):.40}, neither 0 nor 1; correct it")
     annotations.categories[category] += 1
@@ -294,12 +297,12 @@ def _add(annotations: _Annotations, element: Element, where: str, category_id: i
     annotations.lengths.append(element.length if of_category else 0)
 
 
-def _check_category(categories: Counter, path: Path, category_id: int | None) -> None:
-    if categories and category_id not in categories:
+def _check_category(categories: Counter, path: Path, chosen: list[int]) -> None:
+    if categories and not categories.keys() & set(chosen):
         occurring = ", ".join(f"{key} ({categories[key]} times)" for key in sorted(categories))
         raise InputError(
-            f"{path}: no annotation of category {category_id}; set dataset.category_id to one "
-            f"that occurs: {occurring}"
+            f"{path}: no annotation of category {' or '.join(map(str, chosen))}; set "
+            f"dataset.category_id to one that occurs: {occurring}"
         )
 
 

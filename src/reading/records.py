@@ -35,6 +35,7 @@ class SourceObject(NamedTuple):
     area: float | None  # px, as listed; None: to be counted
     region: Region
     repaired: bool  # the outline crossed itself
+    comb: bool = False  # its run lengths look as if they counted otherwise
     outside: bool = False  # the outline left the image by more than a pixel; masks cannot
 
 

@@ -33,6 +33,11 @@ dataset:
   mask_suffix: ""
   id_column: id
   rle_column: rle_mask
+  class_column: ""
+  rle_order: column
+  rle_first: 1
+  rle_starts: absolute
+  rle_empty: []
   group_pattern: ""
   metadata_file: metadata.csv
   metadata: []
@@ -380,7 +385,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
     [
         ("scheduler", "here", "workers.scheduler: .*address of a Dask scheduler"),
         ("format", "voc", "dataset.format: .*'coco', 'mask_folder' or 'rle_csv'"),
-        ("category_id", "'100'", "dataset.category_id: .*valid integer"),
+        ("category_id", "'100'", "dataset.category_id is .'100'.: name the categories"),
         ("masks", "boxes", "dataset.masks: .*'instances', 'components', 'whole' or 'ids'"),
         ("id_column", "''", "dataset.id_column: .*at least 1 character"),
         ("group_pattern", "'a('", "dataset.group_pattern: .*no regular expression .*got 'a"),
