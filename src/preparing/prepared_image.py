@@ -18,7 +18,8 @@ from src.reading.params import DatasetParams, ImagesParams
 from src.reading.records import ImageRecord, SourceObject
 from src.reading.segmentations import compress
 
-LOSSES = ("hidden under others", "without a pixel", "duplicates dropped")
+CROWDS = "annotations with iscrowd 1 ignored"
+LOSSES = ("hidden under others", "without a pixel", "duplicates dropped", CROWDS)
 UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b""}
 UNLABELLED |= {"truth": (), "losses": {}}
 MOST = 0.5  # share of an image's pixels; beyond it they are warned of
@@ -85,6 +86,7 @@ def prepare_image(
         category_id = cast("int", dataset.category_id)  # `with_category` has made it one
         labelled, hidden = _labelled(record, kept, image, category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
+        lost += (sum(one.crowd for one in objects),)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)
     for kind, detail in warnings:

@@ -23,7 +23,7 @@ from src.reading.records import (
     record_name,
 )
 from src.reading.regions import MAX_OBJECTS
-from src.reading.segmentations import leaves_image, read_segmentation
+from src.reading.segmentations import is_shrunk, leaves_image, read_segmentation, whole_parts
 
 LISTS = ("images", "annotations", "categories")  # the last may be absent
 SPANS = np.dtype((np.int64, 3))
@@ -39,7 +39,20 @@ class _Annotations(NamedTuple):
     categories: Counter  # id -> annotations
 
 
-def find_records(root: Path, *, category_id: int | list[int] | None) -> Dataset:
+class _Way(NamedTuple):
+    """How annotations are taken."""
+
+    crowd_objects: bool  # those with iscrowd 1 are objects
+    centres: bool  # polygons go through the centres of pixels that are the object's
+
+
+def find_records(
+    root: Path,
+    *,
+    category_id: int | list[int] | None,
+    crowd_objects: bool = False,
+    centres: bool = False,
+) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
     `train/images/` and `train/annotation.json`, or one JSON file of another name, must be there,
@@ -55,13 +68,17 @@ def find_records(root: Path, *, category_id: int | list[int] | None) -> Dataset:
     category_id : int or list of int, optional
         Only annotations of this category are kept, or of these, as of the first; None: of the one
         that train has annotations of.
+    crowd_objects : bool
+        Take annotations with iscrowd 1 for objects, as brushes of annotation tools write them.
+    centres : bool
+        Polygons go through the centres of the outermost pixels, as contours of OpenCV do.
 
     Returns
     -------
     dataset : Dataset
-        The objects of a record are (annotation file, its first free id, spans), or () if the
-        image has none. Spans are the bytes of an int64 array (N, 3): offset and length in bytes
-        and id of each annotation of the category, by id.
+        The objects of a record are (annotation file, how they are taken, its first free id, spans),
+        or () if the image has none. Spans are the bytes of an int64 array (N, 3): offset and length
+        in bytes and id of each annotation of the category, by id.
 
     Raises
     ------
@@ -75,19 +92,22 @@ def find_records(root: Path, *, category_id: int | list[int] | None) -> Dataset:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that holds train/")
     chosen = [category_id] if isinstance(category_id, int) else category_id
-    records, category, unlisted = _read_labelled(root, "train", chosen)
+    way = _Way(crowd_objects, centres)
+    records, category, unlisted, of_others = _read_labelled(root, "train", chosen, way)
     if not any(record.objects for record in records):
         raise InputError(
             f"{annotation_file(root / 'train')}: no annotations, so nothing could be learnt; "
             "annotate at least one object"
         )
     if (root / "val").is_dir():
-        val_records, _, val_unlisted = _read_labelled(root, "val", chosen or [category["id"]])
+        val = _read_labelled(root, "val", chosen or [category["id"]], way)
+        val_records, _, val_unlisted, val_of_others = val
+        of_others += val_of_others
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
         test_records, others = read_unlabelled(root / "test_images")
         records, unlisted = records + test_records, unlisted + others
-    return Dataset(sorted(records, key=lambda record: record.name), category, unlisted)
+    return Dataset(sorted(records, key=lambda record: record.name), category, unlisted, of_others)
 
 
 def annotation_file(folder: Path) -> Path:
@@ -135,14 +155,14 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
     """
     if not record.objects:
         return []
-    path, spare, spans = record.objects
+    path, way, spare, spans = record.objects
     objects = []
     try:
         with open(path, "rb") as file:
             for offset, length, annotation_id in np.frombuffer(spans, SPANS).tolist():
                 file.seek(offset)
                 annotation = _reread(file.read(length), annotation_id, record.image_id, path)
-                objects.append(_object(annotation, annotation_id or spare, height, width))
+                objects.append(_object(annotation, annotation_id or spare, height, width, way))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     return objects
@@ -165,11 +185,12 @@ def _reread(content: bytes, annotation_id: int, image_id: int, path: Path) -> di
     return annotation
 
 
-def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceObject:
+def _object(annotation: dict, truth_id: int, height: int, width: int, way: _Way) -> SourceObject:
     area, segmentation = annotation.get("area", 0), annotation.get("segmentation")
     positive = type(area) in (int, float) and 0 < area < float("inf")
+    shown = whole_parts(segmentation)
     try:
-        region, repaired = read_segmentation(segmentation, height, width)
+        region, repaired = read_segmentation(shown, height, width, centres=way.centres)
     except InputError as error:
         raise InputError(f"annotation {annotation['id']}: {error}") from None
     except RecursionError:
@@ -177,18 +198,23 @@ def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceO
     return SourceObject(
         id=annotation["id"],
         truth_id=truth_id,
-        crowd=annotation.get("iscrowd", 0) == 1,
+        crowd=annotation.get("iscrowd", 0) == 1 and not way.crowd_objects,
         area=area if positive else None,
         region=region,
         repaired=repaired,
-        outside=leaves_image(segmentation, height, width),
+        incomplete=shown is not segmentation,
+        shrunk=positive and not way.centres and is_shrunk(shown, area, region, height, width),
+        outside=leaves_image(shown, height, width),
     )
 
 
 def _read_labelled(
-    root: Path, split: str, chosen: list[int] | None
-) -> tuple[list[ImageRecord], dict, int]:
-    """Return the records of train or val, the category and how many files are unlisted."""
+    root: Path, split: str, chosen: list[int] | None, way: _Way
+) -> tuple[list[ImageRecord], dict, int, int]:
+    """Return the records of train or val, the category, and two numbers.
+
+    How many files are unlisted, and how many annotations of other categories.
+    """
     folder = root / split / "images"
     present = image_files(folder)
     path = annotation_file(root / split)
@@ -197,9 +223,10 @@ def _read_labelled(
         raise InputError(f"{path}: lists no images; list every image of {folder}")
     check_unique(records, path)
     _check_category(annotations.categories, path, chosen or [category["id"]])
-    records = _with_objects(records, annotations, path)
+    records = _with_objects(records, annotations, path, way)
+    of_others = annotations.lengths.count(0)
     listed = {PurePosixPath(record.file_name).as_posix() for record in records}
-    return records, category, len(present - listed)
+    return records, category, len(present - listed), of_others
 
 
 def _read_document(
@@ -307,7 +334,7 @@ def _check_category(categories: Counter, path: Path, chosen: list[int]) -> None:
 
 
 def _with_objects(
-    records: list[ImageRecord], annotations: _Annotations, path: Path
+    records: list[ImageRecord], annotations: _Annotations, path: Path, way: _Way
 ) -> list[ImageRecord]:
     """Return the records with the places of their annotations of the category."""
     ids = np.frombuffer(annotations.ids, np.int64)
@@ -338,7 +365,7 @@ def _with_objects(
             )
     parts = zip(records, np.split(spans, np.cumsum(counts)[:-1]), strict=True)
     return [
-        record._replace(objects=(path, spare, part.tobytes())) if len(part) else record
+        record._replace(objects=(path, way, spare, part.tobytes())) if len(part) else record
         for record, part in parts
     ]
 

@@ -54,7 +54,12 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
     if params.format == "coco":
         if given is not None and len(numbers) < len(given):
             raise InputError(f"dataset.category_id is {given}: name the categories of coco by id")
-        return coco_dataset.find_records(root, category_id=numbers or None)
+        return coco_dataset.find_records(
+            root,
+            category_id=numbers or None,
+            crowd_objects=params.crowd == "objects",
+            centres=params.polygons == "centres",
+        )
     class_column = "" if params.class_column == AUTO else params.class_column
     classes = params.format == "rle_csv" and class_column
     if given is not None and not classes and (len(given) > 1 or not numbers):

@@ -21,6 +21,8 @@ class DatasetParams(Params):
     root: Name  # prepare_masks gets it as an argument, from the same key
     format: Literal["auto", "coco", "mask_folder", "rle_csv"]
     category_id: Annotated[Category | Annotated[list[Category], Field(min_length=1)], Auto]
+    crowd: Literal["ignore", "objects"]
+    polygons: Literal["edges", "centres"]
     masks: Literal["auto", "instances", "components", "whole", "ids"]
     mask_folder: str  # this and the next three may be auto
     mask_suffix: str

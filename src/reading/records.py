@@ -36,6 +36,8 @@ class SourceObject(NamedTuple):
     region: Region
     repaired: bool  # the outline crossed itself
     comb: bool = False  # its run lengths look as if they counted otherwise
+    incomplete: bool = False  # a part of the outline has fewer than three points
+    shrunk: bool = False  # by a row and a column, since the outline goes through pixel centres
     outside: bool = False  # the outline left the image by more than a pixel; masks cannot
 
 
@@ -45,6 +47,7 @@ class Dataset(NamedTuple):
     records: list[ImageRecord]  # sorted by name
     category: dict  # {"id", "name"}
     unlisted: int  # files in the labelled image folders that the dataset does not list
+    of_others: int = 0  # annotations of other categories
 
 
 def image_files(folder: Path) -> set[str]:

@@ -28,6 +28,8 @@ dataset:
   root: data/sample
   format: coco
   category_id: 100
+  crowd: ignore
+  polygons: edges
   masks: instances
   mask_folder: masks
   mask_suffix: ""
@@ -268,8 +270,9 @@ def test_the_last_line_counts_everything(root, prepare, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.endswith(
         "prepared: 2 test images, 3 train images, 1 val images, 2 objects, 3 ignored, "
-        "0 hidden under others, 1 without a pixel, 2 duplicates dropped, 0 images rejected, "
-        "1 files not listed; images with warnings: duplicate 1, outside 1, vanished 1"
+        "0 hidden under others, 1 without a pixel, 2 duplicates dropped, "
+        "1 annotations with iscrowd 1 ignored, 0 images rejected, "
+        "1 files not listed; images with warnings: crowd 1, duplicate 1, outside 1, vanished 1"
     )
 
 
@@ -646,3 +649,72 @@ def test_run_lengths_in_a_table_are_read(tmp_path, prepare):
     assert not archive.read("train/b").any()
     with pytest.raises(InputError, match="dataset.masks is ids"):
         prepare(tmp_path / "set", format="rle_csv", masks="ids", **options)
+
+
+BRUSH = {"segmentation": {"size": [8, 10], "counts": [27, 2, 6, 2, 6, 2, 35]}, "iscrowd": 1}
+
+
+def test_brush_masks_with_iscrowd_are_warned_of_and_can_be_objects(
+    tmp_path, prepare, write_crowdai
+):
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [BRUSH, INNER | {"id": 7}])])
+    prepared = prepare(root, edge_objects="keep")
+    [row] = table(prepared / "warnings.csv")
+    assert (row["kind"], row["detail"][:40]) == (
+        "crowd",
+        "1 object (id 1) with iscrowd 1, which ar",
+    )
+    prepared = prepare(root, crowd="objects", duplicate_objects="keep")
+    assert table(prepared / "warnings.csv")[0]["kind"] == "duplicate"  # it is the very square
+    truth = read_json(prepared / "labels/train/truth.json")["annotations"]
+    assert [(one["iscrowd"], one["area"]) for one in truth] == [(0, 6), (0, 6)]
+    root = write_crowdai(tmp_path / "all", [("a.png", IMAGE, [BRUSH]), ("b.png", IMAGE, [BRUSH])])
+    with pytest.raises(
+        InputError, match="edge_objects; 2 annotations have iscrowd 1, set dataset.cr"
+    ):
+        prepare(root)
+
+
+def test_what_an_annotation_lacks_costs_the_object_and_not_its_image(
+    tmp_path, prepare, write_crowdai
+):
+    thin, line = {"segmentation": []}, {"segmentation": [[3, 3, 6, 5]]}
+    part = {"segmentation": [*INNER["segmentation"], [7, 7, 8, 8]]}
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [thin, line, part])])
+    prepared = prepare(root)
+    found = {row["kind"]: row["detail"] for row in table(prepared / "warnings.csv")}
+    assert found["vanished"] == "2 objects (id 1 2)"
+    assert found["incomplete"].startswith("2 objects (id 2 3): parts of an outline with fewer")
+    [one] = read_json(prepared / "labels/train/truth.json")["annotations"]
+    assert (one["id"], one["area"]) == (3, 6)
+
+
+def test_outlines_through_pixel_centres_are_told_and_taken_whole(tmp_path, prepare, write_crowdai):
+    # rows 2 to 5 and columns 2 to 6, as OpenCV's contour of them goes
+    cut = {"segmentation": [[2, 2, 2, 5, 6, 5, 6, 2]], "area": 20}
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [cut])])
+    prepared = prepare(root, edge_width=0)
+    [row] = table(prepared / "warnings.csv")
+    assert row["kind"] == "shrunk"
+    assert row["detail"].endswith("cuts off a row and a column; set dataset.polygons to centres")
+    assert (archive_of(prepared, "train/a", "instances").read("train/a") > 0).sum() == 12
+    prepared = prepare(root, edge_width=0, polygons="centres")
+    assert table(prepared / "warnings.csv") == []
+    expected = np.zeros((8, 10), np.uint16)
+    expected[2:6, 2:7] = 1
+    found = archive_of(prepared, "train/a", "instances").read("train/a")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_several_categories_can_be_one_and_others_are_counted(
+    tmp_path, prepare, write_crowdai, capsys
+):
+    other = {"segmentation": [[3, 6, 6, 6, 6, 7, 3, 7]], "category_id": 3}
+    annotations = [INNER | {"category_id": 1}, other, INNER | {"category_id": 2}]
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, annotations)])
+    prepared = prepare(root, category_id="[1, 3]", edge_width=0)
+    assert "1 annotations of other categories" in capsys.readouterr().out
+    truth = read_json(prepared / "labels/train/truth.json")
+    assert [one["category_id"] for one in truth["annotations"]] == [1, 1]
+    assert [one["id"] for one in truth["annotations"]] == [1, 2]
+    assert truth["categories"] == [{"id": 1, "name": "1, 3"}]

@@ -18,6 +18,8 @@ SECTION = {
     "mask_suffix": "",
     "id_column": "id",
     "rle_column": "rle_mask",
+    "crowd": "ignore",
+    "polygons": "edges",
     "class_column": "",
     "rle_order": "column",
     "rle_first": 1,
