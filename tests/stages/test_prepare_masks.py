@@ -718,3 +718,12 @@ def test_several_categories_can_be_one_and_others_are_counted(
     assert [one["category_id"] for one in truth["annotations"]] == [1, 1]
     assert [one["id"] for one in truth["annotations"]] == [1, 2]
     assert truth["categories"] == [{"id": 1, "name": "1, 3"}]
+
+
+def test_images_without_a_place_are_counted_where_others_have_one(root, prepare, capsys):
+    prepare(root)
+    assert "place on the map" not in capsys.readouterr().out
+    (root / "train/images/b.pgw").write_text("0.5\n0\n0\n-0.5\n100.25\n199.75\n")
+    prepare(root)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "5 images without a place on the map, which others have" in line
