@@ -2,12 +2,14 @@
 
     python -m stages.export data/prepared data/predictions data/exports --params params.yaml
 
-Reads  {train,val,test}/images.csv         name, image_id, height, width
+Reads  recognised.json                     names of the columns, where params say auto
+       {train,val,test}/images.csv         name, image_id, height, width
        {train,val,test}/images.zip         for the colours of objects
        geotransforms/{train,val,test}.csv  where images lie on which map, of those that say so
        {oof,val,test}.json                 COCO results; those with `accepted` false are left out
 Writes, per split that has images and by the formats asked for
-       submission_<split>.csv    id (file name without extension), rle_mask: all objects united
+       submission_<split>.csv    id (file name without extension), rle_mask: all objects united,
+                                 or a row for each; columns and way of counting as in dataset
        label_maps_<split>.zip    <name>.png, uint16 (H, W), 0 = background, 1 = best score, 2 ...
        polygons_<split>.geojson  a feature per object of images on a map: longitude and latitude
                                  in WGS 84, as RFC 7946 has it; one file for each coordinate
@@ -34,7 +36,7 @@ from tqdm import tqdm
 
 from src.base.errors import InputError
 from src.base.files import new_folder
-from src.base.params import load_params
+from src.base.params import AUTO, load_params
 from src.base.running import run_stage
 from src.exporting.delivery import crs_of
 from src.exporting.label_maps import paint_objects
@@ -45,12 +47,13 @@ from src.exporting.predicted_objects import ImageObjects, read_image_objects
 from src.exporting.submissions import encode_submission
 from src.exporting.vector_files import write_geojson, write_geopackage, write_pixel_geojson
 from src.formats.archive import ImageArchive, encode_png, write_archive
-from src.formats.prepared import open_photos
+from src.formats.prepared import open_photos, read_recognised
 from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
 from src.mosaics.placing import Place
 from src.objects.rle import crop_mask, decode
 from src.parallel.workers import WorkersParams, in_order
+from src.reading.params import DatasetParams
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
 OUTLINED = ("geojson", "gpkg", "csv")
@@ -66,6 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params, "export", ExportParams)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
+    source = load_params(args.params, "dataset", DatasetParams)
+    columns = _columns(source, args.prepared)
+    dialect = {"order": source.rle_order, "first": source.rle_first, "starts": source.rle_starts}
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": NO_DATE})
     with new_folder(args.exports) as folder:
         for split, source in SPLITS.items():
@@ -73,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
             images = read_image_objects(results, args.prepared, source)
             images = [image for image in images if split != "oof" or image.rles]
             if images and "submission" in params.formats:
-                _write_submission(folder / f"submission_{split}.csv", images, scheduler)
+                path = folder / f"submission_{split}.csv"
+                _write_submission(path, images, params, columns, dialect, scheduler)
             if images and "label_maps" in params.formats:
                 _write_label_maps(folder / f"label_maps_{split}.zip", images, scheduler)
             if images and {*params.formats} & {*OUTLINED}:
@@ -83,10 +90,38 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 
-def _write_submission(path: Path, images: list[ImageObjects], scheduler: str) -> None:
-    texts = in_order(_submission_text, ((image,) for image in images), scheduler=scheduler)
-    ids = [image.name.split("/", 1)[1] for image in images]
-    write_table(path, pd.DataFrame({"id": ids, "rle_mask": list(_shown(texts, path, images))}))
+def _columns(source: DatasetParams, prepared: Path) -> tuple[str, str]:
+    """Return the names of the columns that the data set has, or Kaggle's usual ones."""
+    found = {one["key"]: str(one["value"]) for one in read_recognised(prepared)}
+    given = {"id_column": "id", "rle_column": "rle_mask"}
+    for key, usual in given.items():
+        named = getattr(source, key)
+        given[key] = found.get(f"dataset.{key}", usual) if named == AUTO else named
+    return given["id_column"], given["rle_column"]
+
+
+def _write_submission(
+    path: Path,
+    images: list[ImageObjects],
+    params: ExportParams,
+    columns: tuple[str, str],
+    dialect: dict,
+    scheduler: str,
+) -> None:
+    texts = in_order(
+        _submission_texts,
+        ((image,) for image in images),
+        scheduler=scheduler,
+        united=params.submission_rows == "image",
+        dialect=dialect,
+    )
+    named = params.submission_ids == "file_name"
+    rows = [
+        (image.file_name if named else image.name.split("/", 1)[1], text)
+        for image, of_image in zip(images, _shown(texts, path, images), strict=True)
+        for text in of_image
+    ]
+    write_table(path, pd.DataFrame(rows, columns=pd.Index(columns)))
 
 
 def _write_label_maps(path: Path, images: list[ImageObjects], scheduler: str) -> None:
@@ -125,10 +160,10 @@ def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterabl
     return tqdm(results, path.stem, total=len(images), unit="image")
 
 
-def _submission_text(image: ImageObjects) -> str:
-    if not image.rles:
-        return ""
-    return encode_submission(decode(cast("Any", coco_mask.merge(cast("Any", image.rles)))))
+def _submission_texts(image: ImageObjects, *, united: bool, dialect: dict) -> list[str]:
+    """Return the run lengths of all objects together, or of each; "" where there are none."""
+    rles: list[Any] = [coco_mask.merge(cast("Any", image.rles))] if united else image.rles
+    return [encode_submission(decode(rle), **dialect) for rle in rles if image.rles] or [""]
 
 
 def _label_map(image: ImageObjects) -> bytes:

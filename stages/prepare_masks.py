@@ -30,11 +30,12 @@ from src.parallel.workers import WorkersParams, in_order
 from src.preparing.levels import choose_levels
 from src.preparing.params import PrepareMasksParams
 from src.preparing.prepared_folder import FILES, Written, write_prepared
-from src.preparing.prepared_image import LOSSES, prepare_image
+from src.preparing.prepared_image import CROWDS, LOSSES, prepare_image
 from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
 from src.reading.recognition import recognise, with_category
+from src.reading.records import Dataset
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     with new_folder(args.prepared) as folder:
         written = write_prepared(folder, args.root, dataset, results, metadata, choices)
         _check_enough(written, args.root, params.max_rejected)
-    print(f"{args.prepared}: {_summary(written, dataset.unlisted)}")
+    print(f"{args.prepared}: {_summary(written, dataset)}")
 
 
 def _check_output(folder: Path) -> None:
@@ -93,17 +94,25 @@ def _check_enough(written: Written, root: Path, max_rejected: int) -> None:
             f"{rejected[0]}; mend them or raise prepare_masks.max_rejected"
         )
     if not written.objects["train"]:
+        crowds = written.losses[CROWDS]
+        reason = f"; {crowds} annotations have iscrowd 1, set dataset.crowd to objects to take them"
         raise InputError(
             f"{root}/train: no object is left to learn from ({len(rejected)} images rejected); "
             "check the annotations, dataset.category_id and prepare_masks.edge_objects"
+            + reason
+            * bool(crowds)
         )
 
 
-def _summary(written: Written, unlisted: int) -> str:
+def _summary(written: Written, dataset: Dataset) -> str:
     counts = {f"{split} images": count for split, count in written.images.items()}
     counts["objects"] = written.objects.total()
     counts |= {what: written.losses[what] for what in ("ignored", *LOSSES)}
-    counts |= {"images rejected": len(written.rejected), "files not listed": unlisted}
+    counts |= {"images rejected": len(written.rejected), "files not listed": dataset.unlisted}
+    counts |= {"annotations of other categories": dataset.of_others} if dataset.of_others else {}
+    nowhere = written.images.total() - written.placed.total()
+    if written.placed and nowhere:
+        counts["images without a place on the map, which others have"] = nowhere
     text = ", ".join(f"{count} {what}" for what, count in counts.items())
     odd = ", ".join(f"{kind} {count}" for kind, count in sorted(written.warnings.items()))
     return text + f"; images with warnings: {odd}" * bool(odd)

@@ -19,6 +19,7 @@ class ImageObjects(NamedTuple):
     width: int  # px
     rles: list[dict]  # compressed, best score first; of equals as the results have them
     scores: list[float]
+    file_name: str = ""
 
 
 def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageObjects]:
@@ -46,7 +47,7 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
         another size.
     """
     images = read_images(prepared, split)
-    columns = (images[name].tolist() for name in ("name", "height", "width"))
+    columns = (images[name].tolist() for name in ("name", "height", "width", "file_name"))
     listed = dict(zip(images["image_id"].tolist(), zip(*columns, strict=True), strict=True))
     found = defaultdict(list)
     for result in cast("list[dict]", read_json(results)):
@@ -56,7 +57,7 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
                 f"{results}: image_id {image_id} is none of the {split} images of {prepared}; "
                 "run rescore again"
             )
-        name, height, width = listed[image_id]
+        name, height, width, _ = listed[image_id]
         if size != [height, width]:
             raise InputError(
                 f"{results}: an object of {name} has a mask of {size} px (height, width), "
@@ -65,8 +66,8 @@ def read_image_objects(results: Path, prepared: Path, split: str) -> list[ImageO
         if result.get("accepted", True) and coco_mask.area(result["segmentation"]):
             found[image_id].append((result["score"], result["segmentation"]))
     objects = []
-    for image_id, (name, height, width) in listed.items():
+    for image_id, (name, height, width, file_name) in listed.items():
         ranked = sorted(found[image_id], key=lambda each: -each[0])
         rles, scores = [rle for _, rle in ranked], [score for score, _ in ranked]
-        objects.append(ImageObjects(name, height, width, rles, scores))
+        objects.append(ImageObjects(name, height, width, rles, scores, file_name))
     return objects

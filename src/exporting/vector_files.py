@@ -1,6 +1,7 @@
 """Objects as features of GeoPackage and GeoJSON files, written by GDAL through pyogrio."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shapely.geometry import mapping
 
 from src.exporting.delivery import Delivery, crs_of, measured_batches
 
+CODE = re.compile(r"[A-Z]+:\w+")  # of an authority
 DEGREE_DECIMALS = 9  # a tenth of a millimetre: pixels of drones have few
 GPKG_VERSION = "1.2"  # of a newer one GDAL 3.6 warns that it may know only a part of it
 FIELDS = {"id": pa.int64(), "image": pa.string(), "score": pa.float64(), "area_px": pa.int64()}
@@ -105,7 +107,7 @@ def write_pixel_geojson(path: Path, deliveries: list[Delivery]) -> None:
 
 
 def _crs_word(crs: str, number: int) -> str:
-    return crs.replace(":", "_") if crs.startswith("EPSG:") else f"WKT_{number + 1}"
+    return crs.replace(":", "_") if CODE.fullmatch(crs) else f"WKT_{number + 1}"
 
 
 def _features(images: list[Delivery]) -> pa.RecordBatchReader:

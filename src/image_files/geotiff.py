@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from src.base.errors import InputError
 from src.image_files.silence import without_warnings
 
@@ -17,7 +19,7 @@ SETTINGS: dict[str, Any] = {  # also against what the environment says
 
 
 @contextmanager
-def open_geotiff(source: bytes | Path, damaged: str = DAMAGED) -> Iterator:
+def open_geotiff(source: bytes | Path, damaged: str = DAMAGED, *, page: int = 1) -> Iterator:
     """Open a TIFF file, or the bytes of one, as a dataset of rasterio.
 
     Parameters
@@ -26,11 +28,13 @@ def open_geotiff(source: bytes | Path, damaged: str = DAMAGED) -> Iterator:
         The whole file, or where it lies.
     damaged : str
         The reason to give where GDAL cannot read it.
+    page : int
+        Of bytes, which page: all are numbered from 1, reduced ones too.
 
     Yields
     ------
     dataset : rasterio.DatasetReader
-        Of the first page. What goes wrong in reading it becomes an InputError too.
+        Of the page. What goes wrong in reading it becomes an InputError too.
 
     Raises
     ------
@@ -45,13 +49,43 @@ def open_geotiff(source: bytes | Path, damaged: str = DAMAGED) -> Iterator:
     try:
         with rasterio.Env(**SETTINGS):
             if isinstance(source, bytes):
-                with MemoryFile(source) as memory, _opened(memory.open) as dataset:
+                with MemoryFile(source) as memory, _opened(*_page(memory, page)) as dataset:
                     yield dataset
             else:
                 with _opened(rasterio.open, Path(source)) as dataset:
                     yield dataset
     except RasterioError:  # its words hold names that differ from run to run
         raise InputError(damaged) from None
+
+
+def as_shown(values: np.ndarray, dataset) -> np.ndarray:
+    """Turn values round where the file says that 0 is white (WhiteIsZero), as viewers do.
+
+    Parameters
+    ----------
+    values : ndarray of any shape
+        As GDAL reads them from the dataset.
+    dataset : rasterio.DatasetReader
+        From `open_geotiff`. A file of 1 bit has a palette instead, which tells the same.
+
+    Returns
+    -------
+    values : ndarray of the same shape and dtype
+        Unsigned v becomes the greatest of its bits less v; signed ones ~v, real ones -v.
+    """
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") != "YES":
+        return values
+    if values.dtype.kind != "u":
+        return ~values if values.dtype.kind == "i" else -values
+    bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * values.dtype.itemsize))
+    return values.dtype.type(2**bits - 1) - values
+
+
+def _page(memory, page: int) -> tuple:
+    """Return what opens a page of a file in memory; the first by the file's own name."""
+    import rasterio
+
+    return (memory.open,) if page == 1 else (rasterio.open, f"GTIFF_DIR:{page}:{memory.name}")
 
 
 def _opened(open_dataset, *path):

@@ -20,6 +20,8 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 TIFF_BYTES |= {16: 8, 17: 8, 18: 8}  # of a value, by its type
 WIDTH, HEIGHT, ORIENTATION = 256, 257, 274  # tags of TIFF
+SUBFILE, SAMPLES = 254, 277
+NO_PAGE = 1 | 4  # bits of the first: a reduced page, a mask of another
 GIF_EXTENSION, GIF_IMAGE, GIF_END = b"!,;"
 JPEG2000_TILE, JPEG2000_END = b"\xff\x90\0\n", b"\xff\xd9"
 TRUNCATED = "damaged image (truncated: its end is missing)"
@@ -34,6 +36,7 @@ class ImageHeader(NamedTuple):
     bits: int  # per value; 0 where not looked up
     bands: int  # 0 where not looked up
     orientation: int  # tag of TIFF, 1 to 8; 1 for others
+    pages: tuple[tuple[int, int], ...] = ((1, 1),)  # of TIFF: number among all, bands; no overviews
 
 
 def png_header(content: bytes) -> ImageHeader:
@@ -116,7 +119,8 @@ def tiff_header(content: bytes) -> ImageHeader:
     Returns
     -------
     header : ImageHeader
-        Size and orientation of the first page; 0 px where it has no tag of its size.
+        Size and orientation of the first page; 0 px where it has no tag of its size. Of `pages`
+        overviews and masks are none, but the first always is one.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def tiff_header(content: bytes) -> ImageHeader:
     large = content[2:4] in (b"+\0", b"\0+")
     counter, entry, place = ("Q", "HHQ8s", "Q") if large else ("H", "HHI4s", "I")
     counter, entry, place = (struct.Struct(order + form) for form in (counter, entry, place))
-    pages, at, first = set(), 8 if large else 4, {}
+    pages, at, first, shown = set(), 8 if large else 4, {}, []
     try:
         while page := place.unpack_from(content, at)[0]:
             if page in pages:
@@ -139,13 +143,17 @@ def tiff_header(content: bytes) -> ImageHeader:
             tags = [entry.unpack_from(content, at) for at in range(start, at, entry.size)]
             if any(_values_end(kind, n, at, place) > len(content) for _, kind, n, at in tags):
                 raise InputError(TRUNCATED)
+            known = {tag: _value(kind, value, order) for tag, kind, _, value in tags}
             if len(pages) == 1:
-                first = {tag: _value(kind, value, order) for tag, kind, _, value in tags}
+                first = known
+            if len(pages) == 1 or not known.get(SUBFILE, 0) & NO_PAGE:
+                shown.append((len(pages), known.get(SAMPLES, 1)))
     except (struct.error, OverflowError):
         raise InputError(TRUNCATED) from None
     if not pages:
         raise InputError(NO_IMAGE)
-    return ImageHeader(first.get(HEIGHT, 0), first.get(WIDTH, 0), 0, 0, first.get(ORIENTATION, 1))
+    size = first.get(HEIGHT, 0), first.get(WIDTH, 0)
+    return ImageHeader(*size, 0, 0, first.get(ORIENTATION, 1), tuple(shown))
 
 
 def check_gif(content: bytes) -> None:

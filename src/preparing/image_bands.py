@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO
-from src.image_files.geotiff import open_geotiff
+from src.image_files.geotiff import as_shown, open_geotiff
 from src.image_files.image_headers import (
     JPEG_START,
     NO_IMAGE,
@@ -38,6 +38,7 @@ class ImageBands(NamedTuple):
     bits: int | None  # that a value uses, where its dtype has more
     invalid: np.ndarray | None  # bool (H, W): transparent, or masked by the file
     as_stored: bool  # `PHOTO` decodes the same values from the file
+    pages: int = 1  # in the file, of which nobody asked for more than the first; 1 where one did
 
 
 def read_bands(content: bytes, bands: list[int]) -> ImageBands:
@@ -46,10 +47,12 @@ def read_bands(content: bytes, bands: list[int]) -> ImageBands:
     Parameters
     ----------
     content : bytes
-        A JPEG, PNG, TIFF, GIF, BMP, WebP, PPM or JPEG 2000 file; the first of several pages.
+        A JPEG, PNG, TIFF, GIF, BMP, WebP, PPM or JPEG 2000 file; the first of several frames.
     bands : list of int
         One or three, numbered from 1; [] is the first three, or the first alone where there are
-        fewer than three. A palette is replaced by the bands of its colours.
+        fewer than three. A palette is replaced by the bands of its colours, print colours (CMYK)
+        by RGB. The pages of a TIFF file go on numbering, overviews left out; [] looks at the first
+        page alone.
 
     Returns
     -------
@@ -134,7 +137,26 @@ def _decode(content: bytes, flags: int) -> np.ndarray:
 
 
 def _from_tiff(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBands:
-    with open_geotiff(content) as dataset:
+    pages = header.pages
+    if not bands or len(pages) == 1:
+        return _from_page(content, 1, bands)._replace(pages=len(pages))
+    places = [(page, band) for page, count in pages for band in range(1, count + 1)]
+    if max(bands) > len(places):
+        raise InputError(
+            f"has {len(places)} bands in {len(pages)} pages, but images.bands asks for band "
+            f"{max(bands)}"
+        )
+    found = [_from_page(content, page, [band]) for page, band in (places[b - 1] for b in bands)]
+    if len({(one.values.shape, one.values.dtype) for one in found}) > 1:
+        raise InputError(f"its pages with the bands {bands} differ in size or type")
+    masks = [one.invalid for one in found if one.invalid is not None]
+    invalid = np.logical_and.reduce(masks) if len(masks) == len(found) else None
+    values = np.concatenate([one.values for one in found], axis=2)
+    return found[0]._replace(values=values, invalid=invalid)
+
+
+def _from_page(content: bytes, page: int, bands: list[int]) -> ImageBands:
+    with open_geotiff(content, page=page) as dataset:
         _check_size(dataset.height, dataset.width)  # GDAL's word counts
         if dataset.dtypes[0].startswith("complex"):  # also whole ones, which NumPy does not know
             raise InputError("holds complex numbers, which are no image")
@@ -147,10 +169,21 @@ def _from_tiff(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBa
                 colours[index] = colour
             array = colours[dataset.read(1)]
             return _choose(array[..., :3], bands, alpha=array[..., 3])
-        places = [place + 1 for place in _places(bands, dataset.count)]
         bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
-        values = np.moveaxis(dataset.read(places), 0, -1)
+        if dataset.colorinterp[0].name == "cyan" and dataset.count >= 4 and kind.kind == "u":
+            # of 8 bits GDAL does the same
+            array = _without_ink(np.moveaxis(dataset.read([1, 2, 3, 4]), 0, -1))
+            return _choose(array, bands)
+        places = [place + 1 for place in _places(bands, dataset.count)]
+        values = as_shown(np.moveaxis(dataset.read(places), 0, -1), dataset)
         return ImageBands(values, bits and int(bits), _masked(dataset, places), as_stored=False)
+
+
+def _without_ink(inks: np.ndarray) -> np.ndarray:
+    """Return RGB of cyan, magenta, yellow and black, unsigned (H, W, 4)."""
+    full = np.iinfo(inks.dtype).max
+    light = full - inks.astype(np.float64)
+    return np.rint(light[..., :3] * light[..., 3:] / full).astype(inks.dtype)
 
 
 def _masked(dataset, places: list[int]) -> np.ndarray | None:
@@ -173,6 +206,7 @@ def _from_others(content: bytes, bands: list[int]) -> ImageBands:
                 check_gif(content)
             if image.format == "JPEG2000":
                 check_jpeg2000(content)
+            frames = getattr(image, "n_frames", 1)
             image.load()
             grey, clear = image.mode in ("1", "L", "LA"), image.has_transparency_data
             if not image.mode.startswith(("I", "F")):
@@ -188,7 +222,8 @@ def _from_others(content: bytes, bands: list[int]) -> ImageBands:
     except Exception as error:  # whatever a decoder chokes on: the image is not intact
         raise InputError(f"damaged image ({error})") from None
     array = array[..., None] if array.ndim == 2 else array
-    return _choose(array, bands, alpha=array[..., -1] if clear else None)
+    chosen = _choose(array, bands, alpha=array[..., -1] if clear else None)
+    return chosen._replace(pages=frames)
 
 
 def _choose(

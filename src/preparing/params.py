@@ -7,8 +7,8 @@ from pydantic import Field
 from src.base.params import Params
 
 Kind = Literal[
-    "blank", "saturated", "no_data", "few_levels", "outside", "repaired", "vanished", "duplicate",
-    "hidden",
+    "blank", "saturated", "no_data", "few_levels", "pages", "outside", "repaired", "incomplete",
+    "shrunk", "crowd", "comb", "vanished", "duplicate", "hidden",
 ]  # fmt: skip
 KINDS = get_args(Kind)
 

@@ -28,6 +28,7 @@ class Photo(NamedTuple):
     saturated: float  # share of the pixels that are 0 or 255 in each band
     no_data: float  # share of the pixels that hold no data
     few_levels: tuple[int, int] | None  # grey levels, and values in the file of which they are left
+    pages: int = 1  # or frames in the file; the first was read unless it is 1
 
 
 def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = None) -> Photo:
@@ -65,7 +66,7 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
     content = _file_content(path)
     try:
         with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
-            (values, bits, invalid, as_stored), changes = _decoded(content, images)
+            (values, bits, invalid, as_stored, pages), changes = _decoded(content, images)
             levels = {"stretch": images.stretch, "low": images.low, "high": images.high}
             image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
             few_levels = _few_levels(values, image)
@@ -84,7 +85,7 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
         )
     share = 0.0 if invalid is None else float(np.count_nonzero(invalid) / invalid.size)
     blank, saturated = _is_blank(image), _saturated(image)
-    return Photo(content, height, width, blank, saturated, share, few_levels)
+    return Photo(content, height, width, blank, saturated, share, few_levels, pages)
 
 
 def read_values(path: Path, images: ImagesParams) -> tuple[np.ndarray, np.ndarray | None]:

@@ -39,6 +39,7 @@ class Written(NamedTuple):
     losses: Counter  # ignored regions, and objects for each of LOSSES
     warnings: Counter  # images for each of KINDS that there is
     rejected: list[str]  # "file: reason"
+    placed: Counter  # images that lie on the map, by split
 
 
 class _SplitFiles(NamedTuple):
@@ -84,7 +85,7 @@ def write_prepared(
     written : Written
         Where a split has no image, or every one is rejected, its archives are empty.
     """
-    written = Written(Counter(), Counter(), Counter(), Counter(), [])
+    written = Written(Counter(), Counter(), Counter(), Counter(), [], Counter())
     found = json.dumps([choice._asdict() for choice in choices], indent=1)
     (folder / RECOGNISED).write_text(found + "\n", encoding="utf-8")
     columns = (*IMAGE_TYPES, *next(iter(metadata.values()), ()))
@@ -166,6 +167,7 @@ def _images(
         if result.place:
             place = dict(zip(PLACE_COLUMNS, result.place, strict=True))
             files.places.writerow({"name": record.name, **place})
+            written.placed[record.split] += 1
         written.images[record.split] += 1
         if record.split in LABELLED:
             written.objects[record.split] += result.objects or 0

@@ -1,7 +1,7 @@
 """One image of a dataset, read, checked, and brought into the form that all later stages use."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from src.reading.params import DatasetParams, ImagesParams
 from src.reading.records import ImageRecord, SourceObject
 from src.reading.segmentations import compress
 
-LOSSES = ("hidden under others", "without a pixel", "duplicates dropped")
+CROWDS = "annotations with iscrowd 1 ignored"
+LOSSES = ("hidden under others", "without a pixel", "duplicates dropped", CROWDS)
 UNLABELLED = {"objects": None, "ignored": None, "coverage": None, "instances": b""}
 UNLABELLED |= {"truth": (), "losses": {}}
 MOST = 0.5  # share of an image's pixels; beyond it they are warned of
@@ -82,8 +83,10 @@ def prepare_image(
     labelled = dict(UNLABELLED)
     if record.split != "test":
         kept = _without_repeated(objects) if params.duplicate_objects == "drop" else objects
-        labelled, hidden = _labelled(record, kept, image, dataset.category_id, params)
+        category_id = cast("int", dataset.category_id)  # `with_category` has made it one
+        labelled, hidden = _labelled(record, kept, image, category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
+        lost += (sum(one.crowd for one in objects),)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)
     for kind, detail in warnings:
@@ -112,6 +115,9 @@ def _photo_warnings(image: Photo) -> list[tuple[str, str]]:
         left, there = image.few_levels
         detail = f"{left} of 256 grey levels are left of {there} values; set images.stretch"
         found.append(("few_levels", f"{detail} to auto, or to range"))
+    if image.pages > 1:
+        detail = f"the first of {image.pages} pages or frames was read"
+        found.append(("pages", f"{detail}; of a TIFF file images.bands numbers the bands of all"))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
+from src.reading.image_folders import read_unlabelled
 from src.reading.json_index import Element, index_lists
 from src.reading.records import (
     UNPRINTABLE,
@@ -19,11 +20,10 @@ from src.reading.records import (
     check_file_name,
     check_unique,
     image_files,
-    read_unlabelled,
     record_name,
 )
 from src.reading.regions import MAX_OBJECTS
-from src.reading.segmentations import leaves_image, read_segmentation
+from src.reading.segmentations import is_shrunk, leaves_image, read_segmentation, whole_parts
 
 LISTS = ("images", "annotations", "categories")  # the last may be absent
 SPANS = np.dtype((np.int64, 3))
@@ -39,7 +39,20 @@ class _Annotations(NamedTuple):
     categories: Counter  # id -> annotations
 
 
-def find_records(root: Path, *, category_id: int | None) -> Dataset:
+class _Way(NamedTuple):
+    """How annotations are taken."""
+
+    crowd_objects: bool  # those with iscrowd 1 are objects
+    centres: bool  # polygons go through the centres of pixels that are the object's
+
+
+def find_records(
+    root: Path,
+    *,
+    category_id: int | list[int] | None,
+    crowd_objects: bool = False,
+    centres: bool = False,
+) -> Dataset:
     """Find the splits of a dataset in the CrowdAI layout and check their annotation files.
 
     `train/images/` and `train/annotation.json`, or one JSON file of another name, must be there,
@@ -52,15 +65,20 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
     ----------
     root : Path
         Folder of the dataset.
-    category_id : int, optional
-        Only annotations of this category are kept; None: of the one that train has annotations of.
+    category_id : int or list of int, optional
+        Only annotations of this category are kept, or of these, as of the first; None: of the one
+        that train has annotations of.
+    crowd_objects : bool
+        Take annotations with iscrowd 1 for objects, as brushes of annotation tools write them.
+    centres : bool
+        Polygons go through the centres of the outermost pixels, as contours of OpenCV do.
 
     Returns
     -------
     dataset : Dataset
-        The objects of a record are (annotation file, its first free id, spans), or () if the
-        image has none. Spans are the bytes of an int64 array (N, 3): offset and length in bytes
-        and id of each annotation of the category, by id.
+        The objects of a record are (annotation file, how they are taken, its first free id, spans),
+        or () if the image has none. Spans are the bytes of an int64 array (N, 3): offset and length
+        in bytes and id of each annotation of the category, by id.
 
     Raises
     ------
@@ -73,18 +91,23 @@ def find_records(root: Path, *, category_id: int | None) -> Dataset:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that holds train/")
-    records, category, unlisted = _read_labelled(root, "train", category_id)
+    chosen = [category_id] if isinstance(category_id, int) else category_id
+    way = _Way(crowd_objects, centres)
+    records, category, unlisted, of_others = _read_labelled(root, "train", chosen, way)
     if not any(record.objects for record in records):
         raise InputError(
             f"{annotation_file(root / 'train')}: no annotations, so nothing could be learnt; "
             "annotate at least one object"
         )
     if (root / "val").is_dir():
-        val_records, _, val_unlisted = _read_labelled(root, "val", category["id"])
+        val = _read_labelled(root, "val", chosen or [category["id"]], way)
+        val_records, _, val_unlisted, val_of_others = val
+        of_others += val_of_others
         records, unlisted = records + val_records, unlisted + val_unlisted
     if (root / "test_images").is_dir():
-        records += read_unlabelled(root / "test_images")
-    return Dataset(sorted(records, key=lambda record: record.name), category, unlisted)
+        test_records, others = read_unlabelled(root / "test_images")
+        records, unlisted = records + test_records, unlisted + others
+    return Dataset(sorted(records, key=lambda record: record.name), category, unlisted, of_others)
 
 
 def annotation_file(folder: Path) -> Path:
@@ -132,14 +155,14 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
     """
     if not record.objects:
         return []
-    path, spare, spans = record.objects
+    path, way, spare, spans = record.objects
     objects = []
     try:
         with open(path, "rb") as file:
             for offset, length, annotation_id in np.frombuffer(spans, SPANS).tolist():
                 file.seek(offset)
                 annotation = _reread(file.read(length), annotation_id, record.image_id, path)
-                objects.append(_object(annotation, annotation_id or spare, height, width))
+                objects.append(_object(annotation, annotation_id or spare, height, width, way))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     return objects
@@ -162,11 +185,12 @@ def _reread(content: bytes, annotation_id: int, image_id: int, path: Path) -> di
     return annotation
 
 
-def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceObject:
+def _object(annotation: dict, truth_id: int, height: int, width: int, way: _Way) -> SourceObject:
     area, segmentation = annotation.get("area", 0), annotation.get("segmentation")
     positive = type(area) in (int, float) and 0 < area < float("inf")
+    shown = whole_parts(segmentation)
     try:
-        region, repaired = read_segmentation(segmentation, height, width)
+        region, repaired = read_segmentation(shown, height, width, centres=way.centres)
     except InputError as error:
         raise InputError(f"annotation {annotation['id']}: {error}") from None
     except RecursionError:
@@ -174,39 +198,45 @@ def _object(annotation: dict, truth_id: int, height: int, width: int) -> SourceO
     return SourceObject(
         id=annotation["id"],
         truth_id=truth_id,
-        crowd=annotation.get("iscrowd", 0) == 1,
+        crowd=annotation.get("iscrowd", 0) == 1 and not way.crowd_objects,
         area=area if positive else None,
         region=region,
         repaired=repaired,
-        outside=leaves_image(segmentation, height, width),
+        incomplete=shown is not segmentation,
+        shrunk=positive and not way.centres and is_shrunk(shown, area, region, height, width),
+        outside=leaves_image(shown, height, width),
     )
 
 
 def _read_labelled(
-    root: Path, split: str, category_id: int | None
-) -> tuple[list[ImageRecord], dict, int]:
-    """Return the records of train or val, the category and how many files are unlisted."""
+    root: Path, split: str, chosen: list[int] | None, way: _Way
+) -> tuple[list[ImageRecord], dict, int, int]:
+    """Return the records of train or val, the category, and two numbers.
+
+    How many files are unlisted, and how many annotations of other categories.
+    """
     folder = root / split / "images"
     present = image_files(folder)
     path = annotation_file(root / split)
-    records, annotations, category = _read_document(path, split, folder, category_id)
+    records, annotations, category = _read_document(path, split, folder, chosen)
     if not records:
         raise InputError(f"{path}: lists no images; list every image of {folder}")
     check_unique(records, path)
-    _check_category(annotations.categories, path, category["id"])
-    records = _with_objects(records, annotations, path)
+    _check_category(annotations.categories, path, chosen or [category["id"]])
+    records = _with_objects(records, annotations, path, way)
+    of_others = annotations.lengths.count(0)
     listed = {PurePosixPath(record.file_name).as_posix() for record in records}
-    return records, category, len(present - listed)
+    return records, category, len(present - listed), of_others
 
 
 def _read_document(
-    path: Path, split: str, folder: Path, category_id: int | None
+    path: Path, split: str, folder: Path, chosen: list[int] | None
 ) -> tuple[list[ImageRecord], _Annotations, dict]:
     """Read an annotation file once; its lists may come in any order.
 
     Without a category, that of the first annotation is the one: there must be no other.
     """
-    records, found, names, given = [], set(), {}, category_id
+    records, found, names, given = [], set(), {}, chosen
     annotations = _Annotations(array("q"), array("q"), array("q"), array("q"), Counter())
     origin = str(path)
     for element in index_lists(path, LISTS):
@@ -226,8 +256,8 @@ def _read_document(
         if element.key == "images":
             records.append(_image_record(element.value, where, split, folder))
         elif element.key == "annotations":
-            _add(annotations, element, where, category_id)
-            category_id = element.value["category_id"] if category_id is None else category_id
+            _add(annotations, element, where, chosen)
+            chosen = [element.value["category_id"]] if chosen is None else chosen
         elif isinstance(name := element.value.get("name"), str):
             names[str(element.value.get("id"))] = name
     for key in ("images", "annotations"):
@@ -235,8 +265,9 @@ def _read_document(
             raise InputError(f"{path}: no list '{key}', so not COCO's format; see docs/data.md")
     if given is None and len(annotations.categories) > 1:
         raise InputError(_several(annotations.categories, names, path))
-    name = names.get(str(category_id), str(category_id))
-    return records, annotations, {"id": category_id, "name": name}
+    known = chosen or [None]
+    name = ", ".join(names.get(str(category_id), str(category_id)) for category_id in known)
+    return records, annotations, {"id": known[0], "name": name}
 
 
 def _several(categories: Counter, names: dict[str, str], path: Path) -> str:
@@ -247,7 +278,7 @@ def _several(categories: Counter, names: dict[str, str], path: Path) -> str:
     ]
     return (
         f"{path}: annotations of {len(shown)} categories, {', '.join(shown)}; set "
-        "dataset.category_id to the one to find"
+        "dataset.category_id to the one to find, or to a list of those that are one"
     )
 
 
@@ -279,13 +310,13 @@ def _whole_number(entry: dict, key: str, where: str, least: int = 0) -> int:
     return value
 
 
-def _add(annotations: _Annotations, element: Element, where: str, category_id: int | None) -> None:
+def _add(annotations: _Annotations, element: Element, where: str, chosen: list[int] | None) -> None:
     annotation = element.value
     annotations.ids.append(_whole_number(annotation, "id", where))
     annotations.image_ids.append(_whole_number(annotation, "image_id", where))
     category = _whole_number(annotation, "category_id", where)
     crowd = annotation.get("iscrowd", 0)
-    of_category = category_id in (None, category)
+    of_category = chosen is None or category in chosen
     if of_category and (type(crowd) not in (int, bool) or crowd not in (0, 1)):
         raise InputError(f"{where}.iscrowd is {short(crowd):.40}, neither 0 nor 1; correct it")
     annotations.categories[category] += 1
@@ -293,17 +324,17 @@ def _add(annotations: _Annotations, element: Element, where: str, category_id: i
     annotations.lengths.append(element.length if of_category else 0)
 
 
-def _check_category(categories: Counter, path: Path, category_id: int | None) -> None:
-    if categories and category_id not in categories:
+def _check_category(categories: Counter, path: Path, chosen: list[int]) -> None:
+    if categories and not categories.keys() & set(chosen):
         occurring = ", ".join(f"{key} ({categories[key]} times)" for key in sorted(categories))
         raise InputError(
-            f"{path}: no annotation of category {category_id}; set dataset.category_id to one "
-            f"that occurs: {occurring}"
+            f"{path}: no annotation of category {' or '.join(map(str, chosen))}; set "
+            f"dataset.category_id to one that occurs: {occurring}"
         )
 
 
 def _with_objects(
-    records: list[ImageRecord], annotations: _Annotations, path: Path
+    records: list[ImageRecord], annotations: _Annotations, path: Path, way: _Way
 ) -> list[ImageRecord]:
     """Return the records with the places of their annotations of the category."""
     ids = np.frombuffer(annotations.ids, np.int64)
@@ -334,7 +365,7 @@ def _with_objects(
             )
     parts = zip(records, np.split(spans, np.cumsum(counts)[:-1]), strict=True)
     return [
-        record._replace(objects=(path, spare, part.tobytes())) if len(part) else record
+        record._replace(objects=(path, way, spare, part.tobytes())) if len(part) else record
         for record, part in parts
     ]
 

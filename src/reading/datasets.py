@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from src.base.errors import InputError
 from src.base.params import AUTO
 from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
 from src.reading.params import DatasetParams
@@ -21,9 +22,10 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
     root : Path
         Folder of the dataset.
     params : DatasetParams
-        As `src.reading.recognition.recognise` returns it. `category_id`: the one to read in coco,
-        auto the only one that train has annotations of; in the others the one to give to all
-        objects, auto 1. `group_pattern`: a regular expression that is searched for in each
+        As `src.reading.recognition.recognise` returns it. `category_id`: in coco the one to read,
+        several to be read as the first, or auto, the only one that train has annotations of;
+        so too in rle_csv with a `class_column`, where they may be texts. Else the number to give to
+        all objects, auto 1. `group_pattern`: a regular expression that is searched for in each
         file name. What its first group finds, or all that it finds if it has none, becomes the
         image's group; an image in whose name it finds nothing keeps its own. The empty pattern
         changes nothing.
@@ -47,18 +49,42 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
 
 
 def _of_format(root: Path, params: DatasetParams) -> Dataset:
-    given = None if params.category_id == AUTO else params.category_id
+    given = params.categories
+    numbers = [one for one in given or [] if isinstance(one, int)]
     if params.format == "coco":
-        return coco_dataset.find_records(root, category_id=given)
-    category_id = ONLY_CATEGORY if given is None else given
+        if given is not None and len(numbers) < len(given):
+            raise InputError(f"dataset.category_id is {given}: name the categories of coco by id")
+        return coco_dataset.find_records(
+            root,
+            category_id=numbers or None,
+            crowd_objects=params.crowd == "objects",
+            centres=params.polygons == "centres",
+        )
+    class_column = "" if params.class_column == AUTO else params.class_column
+    classes = params.format == "rle_csv" and class_column
+    if given is not None and not classes and (len(given) > 1 or not numbers):
+        raise InputError(
+            f"dataset.category_id is {given}: there is no column of classes to choose from; give "
+            "the one number that the objects get"
+        )
+    category_id = numbers[0] if numbers else ONLY_CATEGORY
     if params.format == "mask_folder":
         names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(
             root, category_id=category_id, masks=params.masks, **names
         )
     columns = {"id_column": params.id_column, "rle_column": params.rle_column}
+    dialect = rle_csv_dataset.Dialect(
+        params.rle_order, params.rle_first, params.rle_starts, tuple(params.rle_empty)
+    )
     return rle_csv_dataset.find_records(
-        root, category_id=category_id, masks=params.masks, **columns
+        root,
+        category_id=category_id,
+        masks=params.masks,
+        dialect=dialect,
+        class_column=class_column,
+        classes=None if given is None else tuple(map(str, given)),
+        **columns,
     )
 
 

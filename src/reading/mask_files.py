@@ -11,7 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from scipy.ndimage import find_objects
 
 from src.base.errors import InputError
-from src.image_files.geotiff import open_geotiff
+from src.image_files.geotiff import as_shown, open_geotiff
+from src.image_files.image_headers import tiff_header
 from src.reading.records import ImageRecord, SourceObject
 from src.reading.regions import MAX_OBJECTS, Region
 
@@ -40,6 +41,7 @@ class _Decoded(NamedTuple):
     values: np.ndarray  # (H, W) of any type, or uint8 RGB (H, W, 3)
     palette: np.ndarray | None  # (N, 3) uint8, the colours that the values stand for
     lossy: bool  # a JPEG, whose values are inexact
+    shown: np.ndarray | None = None  # values as viewers show them, where 0 is white in the file
 
 
 def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
@@ -48,8 +50,9 @@ def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
     Parameters
     ----------
     path : Path
-        PNG, GIF, BMP, JPEG or TIFF of any depth; of several pictures in a file the first. Alpha
-        is ignored; of a palette the colours count. A JPEG is cut at grey level 128.
+        PNG, GIF, BMP, JPEG or TIFF of any depth; of several frames in a file the first. Alpha
+        is ignored; of a palette the colours count, and of a TIFF file in which 0 is white what it
+        shows. A JPEG is cut at grey level 128.
     height, width : int
         That the mask must have, in pixels.
 
@@ -68,9 +71,10 @@ def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
 
 
 def _binary(decoded: _Decoded) -> np.ndarray:
-    values, palette, lossy = decoded
+    values, palette, lossy, shown = decoded
     if lossy:
         return _cut(values)
+    values = values if shown is None else shown
     coloured = palette is not None or values.ndim == 3
     if palette is not None:
         values = _colours(values, palette)
@@ -96,8 +100,9 @@ def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
     Parameters
     ----------
     path : Path
-        PNG, GIF, BMP or TIFF of any depth; of several pictures in a file the first. Alpha is
-        ignored; of a palette the indices count, not the colours. Of three channels the number is
+        PNG, GIF, BMP or TIFF of any depth; of several frames in a file the first. Alpha is
+        ignored; of a palette the indices count, not the colours, and of a TIFF file in which 0 is
+        white the numbers that it holds. Of three channels the number is
         red + 256 green + 65536 blue.
     height, width : int
         That the mask must have, in pixels.
@@ -150,7 +155,7 @@ def look_at_mask(path: Path) -> MaskLook:
 
 
 def _ids(decoded: _Decoded) -> np.ndarray:
-    values, _, lossy = decoded
+    values, _, lossy, _ = decoded
     if lossy:
         raise InputError("a JPEG mask, which does not keep object ids; store it as PNG or TIFF")
     if values.ndim == 3:
@@ -314,7 +319,12 @@ def _decode_tiff(content: bytes, size: tuple[int, int] | None) -> _Decoded:
         else:
             palette = np.array([colours[i][:3] for i in range(len(colours))], np.uint8)
         values = source.read([1, 2, 3]) if bands > 2 else source.read(1)
-    return _Decoded(np.moveaxis(values, 0, -1) if bands > 2 else values, palette, False)
+        shown = as_shown(values, source)
+    pages = len(tiff_header(content).pages)
+    if pages > 1:
+        raise InputError(f"a TIFF mask of {pages} pages; store the masks of each image in one")
+    turned = shown if palette is None and shown is not values else None
+    return _Decoded(np.moveaxis(values, 0, -1) if bands > 2 else values, palette, False, turned)
 
 
 def _decode_with_pillow(content: bytes, size: tuple[int, int] | None) -> _Decoded:

@@ -9,7 +9,14 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.base.files import is_inside
-from src.reading.image_folders import files_below, find_images, folders_in, image_record, is_image
+from src.reading.image_folders import (
+    files_below,
+    find_images,
+    folders_in,
+    image_record,
+    is_image,
+    read_unlabelled,
+)
 from src.reading.mask_files import (
     check_count,
     component_regions,
@@ -18,7 +25,7 @@ from src.reading.mask_files import (
     read_binary_mask,
     read_object_ids,
 )
-from src.reading.records import Dataset, ImageRecord, SourceObject, check_file_name, read_unlabelled
+from src.reading.records import Dataset, ImageRecord, SourceObject, check_file_name
 from src.reading.regions import Region
 
 MASKS = ("instances", "components", "whole", "ids")
@@ -74,7 +81,8 @@ def find_records(
         if split == "train" or (root / split).is_dir():
             found, others = _find_labelled(root / split, masks, mask_folder, mask_suffix)
             records, unlisted = records + found, unlisted + others
-    records += _find_unlabelled(root, masks)
+    found, others = _find_unlabelled(root, masks)
+    records, unlisted = records + found, unlisted + others
     return Dataset(sorted(records), {"id": category_id, "name": str(category_id)}, unlisted)
 
 
@@ -157,6 +165,8 @@ def _find_labelled(
         unlisted += _count_strays(folder, mask_folder, set(expected), masks)
     if masks == "instances":
         found = {name: [folder / name] for name in expected if (folder / name).is_dir()}
+        if not (folder / "images").is_dir():
+            unlisted += sum(_count_others(path) for [path] in found.values())
     else:
         found = _files_by_stem(folder, mask_folder)
     if not any(name in found for name in expected):
@@ -187,11 +197,12 @@ def _is_nested(folder: Path, masks: str, mask_folder: str) -> bool:
 
 
 def _find_nested(folder: Path) -> tuple[list[ImageRecord], int]:
-    """Return the records of NAME/images/ and how many files lie in folders without an image."""
+    """Return the records of NAME/images/, and how many files are none or lie in other folders."""
     records, unlisted = [], 0
     for name in folders_in(folder):
         inside = folder / name / "images"
-        images = [f for f in files_below(inside) if is_image(f)] if inside.is_dir() else []
+        files = files_below(inside) if inside.is_dir() else []
+        images = [f for f in files if is_image(f)]
         if len(images) > 1:
             raise InputError(
                 f"{inside}: {len(images)} images, '{images[0]}' and '{images[1]}' among them; "
@@ -200,6 +211,7 @@ def _find_nested(folder: Path) -> tuple[list[ImageRecord], int]:
         if not images:
             unlisted += len(files_below(folder / name))
             continue
+        unlisted += len(files) - 1
         file_name = f"{name}/images/{images[0]}"
         check_file_name(file_name, str(folder))
         path = folder / file_name
@@ -209,17 +221,17 @@ def _find_nested(folder: Path) -> tuple[list[ImageRecord], int]:
     return records, unlisted
 
 
-def _find_unlabelled(root: Path, masks: str) -> list[ImageRecord]:
+def _find_unlabelled(root: Path, masks: str) -> tuple[list[ImageRecord], int]:
     folder, images = root / "test", root / "test_images"
     if folder.is_dir() and images.is_dir():
         raise InputError(f"{root}: holds both test and test_images; remove one of the two")
     if images.is_dir():
         return read_unlabelled(images)
     if not folder.is_dir():
-        return []
+        return [], 0
     if masks == "instances" and not (folder / "images").is_dir():
-        return _find_nested(folder)[0]
-    return find_images(folder / "images", "test")[0]
+        return _find_nested(folder)
+    return find_images(folder / "images", "test")
 
 
 def _files_by_stem(folder: Path, mask_folder: str) -> dict[str, list[Path]]:
@@ -233,20 +245,36 @@ def _files_by_stem(folder: Path, mask_folder: str) -> dict[str, list[Path]]:
 
 
 def _count_strays(folder: Path, mask_folder: str, expected: set[str], masks: str) -> int:
-    """Count the files among the masks that belong to no image."""
-    paths = (PurePosixPath(mask_folder) / name for name in files_below(folder / mask_folder))
+    """Count the files among the masks that belong to no image, or are none."""
+    paths = [PurePosixPath(mask_folder) / name for name in files_below(folder / mask_folder)]
     own = (path.parent if masks == "instances" else path.with_suffix("") for path in paths)
-    return sum(path.as_posix() not in expected for path in own)
+    return sum(
+        mask.as_posix() not in expected or not _may_be_mask(path.name)
+        for path, mask in zip(paths, own, strict=True)
+    )
 
 
 def _mask_files(folder: Path) -> list[Path]:
-    """Files of one image's masks, by name."""
+    """Files of one image's masks, by name; what is no image by its extension lies beside them."""
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
         raise InputError(f"the folder of masks cannot be read: {error.strerror}") from None
-    check_count(len(names))
-    return [folder / name for name in names]
+    masks = [name for name in names if _may_be_mask(name)]
+    if names and not masks:  # else it would be an image without objects
+        raise InputError(f"the folder of masks holds {names[0]!a:.80} but no image file")
+    check_count(len(masks))
+    return [folder / name for name in masks]
+
+
+def _count_others(folder: Path) -> int:
+    """Count what lies beside one image's masks."""
+    return sum(not name.startswith(".") and not _may_be_mask(name) for name in os.listdir(folder))
+
+
+def _may_be_mask(name: str) -> bool:
+    """Tell by its extension; a name without one is no other program's file beside an image."""
+    return is_image(name) or not PurePosixPath(name).suffix
 
 
 def _read_instance(path: Path, height: int, width: int) -> Region:

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.files import is_inside
-from src.base.params import Auto, Params
+from src.base.params import AUTO, Auto, Params
 from src.formats.prepared import IMAGE_TYPES, LATER_COLUMNS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Category = Annotated[int, Field(ge=0)] | Name
 SHELL = '"$`\\'  # a command that dvc starts names the root within double quotes
 
 
@@ -19,12 +20,19 @@ class DatasetParams(Params):
 
     root: Name  # prepare_masks gets it as an argument, from the same key
     format: Literal["auto", "coco", "mask_folder", "rle_csv"]
-    category_id: Annotated[int, Field(ge=0), Auto]
+    category_id: Annotated[Category | Annotated[list[Category], Field(min_length=1)], Auto]
+    crowd: Literal["ignore", "objects"]
+    polygons: Literal["edges", "centres"]
     masks: Literal["auto", "instances", "components", "whole", "ids"]
     mask_folder: str  # this and the next three may be auto
     mask_suffix: str
     id_column: Name
     rle_column: Name
+    class_column: str  # may be auto; empty: none; that of ids: what follows their last "_"
+    rle_order: Literal["column", "row"]
+    rle_first: Literal[0, 1]
+    rle_starts: Literal["absolute", "relative"]
+    rle_empty: list[Name]
     group_pattern: str
     metadata_file: str  # in root
     metadata: list[str]  # columns of it
@@ -35,6 +43,20 @@ class DatasetParams(Params):
         if set(root) & set(SHELL) or "\n" in root:
             raise ValueError('must not hold any of " $ ` \\ or a line break; rename the folder')
         return root
+
+    @property
+    def categories(self) -> list[int | str] | None:
+        """Those to read as one; None where that is `auto`."""
+        if self.category_id == AUTO:
+            return None
+        return self.category_id if isinstance(self.category_id, list) else [self.category_id]
+
+    @field_validator("category_id")
+    @classmethod
+    def _name_categories_once(cls, given: int | str | list[int | str]) -> object:
+        if isinstance(given, list) and len(set(map(str, given))) < len(given):
+            raise ValueError("name each category once")
+        return given
 
     @field_validator("metadata_file")
     @classmethod

@@ -28,6 +28,7 @@ from src.reading.rle_csv_dataset import (
 
 ID_NAMES = ("id", "imageid", "image", "imagename", "img", "imgid", "imgname", "filename", "file")
 RLE_NAMES = ("encodedpixels", "rle", "rlemask", "maskrle", "rles", "encoding", "runs", "runlengths")
+CLASS_NAMES = ("class", "classid", "category", "categoryid", "label", "labelid", "classname")
 MASKS = "masks"  # the usual name of their folder
 ROWS = 1000  # of a table that are looked at
 LOOKS = 40  # masks that are opened
@@ -96,12 +97,12 @@ def with_category(params: DatasetParams, dataset: Dataset) -> tuple[DatasetParam
     Returns
     -------
     params : DatasetParams
-        With a number.
+        With one number.
     choices : list of Choice
         None, or the one.
     """
     if params.category_id != AUTO:
-        return params, []
+        return params.model_copy(update={"category_id": dataset.category["id"]}), []
     number, name = dataset.category["id"], dataset.category["name"]
     reason = "there is one kind of object, which gets the first number"
     if params.format == "coco":
@@ -309,7 +310,7 @@ def _meaning(folder: Path, expected: list[str]) -> Choice:
 
 def _run_lengths(root: Path, params: DatasetParams) -> list[Choice]:
     """Find the columns of the table, and what a row is."""
-    if AUTO not in (params.masks, params.id_column, params.rle_column):
+    if AUTO not in (params.masks, params.id_column, params.rle_column, params.class_column):
         return []
     table, choices = find_table(root, "train"), []
     columns, rows = read_head(table, ROWS)
@@ -318,7 +319,8 @@ def _run_lengths(root: Path, params: DatasetParams) -> list[Choice]:
         names = {*images, *(PurePosixPath(name).with_suffix("").as_posix() for name in images)}
         others = [column for column in columns if column != params.rle_column]
         found = _columns_with(columns, rows, lambda cell: cell in names)
-        found = [column for column in found if column in others]
+        with_class = _columns_with(columns, rows, lambda cell: cell.rpartition("_")[0] in names)
+        found = [column for column in found or with_class if column in others]
         what = "names of images", "are the names of images"
         choices.append(_column(table, "id_column", others, ID_NAMES, found, what))
     if params.rle_column == AUTO:
@@ -328,6 +330,8 @@ def _run_lengths(root: Path, params: DatasetParams) -> list[Choice]:
         found = [column for column in found if column in others]
         what = "run lengths", "are run lengths"
         choices.append(_column(table, "rle_column", others, RLE_NAMES, found, what))
+    if params.class_column == AUTO:
+        choices += _class_column(root, columns, rows, _with(params, choices))
     if params.masks == AUTO:
         repeated = has_repeated_ids(table, _with(params, choices).id_column)
         if repeated:
@@ -337,6 +341,24 @@ def _run_lengths(root: Path, params: DatasetParams) -> list[Choice]:
             choice = Choice("dataset.masks", "components", reason)
         choices.insert(0, choice)
     return choices
+
+
+def _class_column(
+    root: Path, columns: list[str], rows: list[list[str]], params: DatasetParams
+) -> list[Choice]:
+    """Find a column of classes, or that ids end with one; nothing is said where there is none."""
+    key, ids = "dataset.class_column", params.id_column
+    if ids in columns:
+        images = files_below(root / "train" / "images")
+        names = {*images, *(PurePosixPath(name).with_suffix("").as_posix() for name in images)}
+        cells = [row[columns.index(ids)] for row in rows]
+        both = [cell not in names and cell.rpartition("_")[0] in names for cell in cells]
+        if both and sum(both) * 2 > len(both):
+            reason = "its cells are names of images with a class after the last '_'"
+            return [Choice(key, ids, reason)]
+    found = [c for c in columns if _is_named(c, CLASS_NAMES) and c not in (ids, params.rle_column)]
+    reason = "it has the usual name of a column of classes"
+    return [Choice(key, found[0], reason)] if len(found) == 1 else []
 
 
 def _column(

@@ -35,6 +35,9 @@ class SourceObject(NamedTuple):
     area: float | None  # px, as listed; None: to be counted
     region: Region
     repaired: bool  # the outline crossed itself
+    comb: bool = False  # its run lengths look as if they counted otherwise
+    incomplete: bool = False  # a part of the outline has fewer than three points
+    shrunk: bool = False  # by a row and a column, since the outline goes through pixel centres
     outside: bool = False  # the outline left the image by more than a pixel; masks cannot
 
 
@@ -44,6 +47,7 @@ class Dataset(NamedTuple):
     records: list[ImageRecord]  # sorted by name
     category: dict  # {"id", "name"}
     unlisted: int  # files in the labelled image folders that the dataset does not list
+    of_others: int = 0  # annotations of other categories
 
 
 def image_files(folder: Path) -> set[str]:
@@ -132,35 +136,3 @@ def check_unique(records: Iterable[ImageRecord], where: Path | str) -> None:
                 f"{where}: '{twin.file_name}' and '{record.file_name}' are one name, "
                 f"'{record.name}', without the extension; rename or remove one"
             )
-
-
-def read_unlabelled(folder: Path) -> list[ImageRecord]:
-    """Make records of the images of test, which no file lists.
-
-    Parameters
-    ----------
-    folder : Path
-        All files directly in it but the hidden ones are images; subfolders are not looked into.
-
-    Returns
-    -------
-    records : list of ImageRecord
-        Sorted by file name and numbered from 1; no size, no objects, each its own group.
-
-    Raises
-    ------
-    InputError
-        If the folder is absent or holds no image, or a file name is unfit or there twice but for
-        the extension.
-    """
-    file_names = sorted(name for name in image_files(folder) if "/" not in name)
-    if not file_names:
-        raise InputError(f"{folder}: holds no images; put them there or remove the folder")
-    records = []
-    for image_id, file_name in enumerate(file_names, start=1):
-        check_file_name(file_name, str(folder))
-        name = record_name("test", file_name)
-        path = folder / file_name
-        records.append(ImageRecord(name, "test", image_id, file_name, path, name, None, ()))
-    check_unique(records, folder)
-    return records

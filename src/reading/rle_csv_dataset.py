@@ -1,28 +1,53 @@
 """A data set of images and a table of run lengths, as competitions hand them out."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from src.base.errors import InputError
-from src.reading.image_folders import find_images
+from src.reading.image_folders import find_images, read_unlabelled
 from src.reading.mask_files import check_count, component_regions, label_regions, number_objects
-from src.reading.records import Dataset, ImageRecord, SourceObject, read_unlabelled
+from src.reading.records import Dataset, ImageRecord, SourceObject
 from src.reading.regions import Region
 
 MASKS = ("instances", "components", "whole")
 NO_OBJECT = (b"", b"-1", b"nan")  # a cell without runs, in lower case
 MAX_DIGITS = 10  # of a number; more pixels no image has
+FEW = 4  # runs up to which an object is no comb
+MOST_SHIFT = 2  # px, by which an object's edge moves from line to line where it spans the image
+BRACKETS = bytes.maketrans(b"[](),", b"     ")
 CELL = re.compile(rb'[ \t]*+(?:"([^"]*+(?:""[^"]*+)*+)"[ \t]*+|([^,"]*+))(,|\Z)')
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # that spreadsheets put first
 
 
+class Dialect(NamedTuple):
+    """How a table counts pixels."""
+
+    order: str = "column"  # or row
+    first: int = 1  # number of the first pixel
+    starts: str = "absolute"  # or relative: pixels between a run and the end of the one before
+    empty: tuple[str, ...] = ()  # cells that stand for no object, beside NO_OBJECT
+
+
+KAGGLE = Dialect()
+
+
 def find_records(
-    root: Path, *, category_id: int, masks: str, id_column: str, rle_column: str
+    root: Path,
+    *,
+    category_id: int,
+    masks: str,
+    id_column: str,
+    rle_column: str,
+    dialect: Dialect = KAGGLE,
+    class_column: str = "",
+    classes: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Find the images of a data set of run lengths, and where in the table those of each are.
 
@@ -43,18 +68,26 @@ def find_records(
         Column with an image's file name below `images/`, with or without extension.
     rle_column : str
         Column with its run lengths.
+    dialect : Dialect
+        How these count.
+    class_column : str
+        Column with the class of a row, or that of ids if what follows their last "_" is it; "" if
+        there is none.
+    classes : tuple of str, optional
+        Rows of other classes are left out; None: there must be one class alone.
 
     Returns
     -------
     dataset : Dataset
-        Images are numbered from 1 in each split, by name; rows without an image are unlisted, as
-        are files in a folder of images that are none by their extension.
+        Images are numbered from 1 in each split, by name; rows without an image or of another
+        class are unlisted, as are files in a folder of images that are none by their extension.
 
     Raises
     ------
     InputError
         If a folder is absent or holds no image, a file name is unfit or there twice, a table is
-        absent, there twice, no CSV, lacks a column or an id fits none or two, or `masks` is "ids".
+        absent, there twice, no CSV, lacks a column or an id fits none or two, `masks` is "ids", or
+        there are several classes and none is chosen, or none of those chosen.
     ValueError
         If `masks` is unknown.
     """
@@ -66,6 +99,7 @@ def find_records(
         raise InputError(
             f"dataset.id_column and dataset.rle_column are both {id_column!r:.80}; name two columns"
         )
+    columns = id_column, rle_column, class_column
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the one that holds train/")
@@ -74,18 +108,20 @@ def find_records(
         if split == "train" or (root / split).is_dir():
             found, others = find_images(root / split / "images", split)
             table = find_table(root, split)
-            found, strays = _with_spans(found, table, masks, id_column, rle_column)
+            found, strays, classes = _with_spans(found, table, (masks, dialect), columns, classes)
             records, unlisted = records + found, unlisted + others + strays
-    records += _find_unlabelled(root)
-    return Dataset(sorted(records), {"id": category_id, "name": str(category_id)}, unlisted)
+    found, others = _find_unlabelled(root)
+    records, unlisted = records + found, unlisted + others
+    name = ", ".join(classes) if class_column and classes else str(category_id)
+    return Dataset(sorted(records), {"id": category_id, "name": name}, unlisted)
 
 
 def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObject]:
     """Read the objects of an image from its rows.
 
-    A cell holds pairs of numbers, the first pixel of a run and its length; pixels are counted
-    from 1 down the columns. An empty cell, "-1" and "nan" stand for no object. Runs may come in
-    any order.
+    A cell holds pairs of numbers, the first pixel of a run and its length, as the dialect counts,
+    with or without brackets and ".0". An empty cell, "-1" and "nan" stand for no object. Runs may
+    come in any order.
 
     Parameters
     ----------
@@ -108,24 +144,30 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
     """
     if record.split == "test":
         return []
-    masks, table, *spans = record.objects
+    masks, dialect, table, *spans = record.objects
     path = Path(table)
     if not spans:
         raise InputError(f"no row in {path.name}")
     if masks == "instances":
         check_count(len(spans))
-    rows = [_read_runs(cell, height, width) for cell in _cells_at(path, spans)]
-    rows = [runs for runs in rows if len(runs)]
+    rows = [_read_runs(cell, height, width, dialect) for cell in _cells_at(path, spans)]
+    rows = [(runs, odd) for runs, odd in rows if len(runs)]
+    line = width if dialect.order == "row" else height
     if masks == "instances":
-        regions = [_region(runs, height) for runs in rows]
+        odd = [flag or _is_comb(runs, line, one=True) for runs, flag in rows]
+        if dialect.order == "row":
+            regions = [
+                label_regions(_painted([runs], height, width, dialect))[0] for runs, _ in rows
+            ]
+        else:
+            regions = [_region(runs, height) for runs, _ in rows]
     else:
-        filled = np.zeros(height * width, bool)
-        for runs in rows:
-            for start, stop in runs.tolist():
-                filled[start:stop] = True
-        mask = filled.reshape(width, height).T
+        mask = _painted([runs for runs, _ in rows], height, width, dialect)
         regions = component_regions(mask) if masks == "components" else label_regions(mask)
-    return number_objects(record, regions)
+        combs = any(flag or _is_comb(runs, line, one=False) for runs, flag in rows)
+        odd = [combs] * len(regions)
+    objects = number_objects(record, regions)
+    return [one._replace(comb=flag) for one, flag in zip(objects, odd, strict=True)]
 
 
 def find_table(root: Path, split: str) -> Path:
@@ -169,7 +211,7 @@ def read_head(table: Path, rows: int) -> tuple[list[str], list[list[str]]]:
 def has_repeated_ids(table: Path, id_column: str) -> bool:
     """Tell whether two rows of a table have one id. Raises InputError as `find_records` does."""
     seen = set()
-    for _, name, _ in _rows(table, id_column, id_column):
+    for _, name, _, _ in _rows(table, (id_column, id_column, "")):
         if name in seen:
             return True
         seen.add(name)
@@ -178,7 +220,7 @@ def has_repeated_ids(table: Path, id_column: str) -> bool:
 
 def is_runs(cell: str) -> bool:
     """Tell whether a cell holds pairs of whole numbers, as run lengths are."""
-    words = cell.split()
+    words = _words(cell.encode()).decode().split()
     return bool(words) and len(words) % 2 == 0 and all(w.isascii() and w.isdigit() for w in words)
 
 
@@ -187,25 +229,40 @@ def is_no_object(cell: str) -> bool:
     return cell.strip().lower().encode() in NO_OBJECT
 
 
-def _find_unlabelled(root: Path) -> list[ImageRecord]:
+def _find_unlabelled(root: Path) -> tuple[list[ImageRecord], int]:
     folder, images = root / "test", root / "test_images"
     if folder.is_dir() and images.is_dir():
         raise InputError(f"{root}: holds both test and test_images; remove one of the two")
     if images.is_dir():
         return read_unlabelled(images)
-    return find_images(folder / "images", "test")[0] if folder.is_dir() else []
+    return find_images(folder / "images", "test") if folder.is_dir() else ([], 0)
 
 
 def _with_spans(
-    records: list[ImageRecord], table: Path, masks: str, id_column: str, rle_column: str
-) -> tuple[list[ImageRecord], int]:
-    """Add the places of their cells in the table to records; count the rows without an image."""
+    records: list[ImageRecord],
+    table: Path,
+    how: tuple[str, Dialect],
+    columns: tuple[str, str, str],
+    classes: tuple[str, ...] | None,
+) -> tuple[list[ImageRecord], int, tuple[str, ...] | None]:
+    """Add the places of their cells in the table to records.
+
+    Return them, the number of rows without an image or of another class, and the classes read.
+    An image whose rows are all of other classes has no object.
+    """
     names = defaultdict(set)
     for place, record in enumerate(records):
         names[record.file_name].add(place)
         names[str(PurePosixPath(record.file_name).with_suffix(""))].add(place)
-    spans, strays = [[] for _ in records], 0
-    for number, name, span in _rows(table, id_column, rle_column):
+    spans, strays, seen = [[] for _ in records], 0, Counter()
+    id_column, _, class_column = columns
+    for number, name, kind, span in _rows(table, columns):
+        if class_column == id_column:
+            name, _, kind = name.rpartition("_")
+        seen[kind] += span[1] > 0
+        if classes is not None and class_column and kind not in classes:
+            span = (span[0], 0)  # a row without an object
+            strays += 1
         places = names.get(name, ())
         if len(places) > 1:
             first, second = (records[place].file_name for place in sorted(places)[:2])
@@ -221,21 +278,44 @@ def _with_spans(
             f"{table}: no row of an image ({len(records)} images, such as "
             f"'{records[0].file_name}'); give their names in the column '{id_column}'"
         )
-    objects = ((masks, str(table), *cells) for cells in spans)
+    if class_column:
+        classes = _checked_classes(seen, classes, table)
+    objects = ((*how, str(table), *cells) for cells in spans)
     records = [r._replace(objects=places) for r, places in zip(records, objects, strict=True)]
-    return records, strays
+    return records, strays, classes
+
+
+def _checked_classes(
+    seen: Counter, classes: tuple[str, ...] | None, table: Path
+) -> tuple[str, ...] | None:
+    """Return the classes to read; the only one of the table where none are given."""
+    there = [kind for kind, count in seen.items() if count]
+    shown = ", ".join(f"'{kind!s:.40}' ({count} rows)" for kind, count in seen.most_common())
+    if classes is None and len(there) > 1:
+        raise InputError(
+            f"{table}: rows of {len(there)} classes, {shown:.400}; set dataset.category_id to the "
+            "one to find, or to a list of those that are one, or dataset.class_column to ''"
+        )
+    if classes is not None and there and not set(classes) & set(there):
+        raise InputError(
+            f"{table}: no run lengths of class {' or '.join(classes)}; set dataset.category_id to "
+            f"one that occurs: {shown:.400}"
+        )
+    return tuple(there) or None if classes is None else classes
 
 
 def _rows(
-    table: Path, id_column: str, rle_column: str
-) -> Iterator[tuple[int, str, tuple[int, int]]]:
-    """Yield line number, id, and byte offset and length of the cell with the runs."""
+    table: Path, named: tuple[str, str, str]
+) -> Iterator[tuple[int, str, str, tuple[int, int]]]:
+    """Yield line number, id, class, and byte offset and length of the cell with the runs."""
+    id_column, rle_column, class_column = named
     try:
         with open(table, "rb") as file:
             header = file.readline()
             columns = _columns(header.removeprefix(BYTE_ORDER_MARK), f"{table}: line 1")
             id_place = _place(columns, id_column, "id_column", table)
             rle_place = _place(columns, rle_column, "rle_column", table)
+            of_class = _place(columns, class_column, "class_column", table) if class_column else -1
             offset = len(header)
             for number, line in enumerate(file, start=2):
                 where = f"{table}: line {number}"
@@ -243,7 +323,8 @@ def _rows(
                     cells = _row(line, len(columns), where)
                     start, stop = cells[rle_place]
                     name = _text(line, cells[id_place], where)
-                    yield number, name, (offset + start, stop - start)
+                    kind = _text(line, cells[of_class], where) if class_column else ""
+                    yield number, name, kind, (offset + start, stop - start)
                 offset += len(line)
     except OSError as error:
         raise InputError(f"{table}: cannot be read: {error.strerror}") from None
@@ -310,11 +391,22 @@ def _cells_at(table: Path, spans: list[tuple[int, int]]) -> list[bytes]:
         raise InputError(f"{table.name} cannot be read: {error.strerror}") from None
 
 
-def _read_runs(cell: bytes, height: int, width: int) -> np.ndarray:
-    """Return runs, int64 (R, 2): the first pixel of each and the one after its last."""
-    if cell.strip().lower() in NO_OBJECT:
-        return np.empty((0, 2), np.int64)
-    words = cell.split()
+def _words(cell: bytes) -> bytes:
+    """Return a cell without brackets and commas, and whole numbers written as real ones whole."""
+    cell = cell.translate(BRACKETS)
+    return re.sub(rb"\.0+(?=\s|\Z)", b"", cell) if b"." in cell else cell
+
+
+def _read_runs(cell: bytes, height: int, width: int, dialect: Dialect) -> tuple[np.ndarray, bool]:
+    """Return runs, int64 (R, 2): the first pixel of each and the one after its last, from 0.
+
+    And whether they look odd: backwards, or the pixel that some tables write for none.
+    """
+    if cell.strip().lower() in NO_OBJECT or cell.strip().decode("latin-1") in dialect.empty:
+        return np.empty((0, 2), np.int64), False
+    words = _words(cell).split()
+    if not words:
+        return np.empty((0, 2), np.int64), False
     for word in words:
         if not word.isdigit() or len(word) > MAX_DIGITS:
             shown = word[:40].decode("ascii", "backslashreplace")
@@ -322,33 +414,84 @@ def _read_runs(cell: bytes, height: int, width: int) -> np.ndarray:
     if len(words) % 2:
         raise InputError(f"an odd count of run lengths ({len(words)}); they come in pairs")
     starts, lengths = np.array(list(map(int, words)), np.int64).reshape(-1, 2).T
-    _check_runs(starts, lengths, height, width)
+    first = dialect.first
+    if dialect.starts == "relative":
+        first, starts = 0, np.cumsum(starts) + np.cumsum(lengths) - lengths
+    _check_runs(starts, lengths, height * width, first)
+    odd = bool((starts[1:] < starts[:-1]).any()) or words == [b"1", b"1"]
     order = np.argsort(starts)
-    starts, stops = starts[order] - 1, starts[order] + lengths[order] - 1
+    starts = starts[order] - first
+    stops = starts + lengths[order]
     overlaps = np.flatnonzero(starts[1:] < stops[:-1])
     if overlaps.size:
-        first, second = (f"{starts[i] + 1} {stops[i] - starts[i]}" for i in overlaps[0] + (0, 1))
-        raise InputError(f"the runs '{first}' and '{second}' cover the same pixels")
+        one, two = (f"{starts[i] + first} {stops[i] - starts[i]}" for i in overlaps[0] + (0, 1))
+        raise InputError(f"the runs '{one}' and '{two}' cover the same pixels")
     apart = starts[1:] > stops[:-1]
-    return np.stack(
+    runs = np.stack(
         [starts[np.concatenate([[True], apart])], stops[np.concatenate([apart, [True]])]], axis=1
     )
+    return runs, odd
 
 
-def _check_runs(starts: np.ndarray, lengths: np.ndarray, height: int, width: int) -> None:
-    for values, what in ((starts, "start"), (lengths, "length")):
-        if not values.all():
-            place = int(np.flatnonzero(values == 0)[0])
+def _check_runs(starts: np.ndarray, lengths: np.ndarray, pixels: int, first: int) -> None:
+    for values, what, least in ((starts, "start", first), (lengths, "length", 1)):
+        if values.min() < least:
+            place = int(values.argmin())
+            hint = " (dataset.rle_first is 1)" if what == "start" else ""
             raise InputError(
                 f"the run '{starts[place]} {lengths[place]}' has a {what} of 0; pixels and "
-                "lengths count from 1"
+                f"lengths count from 1{hint}"
             )
-    beyond = np.flatnonzero(starts + lengths - 1 > height * width)
+    beyond = np.flatnonzero(starts + lengths - first > pixels)
     if beyond.size:
         raise InputError(
             f"the run '{starts[beyond[0]]} {lengths[beyond[0]]}' ends beyond the image's "
-            f"{height * width} pixels"
+            f"{pixels} pixels"
         )
+
+
+def _painted(rows: list[np.ndarray], height: int, width: int, dialect: Dialect) -> np.ndarray:
+    """Return the mask, bool (H, W), of runs."""
+    filled = np.zeros(height * width, bool)
+    for runs in rows:
+        for start, stop in runs.tolist():
+            filled[start:stop] = True
+    if dialect.order == "row":
+        return filled.reshape(height, width)
+    return filled.reshape(width, height).T
+
+
+def _is_in_parts(runs: np.ndarray, line: int) -> bool:
+    """Tell whether runs are not one connected part, each pixel having 8 neighbours."""
+    filled = np.zeros((int(runs[-1, 1]) // line + 1) * line, np.uint8)
+    for start, stop in runs.tolist():
+        filled[start:stop] = 1
+    return cv2.connectedComponents(filled.reshape(-1, line), connectivity=8)[0] > 2
+
+
+def _is_comb(runs: np.ndarray, line: int, *, one: bool) -> bool:
+    """Tell whether runs look as if lines were `line` pixels long by mistake.
+
+    Most of them touch none in the line before or after; or many go over the end of a line, which
+    those of an object do only where it reaches from one edge to the other. `one`: the runs
+    are one object's, which a single such run of fewer pixels than a line gives away.
+    """
+    starts, stops = runs.T
+    crossing = (starts // line != (stops - 1) // line) & (stops - starts < line)
+    if one and crossing.any() and (stops - starts).sum() < line:
+        return True
+    if len(runs) < FEW:
+        return False
+    if crossing.mean() >= 0.25:
+        shifts = np.diff(starts) % line  # of an object's edge from line to line: small
+        drifts = np.median(np.minimum(shifts, line - shifts)) > MOST_SHIFT
+        return not one or bool(drifts) or _is_in_parts(runs, line)
+    alone = np.ones(len(runs), bool)
+    for step in (-line, line):
+        place = np.searchsorted(stops, starts + step - 1, side="right")
+        met = starts[np.minimum(place, len(runs) - 1)] < stops + step + 1
+        alone &= ~(met & (place < len(runs)))
+    return bool(alone.mean() > 0.5)
 
 
 def _region(runs: np.ndarray, height: int) -> Region:

@@ -3,6 +3,7 @@
 from itertools import accumulate, pairwise
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -13,10 +14,13 @@ from src.reading.windings import crosses_itself, is_simple, winding_runs
 MAX_COORDINATE = 1e6  # px; farther out no polygon of an image lies
 MAX_OUTLINE = 4e6  # px; rasterising takes some 80 bytes for each
 OVERHANG = 1  # px that an outline may leave the image by: rounding, or the edge's far side
+SHRUNK = 0.02  # share of its area that a shrunk object lacks at least, and may differ by at most
 MAX_DIGITS = 7  # of 5 bits in one number of a compressed RLE, 2**34 px
 
 
-def read_segmentation(segmentation, height: int, width: int) -> tuple[Region, bool]:
+def read_segmentation(
+    segmentation, height: int, width: int, *, centres: bool = False
+) -> tuple[Region, bool]:
     """Rasterise one annotation's segmentation as the official COCO tools do.
 
     Everything is checked before it reaches compiled code, which trusts its input. A polygon that
@@ -29,9 +33,12 @@ def read_segmentation(segmentation, height: int, width: int) -> tuple[Region, bo
     segmentation : list of list of float, or dict
         As it stands in the JSON: polygons [[x1, y1, x2, y2, ...], ...] in pixels, whose union is
         the object; or {"size": [H, W], "counts": ...} with the runs as a list of integers
-        (uncompressed) or a string (compressed).
+        (uncompressed) or a string (compressed). An empty list covers no pixel.
     height, width : int
         Of the image, in pixels; at least 1.
+    centres : bool
+        Polygons go through the centres of the outermost pixels, whose rows and columns their
+        coordinates number: every pixel on a line is the object's too, and nothing is repaired.
 
     Returns
     -------
@@ -46,7 +53,11 @@ def read_segmentation(segmentation, height: int, width: int) -> tuple[Region, bo
         If it cannot be read; the message says what is wrong with it.
     """
     repaired = False
-    if isinstance(segmentation, list):
+    if isinstance(segmentation, list) and not segmentation:
+        runs = np.empty((0, 2), np.int64)
+    elif isinstance(segmentation, list) and centres:
+        runs = _runs_through_centres(segmentation, height, width)
+    elif isinstance(segmentation, list):
         runs, repaired = _runs_of_polygons(segmentation, height, width)
     elif isinstance(segmentation, dict):
         runs = _runs_of_rle(segmentation, height, width)
@@ -82,6 +93,49 @@ def leaves_image(segmentation, height: int, width: int) -> bool:
         or max(polygon[1::2]) > height + OVERHANG
         for polygon in segmentation
     )
+
+
+def whole_parts(segmentation):
+    """Leave out polygons of one or two points, which cover nothing.
+
+    Returns
+    -------
+    segmentation : list of list of float, or whatever was given
+        The same object where nothing is left out.
+    """
+    if not isinstance(segmentation, list):
+        return segmentation
+    parts = [part for part in segmentation if not (isinstance(part, list) and _is_short(part))]
+    return segmentation if len(parts) == len(segmentation) else parts
+
+
+def is_shrunk(segmentation, area: float, region: Region, height: int, width: int) -> bool:
+    """Tell whether polygons go through pixel centres: their pixels with the rim make the area.
+
+    Parameters
+    ----------
+    segmentation : list of list of float, or dict
+        That `read_segmentation` can read.
+    area : float
+        That the annotation lists, in pixels.
+    region : Region
+        What that function makes of it.
+    height, width : int
+        Of the image, in pixels.
+
+    Returns
+    -------
+    shrunk : bool
+        False for an RLE, where coordinates are not all whole numbers, or the area lies nearer to
+        the region's than to that with the rim.
+    """
+    if isinstance(segmentation, dict) or area - region.area < SHRUNK * area:
+        return False
+    if not all(float(value).is_integer() for polygon in segmentation for value in polygon):
+        return False
+    runs = _runs_through_centres(segmentation, height, width)
+    whole = int((runs[:, 1] - runs[:, 0]).sum())
+    return abs(whole - area) <= SHRUNK * area
 
 
 def compress(region: Region, height: int, width: int) -> dict:
@@ -121,8 +175,6 @@ def _joined(runs: np.ndarray) -> np.ndarray:
 
 
 def _runs_of_polygons(polygons: list, height: int, width: int) -> tuple[np.ndarray, bool]:
-    if not polygons:
-        raise InputError("the segmentation is an empty list")
     for number, polygon in enumerate(polygons, start=1):
         _check_polygon(polygon, f"polygon {number}")
     parts: list[Any] = coco_mask.frPyObjects(polygons, height, width)
@@ -135,6 +187,31 @@ def _runs_of_polygons(polygons: list, height: int, width: int) -> tuple[np.ndarr
             parts[number], repaired = _rle(_joined(runs), height, width), True
     merged: Any = coco_mask.merge(parts)
     return _runs(_decode_counts(merged["counts"], height * width)), repaired
+
+
+def _is_short(part: list) -> bool:
+    """Tell a part of one or two points, or of none."""
+    return len(part) in (0, 2, 4) and all(type(value) in (int, float) for value in part)
+
+
+def _runs_through_centres(polygons: list, height: int, width: int) -> np.ndarray:
+    """Return runs (R, 2) of all pixels inside polygons and on their lines, coordinates rounded."""
+    for number, polygon in enumerate(polygons, start=1):
+        _check_polygon(polygon, f"polygon {number}")
+    rounded = [np.rint(np.reshape(p, (-1, 2)).astype(np.float64)).astype(int) for p in polygons]
+    points = np.concatenate(rounded)
+    left, top = np.maximum(points.min(axis=0), 0).tolist()
+    right, bottom = np.minimum(points.max(axis=0) + 1, (width, height)).tolist()
+    if left >= right or top >= bottom:
+        return np.empty((0, 2), np.int64)
+    # with a row of background, so that no run goes on in the next column
+    mask = np.zeros((bottom - top + 1, right - left), np.uint8)
+    for polygon in rounded:  # one by one: together they would leave holes where they overlap
+        cv2.fillPoly(mask[:-1], [(polygon - (left, top)).astype(np.int32)], 1)
+    tall = len(mask)
+    lines = np.concatenate([[0], mask.ravel(order="F")])
+    edges = np.flatnonzero(np.diff(lines)).reshape(-1, 2)
+    return _joined((edges // tall + left) * height + edges % tall + top)
 
 
 def _check_polygon(polygon, which: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
-from src.image_files.geotiff import open_geotiff
+from src.image_files.geotiff import as_shown, open_geotiff
 from src.image_files.geotransforms import read_geotransform
 from src.image_files.silence import without_warnings
 from src.mosaics.placing import Place, find_mosaics
@@ -283,7 +283,7 @@ def _values(
         values, invalid = found[..., :3][..., places], found[..., 3] == 0
     else:
         bands = [place + 1 for place in places]
-        values = np.moveaxis(dataset.read(bands, **read), 0, -1)
+        values = as_shown(np.moveaxis(dataset.read(bands, **read), 0, -1), dataset)
         invalid = _masked(dataset, bands, nearest, values.shape[:2])
     if values.dtype.kind == "f":
         invalid = invalid | ~np.all(np.isfinite(values), axis=2)

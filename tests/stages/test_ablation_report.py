@@ -44,6 +44,13 @@ dataset:
   mask_suffix: ''
   id_column: id
   rle_column: rle_mask
+  crowd: ignore
+  polygons: edges
+  class_column: ""
+  rle_order: column
+  rle_first: 1
+  rle_starts: absolute
+  rle_empty: []
   group_pattern: ''
   metadata_file: metadata.csv
   metadata: []

@@ -67,6 +67,7 @@ def write_images(data, names, first):
         for number, name in enumerate(names, start=first)
     ]
     write_prepared(data / "prepared", images)
+    (data / "prepared/recognised.json").write_text("[]")
     for split in ("train", "val", "test"):
         photos = [(name, PHOTO) for name in sorted(names) if name.startswith(split)]
         write_archive(data / f"prepared/{split}/images.zip", photos)
@@ -82,10 +83,20 @@ def coco_result(image_id, score, mask):
     return {"image_id": image_id, "category_id": 1, "segmentation": rle, "score": score}
 
 
-def run(data, *formats, simplify=0.0, right_angles=False):
+DATASET = {
+    "root": "x", "format": "auto", "category_id": "auto", "masks": "auto", "mask_folder": "auto",
+    "mask_suffix": "auto", "id_column": "auto", "rle_column": "auto", "class_column": "auto",
+    "rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": [],
+    "crowd": "ignore", "polygons": "edges", "group_pattern": "",
+    "metadata_file": "metadata.csv", "metadata": [],
+}  # fmt: skip
+
+
+def run(data, *formats, simplify=0.0, right_angles=False, rows="image", ids="stem", **dataset):
     section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
-    workers = {"scheduler": "none"}
-    YAML().dump({"export": section, "workers": workers}, data / "params.yaml")
+    section |= {"submission_rows": rows, "submission_ids": ids}
+    sections = {"export": section, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
+    YAML().dump(sections, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
     export.main([*paths, "--params", str(data / "params.yaml")])
     return sorted(path.name for path in (data / "exports").iterdir())
@@ -121,6 +132,29 @@ def test_a_submission_lists_every_image_with_its_objects_united(data):
     for name, runs in rows.items():
         union = np.any([np.zeros((HEIGHT, WIDTH), bool), *ranked(name)], axis=0)
         assert np.array_equal(decode_submission(runs, HEIGHT, WIDTH), union)
+
+
+def test_a_submission_has_the_columns_and_counts_as_the_table_that_was_read(data):
+    found = [{"key": "dataset.id_column", "value": "ImageId", "reason": "its cells"}]
+    (data / "prepared/recognised.json").write_text(json.dumps(found))
+    dialect = {"rle_column": "EncodedPixels", "rle_order": "row", "rle_first": 0}
+    run(data, "submission", rows="object", **dialect)
+    rows = list(csv.reader(io.StringIO((data / "exports/submission_val.csv").read_text())))
+    assert rows[:3] == [["ImageId", "EncodedPixels"], ["all", "0 720"], ["empty", ""]]
+    assert [row[0] for row in rows[3:]] == ["many"] * 4 + ["sub/tile.1"]
+    # rows 5 to 11, columns 5 to 13, of the best score
+    assert rows[3][1] == " ".join(f"{30 * row + 5} 9" for row in range(5, 12))
+    assert rows[6][1] == "29 1"
+
+
+def test_ids_of_a_submission_may_have_the_extension(data):
+    run(data, "submission", ids="file_name")
+    text = (data / "exports/submission_val.csv").read_text()
+    table = (data / "prepared/val/images.csv").read_text()
+    [wanted] = [
+        row["file_name"] for row in csv.DictReader(io.StringIO(table)) if row["name"] == "val/empty"
+    ]
+    assert f"\n{wanted},\n" in text
 
 
 def test_what_is_not_accepted_is_in_no_export_and_nothing_else_is_left_out(data):

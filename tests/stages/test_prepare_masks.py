@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 from pathlib import Path, PurePosixPath
 
@@ -6,6 +7,7 @@ import cv2
 import joblib
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from src.base.errors import InputError
@@ -26,11 +28,18 @@ dataset:
   root: data/sample
   format: coco
   category_id: 100
+  crowd: ignore
+  polygons: edges
   masks: instances
   mask_folder: masks
   mask_suffix: ""
   id_column: id
   rle_column: rle_mask
+  class_column: ""
+  rle_order: column
+  rle_first: 1
+  rle_starts: absolute
+  rle_empty: []
   group_pattern: ""
   metadata_file: metadata.csv
   metadata: []
@@ -261,8 +270,9 @@ def test_the_last_line_counts_everything(root, prepare, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.endswith(
         "prepared: 2 test images, 3 train images, 1 val images, 2 objects, 3 ignored, "
-        "0 hidden under others, 1 without a pixel, 2 duplicates dropped, 0 images rejected, "
-        "1 files not listed; images with warnings: duplicate 1, outside 1, vanished 1"
+        "0 hidden under others, 1 without a pixel, 2 duplicates dropped, "
+        "1 annotations with iscrowd 1 ignored, 0 images rejected, "
+        "1 files not listed; images with warnings: crowd 1, duplicate 1, outside 1, vanished 1"
     )
 
 
@@ -378,7 +388,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
     [
         ("scheduler", "here", "workers.scheduler: .*address of a Dask scheduler"),
         ("format", "voc", "dataset.format: .*'coco', 'mask_folder' or 'rle_csv'"),
-        ("category_id", "'100'", "dataset.category_id: .*valid integer"),
+        ("category_id", "'100'", "dataset.category_id is .'100'.: name the categories"),
         ("masks", "boxes", "dataset.masks: .*'instances', 'components', 'whole' or 'ids'"),
         ("id_column", "''", "dataset.id_column: .*at least 1 character"),
         ("group_pattern", "'a('", "dataset.group_pattern: .*no regular expression .*got 'a"),
@@ -588,6 +598,25 @@ def test_an_image_left_with_few_grey_levels_is_warned_of(tmp_path, prepare, writ
     assert row["detail"] == expected
 
 
+def test_pages_that_nobody_asked_for_are_warned_of(tmp_path, prepare, write_crowdai):
+    pages = [Image.fromarray(IMAGE[..., band]) for band in range(3)]
+    stream = io.BytesIO()
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
+    items = [("a.tif", stream.getvalue(), [INNER], {"height": 8, "width": 10})]
+    root = write_crowdai(tmp_path / "set", items)
+    prepared = prepare(root)
+    [row] = table(prepared / "warnings.csv")
+    assert (row["kind"], row["detail"]) == (
+        "pages",
+        "the first of 3 pages or frames was read; of a TIFF file images.bands numbers the bands of "
+        "all",
+    )
+    prepared = prepare(root, bands="[1, 2, 3]")
+    assert table(prepared / "warnings.csv") == []
+    image = archive_of(prepared, "train/a").read("train/a", PHOTO)
+    np.testing.assert_array_equal(image, IMAGE)
+
+
 def test_masks_in_files_are_read(tmp_path, prepare):
     for folder in ("images", "labels"):
         (tmp_path / "set/train" / folder).mkdir(parents=True)
@@ -620,3 +649,81 @@ def test_run_lengths_in_a_table_are_read(tmp_path, prepare):
     assert not archive.read("train/b").any()
     with pytest.raises(InputError, match="dataset.masks is ids"):
         prepare(tmp_path / "set", format="rle_csv", masks="ids", **options)
+
+
+BRUSH = {"segmentation": {"size": [8, 10], "counts": [27, 2, 6, 2, 6, 2, 35]}, "iscrowd": 1}
+
+
+def test_brush_masks_with_iscrowd_are_warned_of_and_can_be_objects(
+    tmp_path, prepare, write_crowdai
+):
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [BRUSH, INNER | {"id": 7}])])
+    prepared = prepare(root, edge_objects="keep")
+    [row] = table(prepared / "warnings.csv")
+    assert (row["kind"], row["detail"][:40]) == (
+        "crowd",
+        "1 object (id 1) with iscrowd 1, which ar",
+    )
+    prepared = prepare(root, crowd="objects", duplicate_objects="keep")
+    assert table(prepared / "warnings.csv")[0]["kind"] == "duplicate"  # it is the very square
+    truth = read_json(prepared / "labels/train/truth.json")["annotations"]
+    assert [(one["iscrowd"], one["area"]) for one in truth] == [(0, 6), (0, 6)]
+    root = write_crowdai(tmp_path / "all", [("a.png", IMAGE, [BRUSH]), ("b.png", IMAGE, [BRUSH])])
+    with pytest.raises(
+        InputError, match="edge_objects; 2 annotations have iscrowd 1, set dataset.cr"
+    ):
+        prepare(root)
+
+
+def test_what_an_annotation_lacks_costs_the_object_and_not_its_image(
+    tmp_path, prepare, write_crowdai
+):
+    thin, line = {"segmentation": []}, {"segmentation": [[3, 3, 6, 5]]}
+    part = {"segmentation": [*INNER["segmentation"], [7, 7, 8, 8]]}
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [thin, line, part])])
+    prepared = prepare(root)
+    found = {row["kind"]: row["detail"] for row in table(prepared / "warnings.csv")}
+    assert found["vanished"] == "2 objects (id 1 2)"
+    assert found["incomplete"].startswith("2 objects (id 2 3): parts of an outline with fewer")
+    [one] = read_json(prepared / "labels/train/truth.json")["annotations"]
+    assert (one["id"], one["area"]) == (3, 6)
+
+
+def test_outlines_through_pixel_centres_are_told_and_taken_whole(tmp_path, prepare, write_crowdai):
+    # rows 2 to 5 and columns 2 to 6, as OpenCV's contour of them goes
+    cut = {"segmentation": [[2, 2, 2, 5, 6, 5, 6, 2]], "area": 20}
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, [cut])])
+    prepared = prepare(root, edge_width=0)
+    [row] = table(prepared / "warnings.csv")
+    assert row["kind"] == "shrunk"
+    assert row["detail"].endswith("cuts off a row and a column; set dataset.polygons to centres")
+    assert (archive_of(prepared, "train/a", "instances").read("train/a") > 0).sum() == 12
+    prepared = prepare(root, edge_width=0, polygons="centres")
+    assert table(prepared / "warnings.csv") == []
+    expected = np.zeros((8, 10), np.uint16)
+    expected[2:6, 2:7] = 1
+    found = archive_of(prepared, "train/a", "instances").read("train/a")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_several_categories_can_be_one_and_others_are_counted(
+    tmp_path, prepare, write_crowdai, capsys
+):
+    other = {"segmentation": [[3, 6, 6, 6, 6, 7, 3, 7]], "category_id": 3}
+    annotations = [INNER | {"category_id": 1}, other, INNER | {"category_id": 2}]
+    root = write_crowdai(tmp_path / "set", [("a.png", IMAGE, annotations)])
+    prepared = prepare(root, category_id="[1, 3]", edge_width=0)
+    assert "1 annotations of other categories" in capsys.readouterr().out
+    truth = read_json(prepared / "labels/train/truth.json")
+    assert [one["category_id"] for one in truth["annotations"]] == [1, 1]
+    assert [one["id"] for one in truth["annotations"]] == [1, 2]
+    assert truth["categories"] == [{"id": 1, "name": "1, 3"}]
+
+
+def test_images_without_a_place_are_counted_where_others_have_one(root, prepare, capsys):
+    prepare(root)
+    assert "place on the map" not in capsys.readouterr().out
+    (root / "train/images/b.pgw").write_text("0.5\n0\n0\n-0.5\n100.25\n199.75\n")
+    prepare(root)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "5 images without a place on the map, which others have" in line

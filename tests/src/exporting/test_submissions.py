@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from src.exporting.submissions import encode_submission
+from src.reading.rle_csv_dataset import Dialect, find_records, read_objects
 from tests.plain_submission import decode_submission
 
 WHOLE = np.ones((3, 4), bool)
@@ -49,3 +50,31 @@ def test_an_image_without_pixels_is_empty_text():
 def test_what_is_no_mask_is_refused(mask):
     with pytest.raises(ValueError, match="2-D bool"):
         encode_submission(mask)
+
+
+@pytest.mark.parametrize("starts", ["absolute", "relative"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("order", ["column", "row"])
+def test_a_submission_is_read_back_in_its_dialect(tmp_path, order, first, starts):
+    mask = np.random.default_rng(3).random((6, 9)) > 0.4
+    mask[0, 0] = mask[5, 8] = True
+    text = encode_submission(mask, order=order, first=first, starts=starts)
+    (tmp_path / "train/images").mkdir(parents=True)
+    (tmp_path / "train/images/a.png").write_bytes(b"x")
+    (tmp_path / "train.csv").write_text(f"id,rle\na,{text}\n")
+    columns = {"id_column": "id", "rle_column": "rle", "category_id": 1, "masks": "whole"}
+    dialect = Dialect(order, first, starts)
+    [record] = find_records(tmp_path, **columns, dialect=dialect).records
+    [item] = read_objects(record, 6, 9)
+    flat = np.zeros(54, bool)
+    for start, stop in item.region.runs.tolist():
+        flat[start:stop] = True
+    np.testing.assert_array_equal(flat.reshape(9, 6).T, mask)
+
+
+def test_dialects_by_hand():
+    mask = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    assert encode_submission(mask) == "3 1 5 2"
+    assert encode_submission(mask, first=0) == "2 1 4 2"
+    assert encode_submission(mask, starts="relative") == "2 1 1 2"
+    assert encode_submission(mask, order="row") == "2 2 6 1"

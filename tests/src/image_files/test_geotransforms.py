@@ -1,9 +1,12 @@
+import codecs
 import math
+import warnings
 
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image, TiffImagePlugin
+from rasterio.control import GroundControlPoint
 
 from src.base.errors import InputError
 from src.image_files.geotransforms import COLUMNS, read_geotransform, read_geotransforms, to_map
@@ -251,3 +254,84 @@ def test_points_go_to_the_map():
     found = to_map(points, (7.0, 0.1, 0.2, 8.0, 0.3, -0.4))
     assert found == pytest.approx(np.array([[7, 8], [8, 11], [9, 4]]))
     assert np.array_equal(to_map(points, (7.0, 0.1, 0.2, 8.0, 0.3, -0.4, "EPSG:4326")), found)
+
+
+PLACE = rasterio.Affine(0.5, 0.125, 400_000.25, 0.25, -0.5, 9_000_000.75)  # turned and sheared
+SOUTH_UP = rasterio.Affine(0.5, 0, 400_000, 0, 0.5, 9_000_000)
+
+
+def write_with_gdal(path, driver, **options):
+    shape = {"height": 24, "width": 36, "count": 3, "dtype": "uint8", "driver": driver}
+    with (
+        warnings.catch_warnings(action="ignore"),
+        rasterio.open(path, "w", **shape, **options) as d,
+    ):
+        d.write(np.zeros((3, 24, 36), np.uint8) + 9)
+    return path
+
+
+@pytest.mark.parametrize("place", [PLACE, SOUTH_UP])
+@pytest.mark.parametrize(
+    ("name", "driver"),
+    [("a.tif", "GTiff"), ("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.jp2", "JP2OpenJPEG"),
+     ("a.webp", "WEBP")],
+)  # fmt: skip
+def test_what_gdal_writes_into_or_beside_an_image_is_read(tmp_path, name, driver, place):
+    path = write_with_gdal(tmp_path / name, driver, transform=place, crs="EPSG:32737")
+    *transform, crs = read_geotransform(path)
+    if driver == "JP2OpenJPEG" and place == SOUTH_UP:
+        pytest.skip("GDAL keeps rows that run up in a box of another kind")
+    assert transform == pytest.approx(place.to_gdal(), abs=1e-9)
+    assert crs == "EPSG:32737"
+
+
+def test_a_world_file_takes_its_system_from_what_gdal_writes_beside_it(tmp_path):
+    (tmp_path / "a.png.aux.xml").write_text(
+        f"<PAMDataset><SRS>{UTM_AS_ESRI_HAS_IT.replace(chr(34), '&quot;')}</SRS></PAMDataset>"
+    )
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert read_geotransform(tmp_path / "a.png") is None
+    write_world(tmp_path / "a.pgw")
+    assert read_geotransform(tmp_path / "a.png") == (*EXPECTED, "EPSG:32737")
+
+
+@pytest.mark.parametrize(
+    "content", [b"0.5\n0\n", b"", b"<PAMDataset>", b"<!DOCTYPE a><PAMDataset/>", b"<PAMDataset/>"]
+)
+def test_a_file_that_gdal_has_not_written_or_that_tells_nothing_says_nothing(tmp_path, content):
+    (tmp_path / "a.png.aux.xml").write_bytes(content)
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert read_geotransform(tmp_path / "a.png") is None
+
+
+@pytest.mark.parametrize(("name", "driver"), [("a.tif", "GTiff"), ("a.png", "PNG")])
+def test_ground_control_points_count_where_one_grid_fits_them(tmp_path, name, driver):
+    def read(bend):
+        points = [
+            GroundControlPoint(row, column, *(PLACE @ (column, row + bend * (column == row))))
+            for row in (0, 12, 24)
+            for column in (0, 12, 36)
+        ]
+        folder = tmp_path / str(bend)
+        folder.mkdir()
+        path = write_with_gdal(folder / name, driver, gcps=points, crs="EPSG:32737")
+        return read_geotransform(path)
+
+    *transform, crs = read(0)
+    assert transform == pytest.approx(PLACE.to_gdal(), abs=1e-6)
+    assert crs == "EPSG:32737"
+    assert read(5) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [("EPSG:32632+5773", "EPSG:32632"), ("ESRI:102003", "ESRI:102003"), ("EPSG:3857", "EPSG:3857")],
+)
+def test_a_system_is_named_by_its_code_and_loses_its_heights(tmp_path, written, named):
+    crs = rasterio.crs.CRS.from_string(written)
+    path = write_with_gdal(tmp_path / "a.tif", "GTiff", transform=PLACE, crs=crs)
+    assert read_geotransform(path)[-1] == named
+    (tmp_path / "b.jgw").write_bytes(codecs.BOM_UTF8 + b"0.5\n0\n0\n-0.5\n100.25\n199.75\n")
+    (tmp_path / "b.prj").write_bytes(codecs.BOM_UTF8 + crs.to_wkt().encode())
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    assert read_geotransform(tmp_path / "b.jpg") == (*EXPECTED, named)

@@ -48,7 +48,7 @@ def big_tiff(tags, order="<"):
 
 def test_a_tiff_tells_its_size_and_orientation():
     assert tiff_header(saved("TIFF", tiffinfo={274: 6})) == ImageHeader(5, 7, 0, 0, 6)
-    assert tiff_header(saved("TIFF", "RGB")) == ImageHeader(5, 7, 0, 0, 1)
+    assert tiff_header(saved("TIFF", "RGB")) == ImageHeader(5, 7, 0, 0, 1, ((1, 3),))
 
 
 @pytest.mark.parametrize("order", "<>")

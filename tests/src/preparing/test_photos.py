@@ -108,7 +108,7 @@ def pixels(photo):
 def test_an_intact_png_or_jpeg_comes_with_its_bytes_and_size(tmp_path, extension, shape):
     content = encode(extension, np.full((*shape, 3), 90, np.uint8))
     photo = read(tmp_path, content, shape)
-    assert photo == (content, *shape, True, 0.0, 0.0, None)
+    assert photo[:7] == (content, *shape, True, 0.0, 0.0, None)
 
 
 PALETTE = Image.fromarray(COLOUR).quantize(9)
@@ -385,7 +385,7 @@ def test_the_widest_numbers_are_spread_without_overflow(tmp_path, dtype):
 def test_an_image_without_any_data_is_black(tmp_path):
     content = tiff(np.full((3, 4), np.nan, np.float32))
     photo = read(tmp_path, content, stretch="percentile", low=2, high=98)
-    assert photo[1:] == (3, 4, True, 1.0, 1.0, None)
+    assert photo[1:7] == (3, 4, True, 1.0, 1.0, None)
     assert not pixels(photo).any()
 
 
@@ -776,3 +776,94 @@ def test_real_files_hold_what_is_known_of_them():
     assert np.array_equal(grey[..., 0], grey[..., 2])
     with pytest.raises(InputError, match="has 1 band"):
         read_photo(defects[0], images(bands=[3, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("bits", "dtype", "greys"),
+    [  # of the stored values 0, 1 and the last but one
+        (1, np.uint8, [255, 0, None]),
+        (2, np.uint8, [255, 170, 85]),
+        (4, np.uint8, [255, 238, 17]),
+        (8, np.uint8, [255, 254, 1]),
+        (12, np.uint16, [255, 255, 0]),
+        (16, np.uint16, [255, 255, 0]),
+    ],
+)
+def test_where_a_tiff_says_that_0_is_white_it_is(tmp_path, bits, dtype, greys):
+    stored = [0, 1, 2**bits - 2][: 2 if bits == 1 else 3]
+    content = tiff(np.array([stored], dtype), photometric="MINISWHITE", nbits=bits)
+    found = pixels(read(tmp_path, content))[0, :, 0].tolist()
+    assert found == greys[: len(stored)]
+
+
+@pytest.mark.parametrize(("dtype", "lowest"), [(np.int16, -501), (np.float32, -500)])
+def test_signed_and_real_values_whose_least_is_white_are_turned_round_too(tmp_path, dtype, lowest):
+    content = tiff(np.array([[-100, 0, 500]], dtype), photometric="MINISWHITE")
+    photo = read(tmp_path, content, stretch="range", low=lowest, high=lowest + 510)
+    assert pixels(photo)[0, :, 0].tolist()[0] == 255
+    assert pixels(photo)[0, 2, 0] == 0
+
+
+def test_pillow_and_opencv_show_the_same_of_a_tiff_whose_0_is_white(tmp_path):
+    ramp = np.tile(np.arange(0, 250, 25, dtype=np.uint8), (3, 1))
+    for content in (
+        tiff(255 - ramp, photometric="MINISWHITE"),
+        saved(ramp, "TIFF", tiffinfo={262: 0}),
+    ):
+        assert np.array_equal(np.array(Image.open(io.BytesIO(content))), ramp)
+        assert np.array_equal(pixels(read(tmp_path, content))[..., 0], ramp)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_print_colours_become_rgb_at_any_depth(tmp_path, dtype):
+    inks = np.array([[[200, 10, 0, 30], [0, 0, 0, 255], [0, 0, 0, 0]]], np.uint8)
+    content = tiff(inks.astype(dtype) * (257 if dtype == np.uint16 else 1), photometric="CMYK")
+    # (255 - ink) * (255 - black) / 255, on paper
+    expected = [[49, 216, 225], [0, 0, 0], [255, 255, 255]]
+    assert np.abs(pixels(read(tmp_path, content))[0].astype(int) - expected).max() <= 1
+
+
+def pages(*arrays, **options):
+    first, *others = (Image.fromarray(array) for array in arrays)
+    return saved(first, "TIFF", save_all=True, append_images=others, **options)
+
+
+def test_bands_are_numbered_through_the_pages_of_a_tiff(tmp_path):
+    greys = [np.full((4, 5), grey, np.uint8) for grey in (40, 90, 130, 200)]
+    content = pages(*greys)
+    photo = read(tmp_path, content)
+    assert (pixels(photo)[0, 0].tolist(), photo.pages) == ([40] * 3, 4)
+    photo = read(tmp_path, content, bands=[4, 1, 3])
+    assert (pixels(photo)[0, 0].tolist(), photo.pages) == ([200, 40, 130], 1)
+    assert pixels(read(tmp_path, content, bands=[2]))[0, 0].tolist() == [90] * 3
+    colour = np.full((4, 5, 3), (1, 2, 3), np.uint8)
+    assert pixels(read(tmp_path, pages(colour, greys[1]), bands=[4, 2, 1]))[0, 0].tolist() == [
+        90,
+        2,
+        1,
+    ]
+    with pytest.raises(
+        InputError, match="^has 4 bands in 4 pages, but images.bands asks for band 5"
+    ):
+        read(tmp_path, content, bands=[1, 2, 5])
+    with pytest.raises(
+        InputError, match=r"^its pages with the bands \[1, 2, 3\] differ in size or"
+    ):
+        read(tmp_path, pages(greys[0], greys[1], greys[2][1:]), bands=[1, 2, 3])
+
+
+def test_overviews_and_masks_are_no_pages(tmp_path):
+    content = tiff(COLOUR, mask=COLOUR[..., 0] > 90)
+    path = tmp_path / "overviews.tif"
+    path.write_bytes(content)
+    with warnings.catch_warnings(action="ignore"), rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4])
+    assert len(path.read_bytes()) > len(content)
+    assert read_photo(path, images()).pages == 1
+
+
+def test_frames_are_counted(tmp_path):
+    frames = [Image.fromarray(np.full((4, 5), grey, np.uint8)) for grey in (40, 90, 130)]
+    content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert read(tmp_path, content).pages == 3
+    assert read(tmp_path, saved(frames[0], "GIF")).pages == 1

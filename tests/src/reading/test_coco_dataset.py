@@ -134,7 +134,7 @@ def test_empty_image_folders_are_refused(root):
     (root / "test_images/sub").mkdir(parents=True)
     refused(root, "test_images: holds no images")
     (root / "test_images/sub/a.png").write_bytes(b"x")
-    refused(root, "test_images: holds no images; put them there or remove the folder")
+    refused(root, "test_images: holds no images but other files .1, those in subfolders too.; put")
     for path in (root / "train/images").iterdir():
         path.unlink()
     refused(root, "train/images: holds no images; put the images there")

@@ -97,9 +97,6 @@ BINARY = {
     "TIFF, -1": tiff(-MASK.astype(np.int16)),
     "TIFF, floating point": tiff(MASK.astype(np.float32)),
     "TIFF, 0 is no data": tiff(GREY, nodata=0),
-    "TIFF of two pictures": pillow(
-        Image.fromarray(GREY), "TIFF", save_all=True, append_images=[Image.fromarray(255 - GREY)]
-    ),
     "BigTIFF": tiff(GREY, BIGTIFF="YES"),
     "JPEG": encode(GREY, "JPEG", quality=50),
     "JPEG, colour": encode(np.dstack([GREY] * 3), "JPEG", quality=90, subsampling=0),
@@ -359,3 +356,27 @@ def test_more_objects_than_labels_are_refused():
     assert [objects[0][:2], objects[-1][:2]] == [(1, 3 * 65536 + 1), (65534, 3 * 65536 + 65534)]
     assert (objects[0].crowd, objects[0].area, objects[0].repaired) == (False, None, False)
     assert objects[7].region is regions[7]
+
+
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(1, "uint8"), (2, "uint8"), (8, "uint8"), (16, "uint16")]
+)
+def test_of_a_mask_in_which_0_is_white_what_it_shows_counts(tmp_path, bits, dtype):
+    full = 2**bits - 1
+    content = tiff((~MASK * full).astype(dtype), photometric="MINISWHITE", nbits=bits)
+    (tmp_path / "m.tif").write_bytes(content)
+    assert np.array_equal(read_binary_mask(tmp_path / "m.tif", *MASK.shape), MASK)
+
+
+def test_of_ids_in_a_file_in_which_0_is_white_the_numbers_count(tmp_path):
+    (tmp_path / "m.tif").write_bytes(tiff(IDS.astype(np.uint16), photometric="MINISWHITE"))
+    assert np.array_equal(read_object_ids(tmp_path / "m.tif", *MASK.shape), IDS)
+
+
+def test_a_mask_of_several_pages_is_refused(tmp_path):
+    pages = [Image.fromarray(GREY)] * 3
+    content = pillow(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    (tmp_path / "m.tif").write_bytes(content)
+    for read in (read_binary_mask, read_object_ids):
+        with pytest.raises(InputError, match="^a TIFF mask of 3 pages; store the masks of each"):
+            read(tmp_path / "m.tif", *MASK.shape)

@@ -280,7 +280,7 @@ REJECTED_INSTANCES = [
     (MASK | {M + "1.png": png(GREYS)[:-90]}, "^mask '1.png': damaged image"),
     (MASK | {M + "1.png": SMALL}, r"^mask '1.png': the mask is 19x24 px .*, the image 20x24$"),
     (MASK | {M + "1.png": GREYS}, "^mask '1.png': a mask with the values 1 and 2 beside the"),
-    (MASK | {M + "Thumbs.db": b"x"}, "^mask 'Thumbs.db': neither a PNG"),
+    ({M + "Thumbs.db": b"x"}, "^the folder of masks holds 'Thumbs.db' but no image file$"),
     (MASK | {M + "sub/1.png": ANY}, "^mask 'sub': no such file$"),
     (MASK | {M + "a\nb": b"x"}, r"^mask 'a\\nb': neither a PNG"),
     ({"train/b/masks": None}, "^no mask 'a/masks'$"),
@@ -321,6 +321,26 @@ def test_a_mask_removed_meanwhile_rejects_its_image(tmp_path):
     shutil.rmtree(root / "train/masks/a")
     with pytest.raises(InputError, match="^the folder of masks cannot be read: No such file"):
         read_objects(record, *SIZE)
+
+
+BESIDE = ("Thumbs.db", "desktop.ini", "2.pgw", "2.png.aux.xml", "2.prj")
+
+
+def test_files_of_other_programs_among_images_and_masks_are_counted_and_not_read(tmp_path):
+    nested = {"train/a/images/a.png": b"x"} | MASK
+    nested |= {f"train/a/{where}/{name}": b"x" for where in ("images", "masks") for name in BESIDE}
+    root = write(tmp_path / "nested", nested)
+    assert (find(root).unlisted, len(read(root))) == (10, 1)
+    flat = {"train/images/a.png": b"x", "train/masks/a/1.png": ANY}
+    flat |= {f"train/masks/a/{name}": b"x" for name in BESIDE}
+    flat |= {"train/masks/@eaDir/a.png": b"x", "train/images/@eaDir/a.png": b"x"}
+    root = write(tmp_path / "flat", flat)
+    assert (find(root).unlisted, len(read(root))) == (5, 1)
+    files = {"train/images/2.png": b"x", "train/masks/2.png": ANY}
+    files |= {f"train/masks/{name}": b"x" for name in BESIDE}
+    files |= {f"{name}/{file}": b"x" for name in ("test/images",) for file in ("t.png", *BESIDE)}
+    dataset = find(write(tmp_path / "one", files), masks="whole")
+    assert ([r.name for r in dataset.records], dataset.unlisted) == (["test/t", "train/2"], 10)
 
 
 def test_an_image_without_mask_is_rejected_even_where_a_folder_of_its_name_is_a_file(tmp_path):

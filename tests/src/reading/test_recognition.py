@@ -12,8 +12,11 @@ from src.reading.recognition import recognise, with_category
 REAL = Path(__file__).parents[4] / "shared" / "data"
 IMAGE = np.full((8, 9, 3), 120, np.uint8)
 SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}
-KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_column", "rle_column")
+KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_column", "rle_column",
+        "class_column")  # fmt: skip
 SECTION = {"root": "x", "group_pattern": "", "metadata_file": "metadata.csv", "metadata": []}
+SECTION |= {"rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": []}
+SECTION |= {"crowd": "ignore", "polygons": "edges"}
 AUTO = DatasetParams.model_validate(SECTION | dict.fromkeys(KEYS, "auto"))
 ONE = np.zeros((8, 9), np.uint8)
 ONE[1:3, 1:4] = 255
@@ -232,3 +235,20 @@ def test_values_that_are_given_are_kept_and_nothing_is_said_of_them(tmp_path):
     root = write(tmp_path, {"train/images/a.png": IMAGE, "train/masks/a.png": ONE})
     assert recognise(root, params) == (params, [])
     assert with_category(params, find_records(root, params)) == (params, [])
+
+
+@pytest.mark.parametrize(
+    ("table", "given", "expected"),
+    [
+        ("ImageId,ClassId,EncodedPixels\na.png,1,1 2\na.png,3,9 2\n", [1, 3],
+         {"id_column": "ImageId", "class_column": "ClassId"}),
+        ("Image_Label,EncodedPixels\na.png_Fish,1 2\na.png_Sugar,\n", "auto",
+         {"id_column": "Image_Label", "class_column": "Image_Label", "category_id": 1}),
+        ("ImageId_ClassId,EncodedPixels\na_1,1 2\na_2,\n", 1,
+         {"id_column": "ImageId_ClassId", "class_column": "ImageId_ClassId"}),
+    ],
+)  # fmt: skip
+def test_classes_in_a_table_of_run_lengths_are_found(tmp_path, table, given, expected):
+    root = write(tmp_path, {"train/images/a.png": IMAGE, "train.csv": table})
+    values = found(root, category_id=given)
+    assert expected.items() <= values.items()

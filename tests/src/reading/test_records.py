@@ -8,7 +8,6 @@ from src.reading.records import (
     check_file_name,
     check_unique,
     image_files,
-    read_unlabelled,
     record_name,
 )
 
@@ -75,26 +74,3 @@ def test_ids_and_names_must_differ():
         check_unique([record(1, "a.png"), record(1, "b.png")], "here")
     with pytest.raises(InputError, match="'a.png' and 'a.jpg' are one name, 'train/a', without"):
         check_unique([record(1, "a.png"), record(2, "a.jpg")], "here")
-
-
-def test_test_images_are_numbered_by_file_name_and_subfolders_are_left_out(folder):
-    assert read_unlabelled(folder) == [
-        ImageRecord("test/a.x", "test", 1, "a.x.png", folder / "a.x.png", "test/a.x", None, ()),
-        ImageRecord("test/b", "test", 2, "b.jpg", folder / "b.jpg", "test/b", None, ()),
-    ]
-
-
-def test_test_images_of_one_name_or_in_subfolders_alone_are_refused(folder):
-    (folder / "b.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="images: 'b.jpg' and 'b.png' are one name, 'test/b'"):
-        read_unlabelled(folder)
-    for path in folder.glob("*.*"):
-        path.unlink()
-    with pytest.raises(InputError, match="holds no images; put them there or remove the folder"):
-        read_unlabelled(folder)
-
-
-def test_a_test_image_with_an_unprintable_name_is_refused(folder):
-    (folder / "a\nb.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="a file name must be printable"):
-        read_unlabelled(folder)

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from src.base.errors import InputError
-from src.reading.rle_csv_dataset import find_records, read_objects
+from src.reading.rle_csv_dataset import Dialect, find_records, read_objects
 
 TILES = Path(__file__).parents[4] / "shared/data/tile_defects"
 SIZE = (4, 6)
@@ -24,10 +24,9 @@ def write(root, table, images=("a.png",), path="train/train.csv"):
     return root
 
 
-def find(root, masks="instances", id_column="id", rle_column="rle"):
-    return find_records(
-        root, category_id=3, masks=masks, id_column=id_column, rle_column=rle_column
-    )  # fmt: skip
+def find(root, masks="instances", id_column="id", rle_column="rle", **options):
+    columns = {"id_column": id_column, "rle_column": rle_column}
+    return find_records(root, category_id=3, masks=masks, **columns, **options)
 
 
 def read(root, name="train/a", size=SIZE, **options):
@@ -205,18 +204,18 @@ def test_images_of_test_may_lie_in_test_images(tmp_path):
 RUNS = [
     ("1", r"^an odd count of run lengths \(1\); they come in pairs$"),
     ("1 2 3", r"^an odd count of run lengths \(3\)"),
-    ("0 2", "^the run '0 2' has a start of 0; pixels and lengths count from 1$"),
+    ("0 2", "^the run '0 2' has a start of 0; .* count from 1 .dataset.rle_first is 1.$"),
     ("1 2 4 0", "^the run '4 0' has a length of 0; pixels and lengths count from 1$"),
     ("-1 2", "^run lengths with '-1', not a whole number from 1 up$"),
     ("1 -2", "^run lengths with '-2', not a whole number"),
     ("-1 -1", "^run lengths with '-1', not a whole number"),
-    ("1.0 2", "^run lengths with '1.0', not a whole number"),
+    ("1.5 2", "^run lengths with '1.5', not a whole number"),
     ("1e1 2", "^run lengths with '1e1', not a whole number"),
     ("1_0 2", "^run lengths with '1_0', not a whole number"),
     ("+1 2", r"^run lengths with '\+1', not a whole number"),
     ("1 ２", r"^run lengths with '\\\\xef\\\\xbc\\\\x92', not a whole number"),
     ("none", "^run lengths with 'none', not a whole number"),
-    ("[1 2]", r"^run lengths with '\[1', not a whole number"),
+    ("{1 2}", "^run lengths with '{1', not a whole number"),
     ("1\0 2", r"^run lengths with '1\\x00', not a whole number"),
     ("9" * 11 + " 1", "^run lengths with '99999999999', not a whole number"),
     ("9" * 100_000 + " 1", "^run lengths with '9{40}', not a whole number"),
@@ -359,3 +358,112 @@ def test_the_tile_defects_are_those_that_the_table_tells_pixel_for_pixel():
         masks = [mask_of(item.region, size) for item in objects] or [np.zeros(size, bool)]
         np.testing.assert_array_equal(masks[0], expected)
     assert empty == 140
+
+
+BAR = np.zeros((8, 11), bool)
+BAR[2:6, 3:9] = True  # lies down
+BAR[0, 0] = BAR[7, 10] = True  # in its corners, where counting begins and ends
+
+
+def counted(mask, order, first, starts):
+    """Run lengths in any dialect, the slow way."""
+    flat, cell, end = mask.ravel("C" if order == "row" else "F").tolist(), [], 0
+    for place, value in enumerate(flat):
+        if value and (place == 0 or not flat[place - 1]):
+            length = next((i for i, v in enumerate(flat[place:]) if not v), len(flat) - place)
+            cell += [place - end if starts == "relative" else place + first, length]
+            end = place + length
+    return " ".join(map(str, cell))
+
+
+@pytest.mark.parametrize("masks", ["instances", "whole"])
+@pytest.mark.parametrize("starts", ["absolute", "relative"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("order", ["column", "row"])
+def test_runs_are_read_in_the_dialect_that_the_params_name(tmp_path, order, first, starts, masks):
+    cell = counted(BAR, order, first, starts)
+    root = write(tmp_path, f"id,rle\na,{cell}\n")
+    dialect = Dialect(order, first, starts)
+    (item,) = read(root, size=BAR.shape, dialect=dialect, masks=masks)
+    np.testing.assert_array_equal(mask_of(item.region, BAR.shape), BAR)
+    assert not item.comb
+
+
+@pytest.mark.parametrize("form", ["[{}]", "({})", "{}.0"])
+def test_brackets_commas_and_whole_numbers_written_as_real_are_no_matter(tmp_path, form):
+    cell = form.format((".0 " if ".0" in form else ", ").join(["6", "2", "10", "2"]))
+    (item,) = read(write(tmp_path, f'id,rle\na,"{cell}"\n'))
+    np.testing.assert_array_equal(mask_of(item.region), SQUARE)
+
+
+def test_a_cell_may_stand_for_no_object(tmp_path):
+    root = write(tmp_path, "id,rle\na,1 1\nb,6 2 10 2\n", ["a.png", "b.png"])
+    assert read(root, dialect=Dialect(empty=("1 1",))) == []
+    assert [item.comb for item in read(root)] == [True]  # of one pixel, which is said to be odd
+
+
+WIDE, TALL = (30, 47), (47, 30)
+
+
+@pytest.mark.parametrize("masks", ["instances", "components"])
+@pytest.mark.parametrize("size", [WIDE, TALL])
+@pytest.mark.parametrize(("order", "other"), [("row", "column"), ("column", "row")])
+def test_runs_read_along_the_wrong_lines_look_like_a_comb(tmp_path, size, order, other, masks):
+    mask = np.zeros(size, bool)
+    mask[8:20, 6:24] = True
+    root = write(tmp_path, f"id,rle\na,{counted(mask, order, 1, 'absolute')}\n")
+    right = read(root, size=size, masks=masks, dialect=Dialect(order))
+    wrong = read(root, size=size, masks=masks, dialect=Dialect(other))
+    assert not any(item.comb for item in right)
+    assert all(item.comb for item in wrong)
+
+
+def test_an_object_counted_from_0_that_touches_the_top_goes_over_the_edge(tmp_path):
+    mask = np.zeros((9, 7), bool)
+    mask[:2, 2:5] = True
+    root = write(tmp_path, f"id,rle\na,{counted(mask, 'column', 0, 'absolute')}\n")
+    assert [item.comb for item in read(root, size=mask.shape)] == [True]
+    assert [o.comb for o in read(root, size=mask.shape, dialect=Dialect(first=0))] == [False]
+
+
+def test_runs_that_go_backwards_are_said_to_be_odd(tmp_path):
+    root = write(tmp_path, "id,rle\na,50 3 7 3\n")  # gaps, as it happens
+    assert [item.comb for item in read(root, size=(10, 10))] == [True]
+
+
+def test_objects_of_every_shape_are_no_comb(tmp_path):
+    ring = np.zeros((12, 12), bool)
+    ring[:] = True
+    ring[2:-2, 2:-2] = False  # its runs go over the edges of columns
+    line = np.eye(12, dtype=bool)
+    dots = np.zeros((12, 12), bool)
+    dots[3:5, 3:5] = dots[8:10, 8:10] = True
+    text = "\n".join(f"a,{encode(mask)}" for mask in (ring, line, dots, ~ring))
+    root = write(tmp_path, f"id,rle\n{text}\n")
+    assert [item.comb for item in read(root, size=(12, 12))] == [False] * 4
+
+
+CLASSES = "ImageId,ClassId,rle\na.png,1,6 2 10 2\na.png,3,20 1\nb.png,1,1 2\nb.png,3,\n"
+
+
+def test_rows_of_a_class_are_read(tmp_path):
+    root = write(tmp_path, CLASSES, ["a.png", "b.png"])
+    columns = {"id_column": "ImageId", "class_column": "ClassId"}
+    areas = {}
+    for classes in (("3",), ("1", "3")):
+        dataset = find(root, classes=classes, **columns)
+        areas[classes] = [[o.region.area for o in read_objects(r, *SIZE)] for r in dataset.records]
+        assert dataset.category == {"id": 3, "name": ", ".join(classes)}
+    assert areas == {("3",): [[1], []], ("1", "3"): [[4, 1], [2]]}
+    with pytest.raises(InputError, match=r"rows of 2 classes, '1' \(2 rows\), '3' \(1 rows\); set"):
+        find(root, **columns)
+    with pytest.raises(InputError, match="no run lengths of class 4; set dataset.category_id to"):
+        find(root, classes=("4",), **columns)
+
+
+def test_a_class_may_stand_behind_the_name_of_the_image(tmp_path):
+    table = "ImageId_ClassId,rle\na_x.png_Fish,6 2 10 2\na_x.png_Sugar,1 1\n"
+    root = write(tmp_path, table, ["a_x.png"])
+    columns = {"id_column": "ImageId_ClassId", "class_column": "ImageId_ClassId"}
+    (item,) = read(root, "train/a_x", classes=("Fish",), **columns)
+    assert item.region.area == 4

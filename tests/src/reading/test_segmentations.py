@@ -4,7 +4,13 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
-from src.reading.segmentations import compress, leaves_image, read_segmentation
+from src.reading.segmentations import (
+    compress,
+    is_shrunk,
+    leaves_image,
+    read_segmentation,
+    whole_parts,
+)
 from src.reading.windings import is_simple
 
 # pycocotools' own decoding asks numpy for something that numpy 2 will drop
@@ -203,7 +209,6 @@ def test_runs_of_a_large_image_survive_compression():
 
 
 POLYGON_FAULTS = [
-    ([], "empty list"),
     ([[1, 2, 3, 4, 5, 6, 7]], "polygon 1 has 7 coordinates, an odd number"),
     ([SQUARE, [1, 2, 3, 4]], "polygon 2 has 2 points, fewer than three"),
     ([[]], "polygon 1 has 0 points"),
@@ -269,3 +274,68 @@ def test_a_mangled_rle_is_refused_or_is_a_mask_of_the_image(seed):
         else:
             check(region, coco_mask.decode(rle).astype(bool))
     assert refused > 100
+
+
+def test_an_empty_list_covers_no_pixel():
+    region, repaired = read_segmentation([], 5, 6)
+    assert (region.area, len(region.runs), region.bbox, repaired) == (0, 0, (0, 0, 0, 0), False)
+
+
+def test_parts_of_fewer_than_three_points_are_left_out():
+    part, square = [1, 2, 3, 4], [0, 0, 2, 0, 2, 2, 0, 2]
+    assert whole_parts([part, square, [1, 1], []]) == [square]
+    assert whole_parts([part]) == []
+    for kept in ([square], [[1, 2, 3]], [[1, 2, "x", 4]], {"size": [1, 1], "counts": [1]}, None):
+        assert whole_parts(kept) is kept  # what is wrong otherwise is refused later
+
+
+def contour(mask):
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [points.reshape(-1).tolist() for points in found]
+
+
+def pixels_of(region, height, width):
+    flat = np.zeros(height * width, bool)
+    for start, stop in region.runs.tolist():
+        flat[start:stop] = True
+    return flat.reshape(width, height).T
+
+
+@pytest.mark.parametrize("seed", range(1, 6))  # whose shapes have no holes
+def test_contours_of_opencv_are_read_back_whole(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((19, 26), np.uint8)
+    for _ in range(3):
+        y, x = rng.integers(-2, 24, 2).tolist()
+        cv2.ellipse(mask, (x, y), (4, 7), int(rng.integers(180)), 0, 360, 1, -1)
+    parts = contour(mask)
+    for part in parts:
+        if len(part) <= 4:  # a line of pixels, which no tool writes as a polygon
+            cv2.polylines(mask, [np.reshape(part, (-1, 1, 2)).astype(np.int32)], True, 0)
+    region, repaired = read_segmentation([p for p in parts if len(p) > 4], 19, 26, centres=True)
+    np.testing.assert_array_equal(pixels_of(region, 19, 26), mask > 0)
+    assert (region.area, repaired) == (mask.sum(), False)
+    assert (np.diff(region.runs.ravel()) > 0).all()
+
+
+def test_an_outline_through_centres_is_cut_at_the_image_and_may_lie_outside():
+    region, _ = read_segmentation([[-3, 1, 2, 1, 2, 9, -3, 9]], 5, 6, centres=True)
+    expected = np.zeros((5, 6), bool)
+    expected[1:, :3] = True
+    np.testing.assert_array_equal(pixels_of(region, 5, 6), expected)
+    assert read_segmentation([[8, 1, 9, 1, 9, 3]], 5, 6, centres=True)[0].area == 0
+
+
+@pytest.mark.parametrize(
+    ("polygon", "area", "shrunk"),
+    [
+        ([2, 2, 11, 2, 11, 7, 2, 7], 60, True),  # 10 x 6 pixels, of which COCO takes 9 x 5
+        ([2, 2, 11, 2, 11, 7, 2, 7], 45, False),
+        ([2, 2, 12, 2, 12, 8, 2, 8], 60, False),
+        ([2.5, 2, 11, 2, 11, 7, 2, 7], 60, False),  # drawn by hand, with a careless area
+        ([2, 2, 11, 2, 11, 7, 2, 7], 90, False),  # whatever it is, the rim is not
+    ],
+)
+def test_an_object_that_lacks_its_rim_is_told_by_its_area(polygon, area, shrunk):
+    region, _ = read_segmentation([polygon], 15, 20)
+    assert is_shrunk([polygon], area, region, 15, 20) == shrunk
