@@ -11,8 +11,8 @@ from src.exporting.delivery import Delivery
 from src.exporting.object_file import batches, object_rows, write_objects
 from src.exporting.params import ExportParams
 from src.exporting.predicted_objects import ImageObjects
-from src.formats.archive import ImageArchive
-from src.formats.prepared import read_photo
+from src.formats.archive import PHOTO, ImageArchive, decode_image
+from src.formats.prepared import archive_of
 from src.mosaics.image_objects import image_objects
 from src.mosaics.placing import Mosaic, Place, find_mosaics
 from src.mosaics.seams import join_at_seams
@@ -50,8 +50,11 @@ def store_objects(
     """
     sizes = [(image.height, image.width) for image in images]
     mosaics = find_mosaics([places.get(image.name) for image in images], sizes)
-    calls = ((mosaic, [images[number] for number in mosaic.members]) for mosaic in mosaics)
-    found = in_order(_rows, calls, scheduler=scheduler, photos=photos, params=params)
+    calls = (
+        (mosaic, [(one, _encoded(one, photos)) for one in map(images.__getitem__, mosaic.members)])
+        for mosaic in mosaics
+    )
+    found = in_order(_rows, calls, scheduler=scheduler, params=params)
     first = 1
     for number, (mosaic, rows) in enumerate(zip(mosaics, found, strict=True)):
         path = folder / f"{number}.parquet"
@@ -61,19 +64,20 @@ def store_objects(
         first += count
 
 
+def _encoded(image: ImageObjects, photos: dict[str, ImageArchive]) -> bytes:
+    """Return the file of an image that has objects, since an open archive stays in its process."""
+    return archive_of(photos, image.name).read_bytes(image.name) if image.rles else b""
+
+
 def _rows(
-    mosaic: Mosaic,
-    images: list[ImageObjects],
-    *,
-    photos: dict[str, ImageArchive],
-    params: ExportParams,
+    mosaic: Mosaic, images: list[tuple[ImageObjects, bytes]], *, params: ExportParams
 ) -> list[pa.RecordBatch]:
     objects, areas = [], []
-    for image, area in zip(images, mosaic.areas, strict=True):
+    for (image, encoded), area in zip(images, mosaic.areas, strict=True):
         if image.rles:
             counts = [rle["counts"] for rle in image.rles]
             table = pd.DataFrame({"counts": counts, "score": image.scores, "accepted": True})
-            photo = read_photo(photos, image.name)
+            photo = decode_image(encoded, PHOTO, image.name)
             objects.append(image_objects(table, photo, mosaic.height, area))
             areas.append(area)
     joined = join_at_seams(objects, areas, mosaic.height, mosaic.width)

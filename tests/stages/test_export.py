@@ -3,6 +3,7 @@ import io
 import json
 
 import cv2
+import joblib
 import numpy as np
 import pyogrio
 import pytest
@@ -308,6 +309,16 @@ def test_the_same_predictions_give_the_same_bytes(data):
     first = [(data / "exports" / name).read_bytes() for name in names]
     assert run(data, *reversed(formats)) == names
     assert [(data / "exports" / name).read_bytes() for name in names] == first
+
+
+@pytest.mark.slow
+def test_processes_write_the_same_as_one(data):
+    formats = ("csv", "geojson", "label_maps", "submission")
+    names = run(data, *formats)
+    alone = [(data / "exports" / name).read_bytes() for name in names]
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        assert run(data, *formats) == names
+    assert [(data / "exports" / name).read_bytes() for name in names] == alone
 
 
 def test_no_formats_give_an_empty_folder(data):
