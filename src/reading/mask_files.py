@@ -352,6 +352,10 @@ def _decode_with_pillow(content: bytes, size: tuple[int, int] | None) -> _Decode
         raise InputError(f"damaged image ({error})") from None
     if values.dtype == bool:
         values = values.astype(np.uint8)
+    if values.ndim == 3 and values.shape[2] in (2, 4) and not values[..., :-1].any():
+        alpha = values[..., -1]
+        if alpha.min() != alpha.max():
+            raise InputError("a mask that is black all over and differs in its alpha alone")
     if values.ndim == 3:  # the last of two and of four is alpha
         values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
     if palette is not None:

@@ -380,3 +380,10 @@ def test_a_mask_of_several_pages_is_refused(tmp_path):
     for read in (read_binary_mask, read_object_ids):
         with pytest.raises(InputError, match="^a TIFF mask of 3 pages; store the masks of each"):
             read(tmp_path / "m.tif", *MASK.shape)
+
+
+def test_a_mask_drawn_in_its_alpha_alone_is_refused(tmp_path):
+    black = np.dstack([GREY * 0, GREY * 0, GREY * 0, GREY])
+    (tmp_path / "m.png").write_bytes(encode(black))
+    with pytest.raises(InputError, match="^a mask that is black all over and differs in its alpha"):
+        read_binary_mask(tmp_path / "m.png", *MASK.shape)
