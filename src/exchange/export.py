@@ -27,6 +27,7 @@ from src.maps.merge_rules import VALUES
 from src.networks.heads import head_outputs
 from src.networks.model import stride
 from src.networks.network_input import network_input
+from src.networks.positions import BYTES, needs_positions
 
 NEEDED = ("onnx", "onnxruntime")
 FORMAT, VERSION = "maskline onnx", 1
@@ -36,8 +37,14 @@ COMPARED = ((1, 2, 3), (3, 4, 2), (2, 5, 5))  # that file and network are compar
 NEAR = 1e-4  # of an answer, or of the largest one where that is above 1
 
 
+CHANNELS = (
+    "RGB; where there are 7 then the low and the high byte of the row, and of the column, of each "
+    "pixel in its whole image, from 0 at the first to 65534 at the last"
+)
+
+
 class FromPixels(nn.Module):
-    """A network with what it is fed with before it: uint8 (B, 3, H, W) to its answers by head."""
+    """A network with what it is fed with before it: uint8 (B, C, H, W) to its answers by head."""
 
     def __init__(self, network: nn.Module, description: dict[str, Any]):
         super().__init__()
@@ -98,7 +105,8 @@ def file_name(member: str, number: int) -> str:
 def _export(path: Path, one: Network) -> None:
     step, heads = stride(one.model), one.description["heads"]
     count, rows, columns = SEEN
-    seen = torch.zeros(count, 3, rows * step, columns * step, dtype=torch.uint8)
+    size = (count, _channels(one), rows * step, columns * step)
+    seen = torch.zeros(size, dtype=torch.uint8)
     axes = {0: "batch", 2: "height", 3: "width"}
     answers = {head: _axes(head) for head in heads}
     try:
@@ -146,7 +154,7 @@ def _compare(path: Path, one: Network) -> None:
     try:
         session = open_session(path)
         for count, rows, columns in COMPARED:
-            size = (count, 3, rows * step, columns * step)
+            size = (count, _channels(one), rows * step, columns * step)
             images = torch.from_numpy(rng.integers(0, 256, size, dtype=np.uint8))
             with torch.inference_mode():
                 wanted = module(images)
@@ -159,6 +167,11 @@ def _compare(path: Path, one: Network) -> None:
         raise
     except Exception as error:  # onnxruntime has no common base of its errors
         raise _refusal(one, f"onnxruntime cannot run its file: {_first_line(error)}") from None
+
+
+def _channels(one: Network) -> int:
+    """Return how many bytes of a pixel a network looks at: its colours, and where it lies."""
+    return 3 + BYTES * needs_positions(one.description["extra_channels"])
 
 
 def _refusal(one: Network, reason: str) -> InputError:
@@ -182,18 +195,19 @@ def _axes(head: str) -> dict[int, str]:
 
 
 def _told(manifest: Manifest, networks: list[Network], files: list[Path]) -> dict[str, Any]:
-    shape = ["batch", 3, "height", "width"]
+    shape = ["batch", "channels", "height", "width"]
     return {
         "format": FORMAT,
         "version": VERSION,
         "bundle": manifest.name,
-        "input": {"name": INPUT, "dtype": "uint8", "shape": shape, "channels": "RGB"},
+        "input": {"name": INPUT, "dtype": "uint8", "shape": shape, "channels": CHANNELS},
         "merge": manifest.merge,
         "networks": [
             {
                 "file": path.name,
                 "member": one.member,
                 "weight": one.weight,
+                "channels": _channels(one),
                 "stride": stride(one.model),  # that height and width are multiples of
                 "resize": one.description["resize"],  # of the image, before
                 "clahe": one.description["clahe"],  # likewise

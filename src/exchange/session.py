@@ -55,7 +55,7 @@ def open_session(path: Path) -> Any:
 
 
 def run_session(session: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the answers by head to images, uint8 (B, 3, h, w)."""
+    """Return the answers by head to images, uint8 (B, C, h, w)."""
     found = session.run(None, {INPUT: images.numpy()})
     names = [one.name for one in session.get_outputs()]
     return {head: torch.from_numpy(one) for head, one in zip(names, found, strict=True)}

@@ -8,7 +8,7 @@ from torch import nn
 
 from src.base.errors import InputError
 from src.bundles.reading import Network, read_bundle
-from src.exchange.export import export_networks, refuse_without_packages
+from src.exchange.export import CHANNELS, export_networks, refuse_without_packages
 from src.networks.heads import head_outputs
 from src.networks.model import rebuild
 from src.networks.network_input import input_channels, network_input
@@ -59,7 +59,7 @@ def test_a_file_answers_as_its_network_to_any_number_of_images_of_any_size(expor
     assert [one.name for one in session.get_outputs()] == told["heads"]
     keys = ("image_channels", "extra_channels", "mean", "std")
     for count, height, width in SIZES:
-        shape = (count, 3, height, width)
+        shape = (count, 3 + 4 * bool(told["extra_channels"]), height, width)
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         planes = network_input(
             torch.from_numpy(images), torch.zeros(count), **{key: told[key] for key in keys}
@@ -80,14 +80,15 @@ def test_what_the_files_expect_is_told_beside_them(exported, tmp_path):
         "format": "maskline onnx",
         "version": 1,
         "bundle": "tiny",
-        "input": {"name": "images", "dtype": "uint8", "channels": "RGB"}
-        | {"shape": ["batch", 3, "height", "width"]},
+        "input": {"name": "images", "dtype": "uint8", "channels": CHANNELS}
+        | {"shape": ["batch", "channels", "height", "width"]},
         "merge": "mean",
         "networks": [
             {
                 "file": "000_main.onnx",
                 "member": "main",
                 "weight": 0.5,
+                "channels": 3,
                 "stride": 8,
                 "resize": 2.0,
                 "clahe": 0.0,
