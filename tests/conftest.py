@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,10 @@ import joblib
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+
+
+# Shells start what runs in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
