@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-
 # Shells start what runs in the background with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
