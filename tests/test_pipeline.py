@@ -1,6 +1,7 @@
 """The whole pipeline on a small sample: its figures, its second run, and what each edit reruns."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -111,7 +112,7 @@ def test_a_second_run_does_nothing(repository):
     ("key", "value", "stages"),
     [
         ("sample.seed", 5, {"data/dvc.yaml:make_sample"}),
-        ("dataset.category_id", 7, {"prepare_masks", "ablation_report"}),
+        ("dataset.category_id", 7, {"prepare_masks", "export", "ablation_report"}),
         ("prepare_masks.edge_width", 3, {"prepare_masks"}),
         ("images.orientation", "apply", {"prepare_masks", "bundle"}),
         ("workers.scheduler", "tcp://localhost:8786", PARALLEL),
@@ -183,7 +184,7 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/parts/image_parts.py", MAPS | {"rescore", "bundle"}),
         ("src/matching/matching.py", JUDGING | {"search_postprocess", "bundle"}),
         ("src/analysis/outcomes.py", {"analyse_errors"}),
-        ("src.exporting.polygons.py", {"export"}),
+        ("src/exporting/polygons.py", {"export"}),
         ("src/bundles/reading.py", {"bundle"}),
         ("src/reporting/figures.py", {"ablation_report"}),
     ],
@@ -334,8 +335,6 @@ def test_a_wrong_param_of_a_late_stage_stops_before_anything_runs(
     ("stage", "victim", "name", "seconds"),
     [
         ("train@main-0", "stage", "KILL", 6.0),
-        ("train@main-1", "both", "TERM", 5.0),
-        ("train@main-0", "dvc", "KILL", 4.0),
         ("prepare_masks", "both", "INT", 1.0),
         ("rescore", "stage", "TERM", 1.5),
     ],
@@ -360,7 +359,10 @@ def commands(root):
 def test_no_stage_records_what_was_edited_while_it_ran(repository):
     dvc(repository, "repro")
     text = (repository / "params.yaml").read_text()
+    environment = os.environ | {"CHECKPOINT_MINUTES": "0"}  # a training ends at its first step
     for name, ((_, _, module, *arguments), sections) in commands(repository).items():
+        if name.endswith("-1"):  # the other fold does the same
+            continue
         edits = [(f"{module.replace('.', '/')}.py", "", "# an edit\n")]
         edits += [("src/base/files.py", "", "# an edit\n")]
         section = next(iter(sections), "sample")  # check_params reads them all
@@ -372,7 +374,9 @@ def test_no_stage_records_what_was_edited_while_it_ran(repository):
             (repository / "params.yaml").write_text(f"\n{text}")
             command = [sys.executable, "-m", "tests.edited_while_running", file, old, new]
             command += [module, *arguments]
-            run = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+            run = subprocess.run(
+                command, cwd=repository, env=environment, capture_output=True, text=True
+            )
             (repository / file).write_text(kept)
             assert run.returncode == 1, (name, file, run.stderr)
             assert ": was changed while this stage ran, " in run.stderr.splitlines()[-1], run.stderr
