@@ -1,9 +1,7 @@
 """The whole pipeline on a small sample: its figures, its second run, and what each edit reruns."""
 
 import json
-import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from ruamel.yaml import YAML
 
-from tests import kill_matrix
 from tests.small_repository import (
     dvc,
     dvc_run,
@@ -329,56 +325,3 @@ def test_a_wrong_param_of_a_late_stage_stops_before_anything_runs(
     assert run.returncode != 0
     assert f"params.yaml: {words}" in run.stdout + run.stderr
     assert stages_run(run.stdout) == {CHECK}
-
-
-@pytest.mark.parametrize(
-    ("stage", "victim", "name", "seconds"),
-    [
-        ("train@main-0", "stage", "KILL", 6.0),
-        ("prepare_masks", "both", "INT", 1.0),
-        ("rescore", "stage", "TERM", 1.5),
-    ],
-)
-def test_what_is_killed_ends_with_the_same_bytes(repository, stage, victim, name, seconds):
-    dvc(repository, "repro")  # takes back what the tests before edited
-    _, told, differs = kill_matrix.trial(repository, stage, victim, name, seconds)
-    assert told.startswith("runs "), told
-    assert differs == ""
-
-
-def commands(root):
-    """Return the command of each stage, as DVC ran it, with the sections that it reads."""
-    found = {}
-    for lock in kill_matrix.LOCKS:
-        for name, stage in YAML(typ="safe").load((root / lock).read_text())["stages"].items():
-            params = stage.get("params", {}).get("params.yaml", {})
-            found[name] = shlex.split(stage["cmd"]), [key for key in params if "." not in key]
-    return found
-
-
-def test_no_stage_records_what_was_edited_while_it_ran(repository):
-    dvc(repository, "repro")
-    text = (repository / "params.yaml").read_text()
-    environment = os.environ | {"CHECKPOINT_MINUTES": "0"}  # a training ends at its first step
-    for name, ((_, _, module, *arguments), sections) in commands(repository).items():
-        if name.endswith("-1"):  # the other fold does the same
-            continue
-        edits = [(f"{module.replace('.', '/')}.py", "", "# an edit\n")]
-        edits += [("src/base/files.py", "", "# an edit\n")]
-        section = next(iter(sections), "sample")  # check_params reads them all
-        edits += [("params.yaml", f"\n{section}:\n", f"\n{section}:\n  more: 1\n")]
-        if name in ("data_report", "ablation_report"):
-            edits.append(("src/pages/page_style.html.jinja", "", "an edit\n"))
-        for file, old, new in edits:
-            kept = (repository / file).read_text()
-            (repository / "params.yaml").write_text(f"\n{text}")
-            command = [sys.executable, "-m", "tests.edited_while_running", file, old, new]
-            command += [module, *arguments]
-            run = subprocess.run(
-                command, cwd=repository, env=environment, capture_output=True, text=True
-            )
-            (repository / file).write_text(kept)
-            assert run.returncode == 1, (name, file, run.stderr)
-            assert ": was changed while this stage ran, " in run.stderr.splitlines()[-1], run.stderr
-    (repository / "params.yaml").write_text(text)
-    assert "Data and pipelines are up to date" in dvc(repository, "status")
