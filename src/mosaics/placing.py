@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from src.mosaics.families import components
 from src.mosaics.runs import Area
 
 Place = tuple[float | str, ...]
@@ -78,9 +77,8 @@ def _touching(corners: np.ndarray, sizes: np.ndarray) -> list[list[int]]:
     one, other = shapely.STRtree(boxes).query(boxes, predicate="intersects")
     apart = np.maximum(low[one] - high[other], low[other] - high[one])
     edge = apart.min(axis=1) < 0  # else they meet at a corner
-    links = coo_array((edge[edge], (one[edge], other[edge])), shape=(len(boxes), len(boxes)))
-    count, part = connected_components(links, directed=False)
-    return [np.flatnonzero(part == number).tolist() for number in range(count)]
+    part = components(np.stack([one[edge], other[edge]], axis=1), len(boxes))
+    return [np.flatnonzero(part == number).tolist() for number in range(part.max() + 1)]
 
 
 def _mosaic(

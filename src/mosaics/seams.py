@@ -4,9 +4,8 @@ from collections import defaultdict
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from src.mosaics.families import components
 from src.mosaics.image_objects import SceneObject, joined_object
 from src.mosaics.runs import (
     Area,
@@ -75,9 +74,7 @@ def _families(
         for one, other in pairs
         if one < other and _together(found[one], found[other], areas, height)
     ]
-    row, column = np.array(links, np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(len(found), len(found)))
-    return connected_components(graph, directed=False)[1]
+    return components(np.array(links, np.int64).reshape(-1, 2), len(found))
 
 
 def _together(

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from src.mosaics.families import components
 from src.mosaics.image_objects import SceneObject, image_objects, joined_object
 from src.mosaics.runs import (
     Area,
@@ -138,7 +137,7 @@ def merge_blocks(
         found = _links(waiting, before, height, width, blocks, nms_iou)
         links = np.concatenate([links, found])
         next_top = height + 1 if row == count - 1 else (row + 1) * blocks.core - blocks.halo
-        family = _components(links, len(waiting))
+        family = components(links, len(waiting))
         bottoms = np.zeros(len(waiting), np.int64)
         np.maximum.at(bottoms, family, [one.area.bottom for one in waiting])
         open_still = bottoms[family] > next_top if waiting else np.zeros(0, bool)
@@ -199,15 +198,6 @@ def _inside(found: Found, area: Area, height: int) -> np.ndarray:
     return clip_runs(found.object.runs, height, area)
 
 
-def _components(links: np.ndarray, count: int) -> np.ndarray:
-    """Return the number of the family of each, int64 (count,)."""
-    if not count:
-        return np.zeros(0, np.int64)
-    ones = np.ones(len(links), bool)
-    graph = coo_array((ones, (links[:, 0], links[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
-
-
 def _families(family: np.ndarray, links: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
     """Give the members of each family, ascending, and its links as pairs of places among them."""
     order = np.argsort(family, kind="stable")
@@ -261,7 +251,7 @@ def _joined(
         # No block has half of it: each keeps what lies mostly in its core.
         return [one.object for one in family if _owner(one, height, width, blocks) == one.block]
     both = links[cut[links].all(axis=1)] if len(links) else links
-    part = _components(both, len(family))
+    part = components(both, len(family))
     objects = []
     for number in np.unique(part[cut]):
         members = [one.object for one, of in zip(family, part, strict=True) if of == number]
