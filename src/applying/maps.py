@@ -32,16 +32,12 @@ def map_kinds(bundle: Bundle) -> list[str]:
     return kinds
 
 
-def predictors(bundle: Bundle, at_once: int | None = None) -> list[Predict]:
+def predictors(bundle: Bundle) -> list[Predict]:
     """Return a function of each network that predicts an image; see `network_maps`.
 
-    Networks are moved to the device that the bundle's `predict.precision` asks for. Where memory is
-    short, `at_once` limits how many views go through a network together.
+    Networks are moved to the device that the bundle's `predict.precision` asks for.
     """
-    return [
-        image_predictor(one.model, one.description, bundle.predict, at_once=at_once)
-        for one in bundle.networks
-    ]
+    return [image_predictor(one.model, one.description, bundle.predict) for one in bundle.networks]
 
 
 def network_maps(

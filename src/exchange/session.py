@@ -13,7 +13,6 @@ from src.predicting.network_maps import Predict, predictor_by
 
 INPUT = "images"
 TOLD = "model.json"
-AT_ONCE = 1  # views: on a processor more take longer, of images of any size
 
 
 def onnx_predictors(bundle: Bundle, files: Sequence[Path]) -> list[Predict]:
@@ -38,7 +37,6 @@ def onnx_predictors(bundle: Bundle, files: Sequence[Path]) -> list[Predict]:
             bundle.predict,
             stride=stride(one.model),
             device=torch.device("cpu"),
-            at_once=AT_ONCE,
         )
         for path, one in zip(files, bundle.networks, strict=True)
     ]

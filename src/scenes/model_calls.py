@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
 from src.acceptance.operating_point import Point
 from src.applying.maps import merged_maps, network_maps, predictors
@@ -33,8 +32,6 @@ from src.scenes.scene_maps import Windows
 TILE = 512  # px of a scene that networks predict at a time; fixed, since maps depend on it a little
 REACH = 96  # px of a network's input, beyond which it hardly looks
 STEPS = (1, 2, 4, 8)  # strides that the grid of windows may be, for networks that resize
-VIEWS_AT_ONCE = 1  # of a tile: less memory, and on a processor less time too
-PAIR = 2  # views of an image predicted whole: less time, and the bits of all at once (1 has others)
 ANY_SIDE = 1 << 15  # px; tiles of scenes are predicted whole
 
 
@@ -120,7 +117,7 @@ def predict_tile(image: np.ndarray, *, model: Model) -> dict[str, Any]:
     """Predict the maps of a tile of a scene and what is around it, uint8 (h, w, 3)."""
     bundle = read_model(model)
     whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
-    return _maps(bundle._replace(predict=whole), image, model, VIEWS_AT_ONCE)
+    return _maps(bundle._replace(predict=whole), image, model)
 
 
 def find_in_maps(maps: dict[str, Any], *, model: Model) -> pd.DataFrame:
@@ -159,8 +156,7 @@ def objects_of_image(path: Path, *, model: Model) -> tuple[list[SceneObject], np
     except InputError as error:
         return str(error)
     bundle, (height, width) = read_model(model), image.shape[:2]
-    at_once = None if torch.cuda.is_available() else PAIR
-    maps = _maps(bundle, image, model, at_once)
+    maps = _maps(bundle, image, model)
     area = Area(0, height, 0, width)
     return image_objects(found_objects(bundle, maps), image, height, area), maps["mask"]
 
@@ -171,7 +167,7 @@ def _read(path: Path, stamp: tuple[int, int]) -> Bundle:
     return read_bundle(path)
 
 
-def _maps(bundle: Bundle, image: np.ndarray, model: Model, at_once: int | None) -> dict[str, Any]:
+def _maps(bundle: Bundle, image: np.ndarray, model: Model) -> dict[str, Any]:
     by_files = onnx_predictors(bundle, model.files) if model.files else None
-    found = network_maps(bundle, by_files or predictors(bundle, at_once), image)
+    found = network_maps(bundle, by_files or predictors(bundle), image)
     return merged_maps(bundle, found)

@@ -29,6 +29,15 @@ def test_depthwise_convolutions_are_not_rounded_to_bf16():
     assert torch.equal(next(kept.parameters()).grad, gradient)
 
 
+def test_without_gradients_they_are_left_to_autocast():
+    rounded, kept = _conv(8), _conv(8)
+    keep_depthwise_in_float32(kept)
+    maps = torch.randn(2, 8, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert kept(maps).dtype == torch.bfloat16
+        assert torch.equal(kept(maps), rounded(maps))
+
+
 def test_what_comes_in_as_bf16_leaves_as_bf16():
     model = _conv(8)
     keep_depthwise_in_float32(model)

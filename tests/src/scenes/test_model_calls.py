@@ -72,7 +72,7 @@ def test_objects_of_an_image_file_are_those_of_its_array(tmp_path):
     assert objects_of_image(tmp_path / "b.png", model=model).endswith("not a readable image")
 
 
-def test_views_in_pairs_give_the_very_maps_of_all_at_once(tmp_path):
+def test_images_of_any_size_get_the_very_maps_of_the_stages(tmp_path):
     predict = squares_bundle.TOLD["predict"] | {"views": "d4", "max_size": 64}
     path = squares_bundle.write(tmp_path / "m.maskline.zip", predict=predict)
     model = open_model(path, None, None)
