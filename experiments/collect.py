@@ -143,7 +143,7 @@ def intervals(
     bounds, problems = {}, {}
     for name in experiments:
         try:
-            rows = differences(judged, judge_revision(name, metrics=COMPARED))
+            rows = differences([judged], [judge_revision(name, metrics=COMPARED)])
         except InputError as error:
             problems[name] = str(error)
             continue

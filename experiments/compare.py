@@ -1,6 +1,10 @@
 """Tell whether experiments differ from a base by more than chance, as a Markdown table.
 
     python -m experiments.compare HEAD watershed workspace --split val --metric ap50 f1_50
+    python -m experiments.compare defaults-s1,defaults-s2,defaults-s3 tta-none-s1,tta-none-s2,...
+
+Runs of one experiment under several seeds are joined by commas, and paired seed by seed: the
+interval is then one over images and seeds. With one seed it holds the networks fixed.
 
 Reads  data/evaluation/images_<split>.csv and detections_<split>.parquet of each: a git revision,
        the name of an experiment (`dvc get` fetches it from the cache), or "workspace", the folder
@@ -8,10 +12,12 @@ Reads  data/evaluation/images_<split>.csv and detections_<split>.parquet of each
 
 All have to be judged on the same data. They are computed on the same draws of groups of images, so
 what makes an image hard for both cancels out. A difference whose 95 % interval holds 0 is marked
-"not sure"; of many experiments some are sure by chance, one in twenty of those without effect.
+"not sure", and "not sure of N" one that may be chance among the N experiments compared: p is
+corrected for their number (Holm), metric by metric.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,27 +25,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from experiments.revisions import WORKSPACE, commit_of, data_of
 from src.base.errors import InputError
 from src.formats.tables import read_parquet, read_table
-from src.judging.bootstrap import METRICS, PERCENTS, Sampled, paired_difference, resample
+from src.judging.bootstrap import METRICS, PERCENTS, resample
+from src.judging.differences import holm, paired_difference
+from src.judging.group_draws import Sampled
 
 SPLITS = ("oof", "val")
 SHOWN = ("ap50", "f1_50", "ap", "detection_accuracy", "dice_mean")
 EVALUATION = "data/evaluation"
+SURE = 0.05  # p below which a difference is sure
 TEXTS = ("name", "group", "clean")  # columns of images_<split>.csv that are no numbers
-COLUMNS = ("split", "metric", "experiment", "value", "difference", "low", "high", "above 0", "")
+COLUMNS = ("split", "metric", "experiment", "seeds", "value", "difference", "low", "high", "p", "")
 
 
 class Judged(NamedTuple):
-    """One experiment on the images it judged."""
+    """One run of an experiment on the images it judged."""
 
     name: str
     data: str  # fingerprint of the truth, "" if unknown
     images: dict[str, pd.DataFrame]  # split -> name, group, objects; splits with images
     sampled: dict[str, dict[str, Sampled]]  # split -> metric -> values
+
+
+Runs = list[Judged]  # of one experiment, one for each seed
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -54,8 +67,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.resamples < 100:
         raise InputError(f"--resamples {args.resamples}: too few for an interval; take 1000")
     base, *others = (
-        judge_revision(name, args.split, args.metric, args.resamples, args.seed)
-        for name in (args.base, *args.experiments)
+        [
+            judge_revision(name, args.split, args.metric, args.resamples, args.seed)
+            for name in names.split(",")
+        ]
+        for names in (args.base, *args.experiments)
     )
     print(table(base, [(other, differences(base, other)) for other in others]), end="")
 
@@ -114,54 +130,79 @@ def judge(
     return Judged(name, data, images, sampled)
 
 
-def differences(base: Judged, other: Judged) -> list[dict]:
+def differences(base: Runs, other: Runs) -> list[dict]:
     """Compare two experiments that were judged alike.
+
+    Parameters
+    ----------
+    base, other : list of Judged
+        Their runs under the same seeds, in the same order.
 
     Returns
     -------
     rows : list of dict
-        split, metric, value (of the other), difference (other minus base), low and high (95 %
-        interval of it) and above (share of draws above 0), None where undefined.
+        split, metric, value (of the other, the mean over seeds), and what
+        `src.judging.differences.Difference` has, None where undefined.
 
     Raises
     ------
     InputError
-        If they were not judged on the same data, as far as that is known, or images.
+        If they were not judged on the same data, as far as that is known, or images, or there are
+        not as many runs of each.
     """
-    if base.data and other.data and base.data != other.data:
+    if len(base) != len(other):
         raise InputError(
-            f"{other.name}: judged on other data ({other.data}) than {base.name} ({base.data}); "
-            "compare experiments on the same data set and folds"
+            f"{name_of(other)} has {len(other)} runs and {name_of(base)} {len(base)}; give as many "
+            "of each, of the same seeds in the same order"
         )
+    first = base[0]
+    for one in (*base[1:], *other):
+        if first.data and one.data and first.data != one.data:
+            raise InputError(
+                f"{one.name}: judged on other data ({one.data}) than {first.name} ({first.data}); "
+                "compare experiments on the same data set and folds"
+            )
+        for split in first.sampled:
+            _refuse_other_images(split, first, one)
     rows = []
-    for split, sampled in base.sampled.items():
-        _refuse_other_images(split, base, other)
-        for metric, of_base in sampled.items():
-            difference = paired_difference(of_base, other.sampled[split][metric])
-            value = other.sampled[split][metric].value
-            rows.append({"split": split, "metric": metric, "value": value, **difference._asdict()})
+    for split, sampled in first.sampled.items():
+        for metric in sampled:
+            pair = [[one.sampled[split][metric] for one in runs] for runs in (base, other)]
+            value = float(np.mean([one.value for one in pair[1]]))
+            found = paired_difference(*pair)
+            rows.append({"split": split, "metric": metric, "value": value, **found._asdict()})
     return rows
 
 
-def table(base: Judged, compared: list[tuple[Judged, list[dict]]]) -> str:
+def name_of(runs: Runs) -> str:
+    """Name an experiment by its runs: what their names begin with, without what tells the seed."""
+    names = [one.name for one in runs]
+    return os.path.commonprefix(names).removesuffix("-s") if len(names) > 1 else names[0]
+
+
+def table(base: Runs, compared: list[tuple[Runs, list[dict]]]) -> str:
     """Write the base and what `differences` says of each other experiment as Markdown."""
-    lines = [COLUMNS, ["---"] * 3 + ["---:"] * 5 + ["---"]]
-    for place, (split, metric) in enumerate((s, m) for s in base.sampled for m in base.sampled[s]):
-        value = _text(base.sampled[split][metric].value, ".4f")
-        lines.append([split, metric, base.name, value, "", "", "", "", ""])
-        for other, rows in compared:
+    lines = [COLUMNS, ["---"] * 3 + ["---:"] * 6 + ["---"]]
+    sampled = base[0].sampled
+    for place, (split, metric) in enumerate((s, m) for s in sampled for m in sampled[s]):
+        value = float(np.mean([one.sampled[split][metric].value for one in base]))
+        told = [split, metric, name_of(base), str(len(base)), _text(value, ".4f")]
+        lines.append([*told, "", "", "", "", ""])
+        corrected = holm([rows[place]["p"] for _, rows in compared])
+        for (other, rows), p in zip(compared, corrected, strict=True):
             row = rows[place]
-            cells = [_text(row["value"], ".4f")]
+            cells = [split, metric, name_of(other), str(len(other)), _text(row["value"], ".4f")]
             cells += [_text(row[key], "+.4f") for key in ("difference", "low", "high")]
-            cells += [_text(row["above"], ".1%"), _verdict(row)]
-            lines.append([split, metric, other.name, *cells])
+            lines.append([*cells, _text(p, ".3f"), _verdict(row, p, len(compared))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _verdict(row: dict) -> str:
-    if row["low"] is None:
+def _verdict(row: dict, p: float | None, compared: int) -> str:
+    if row["low"] is None or p is None:
         return "no interval"
-    return "not sure" if row["low"] <= 0 <= row["high"] else ""
+    if row["low"] <= 0 <= row["high"]:
+        return "not sure"
+    return f"not sure of {compared}" if compared > 1 and p >= SURE else ""
 
 
 def _text(number: float | None, form: str) -> str:

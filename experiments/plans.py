@@ -9,6 +9,7 @@ import math
 import re
 import shlex
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,13 @@ REQUIRED = {  # the keys of a file in each folder
     "datasets": ("overrides", "largest_crop"),
 }
 OPTIONAL = {"recipes": ("source", "reported", "remarks"), "ablations": (), "datasets": ("remarks",)}
+SEEDS_APART = 1000  # so that no member of one run has the seed of another member of the next
 NAMED_FREELY = ("members", "soups", "ensemble.weights")  # maps of params.yaml without fixed keys
 BARE = re.compile(r"[A-Za-z_][\w./-]*")  # strings that DVC takes for strings without quotes ...
 NOT_BARE = {"true", "false", "null", "nan", "inf"}  # ... but for these
+
+
+Layers = list[tuple[str, dict]]  # overrides, each with the file that they stand in
 
 
 class Experiment(NamedTuple):
@@ -36,6 +41,7 @@ class Experiment(NamedTuple):
     name: str
     params: dict  # all of params.yaml as the experiment has it
     arguments: list[str]  # of `dvc`
+    base: str = ""  # name of the one that it is compared with under the same seed
 
     @property
     def command(self) -> str:
@@ -43,34 +49,55 @@ class Experiment(NamedTuple):
         return shlex.join(["dvc", *self.arguments])
 
 
-def plan(names: list[str], on: str, budget: Fraction, no_download: bool) -> list[Experiment]:
+def plan(
+    names: list[str], on: str, budget: Fraction, no_download: bool, seeds: int = 0
+) -> list[Experiment]:
     """Work out the experiments that names, data set, budget and flags ask for.
+
+    Parameters
+    ----------
+    names : list of str
+        Recipes and ablations.
+    on : str
+        Data set.
+    budget : Fraction
+    no_download : bool
+    seeds : int
+        With 0 every experiment has the seeds that params.yaml and its own file give. Else each is
+        there so many times, NAME-s1, NAME-s2, ..., and before it what it is compared with:
+        `defaults`, or `ABLATION-base` where all variants share overrides.
 
     Raises
     ------
     InputError
-        If the budget is out of range, a name is unknown or given twice, a file has a missing,
-        unknown or mistyped key, or overrides a param that params.yaml does not have.
+        If the budget or the seeds are out of range, a name is unknown or given twice, a file has a
+        missing, unknown or mistyped key, or overrides a param that params.yaml does not have.
     """
     if not 0 < budget <= 1:
         raise InputError(f"--budget {float(budget):g}: must lie above 0 and be at most 1")
+    if seeds < 0:
+        raise InputError(f"--seeds {seeds}: must be a number from 1, or left out")
     if len(set(names)) < len(names):
         raise InputError(f"{' '.join(names)}: give each name once")
     base, dataset = read_yaml(Path("params.yaml")), read_file("datasets", on)
     suffix = "" if on == "sample" else f"-{on}"
     suffix += "" if budget == 1 else f"-{float(budget):g}"
     suffix += "-no_download" if no_download else ""
+    named = [experiment for given in names for experiment in _expand(given, bool(seeds))]
+    once = {name: (name, layers, against) for name, layers, against in named}.values()
     experiments = []
-    for name, layers in [experiment for given in names for experiment in _expand(given)]:
+    for (name, layers, against), seed in product(once, range(1, seeds + 1) or [0]):
         params = base
         for source, overrides in [(f"{FOLDER}/datasets/{on}.yaml", dataset["overrides"]), *layers]:
             params = merge(params, overrides, source)
         params = shorten(fit(params, dataset["largest_crop"]), budget)
         params = without_download(params) if no_download else params
+        params = with_seed(params, seed) if seed else params
         options = [word for path in _not_in_git(params) for word in ("-C", path)]
         options += [word for text in override_texts(base, params) for word in ("-S", text)]
-        arguments = ["exp", "run", "--temp", "-n", name + suffix, *options]
-        experiments.append(Experiment(name + suffix, params, arguments))
+        end = suffix + f"-s{seed}" * bool(seed)
+        arguments = ["exp", "run", "--temp", "-n", name + end, *options]
+        experiments.append(Experiment(name + end, params, arguments, against and against + end))
     return experiments
 
 
@@ -172,6 +199,15 @@ def shorten(params: dict, budget: Fraction) -> dict:
     return params
 
 
+def with_seed(params: dict, number: int) -> dict:
+    """Let all networks be trained by other seeds; those of members stay different of each other."""
+    params = copy.deepcopy(params)
+    for train in _sections(params, "train"):
+        if "seed" in train:
+            train["seed"] += SEEDS_APART * number
+    return params
+
+
 def without_download(params: dict) -> dict:
     """Start every encoder from random weights instead of a set that is downloaded."""
     params = copy.deepcopy(params)
@@ -222,11 +258,15 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
-def _expand(name: str) -> list[tuple[str, list[tuple[str, dict]]]]:
-    """Return the experiments behind a name: each one's name, and its overrides with their file."""
+def _expand(name: str, with_base: bool) -> list[tuple[str, Layers, str]]:
+    """Return the experiments behind a name: its own, its overrides with their file, its base's.
+
+    The base itself comes first, without one, if asked for.
+    """
+    defaults: list[tuple[str, Layers, str]] = [("defaults", [], "")] if with_base else []
     if name in known("recipes"):
         path = f"{FOLDER}/recipes/{name}.yaml"
-        return [(name, [(path, read_file("recipes", name)["overrides"])])]
+        return [*defaults, (name, [(path, read_file("recipes", name)["overrides"])], "defaults")]
     if name not in known("ablations"):
         raise InputError(
             f"{name}: no such recipe or ablation; recipes: {', '.join(known('recipes'))}; "
@@ -234,7 +274,10 @@ def _expand(name: str) -> list[tuple[str, list[tuple[str, dict]]]]:
         )
     path, content = f"{FOLDER}/ablations/{name}.yaml", read_file("ablations", name)
     base = (path, content["base"])
-    return [(f"{name}-{key}", [base, (path, it)]) for key, it in content["variants"].items()]
+    against = f"{name}-base" if content["base"] else "defaults"
+    bases = [(against, [base], "")] if with_base and content["base"] else defaults
+    variants = content["variants"].items()
+    return [*bases, *((f"{name}-{key}", [base, (path, it)], against) for key, it in variants)]
 
 
 def _sections(params: dict, section: str) -> list[dict]:

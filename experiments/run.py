@@ -1,12 +1,15 @@
 """Run recipes and ablations as experiments, and table what came of them.
 
     python -m experiments.run carvana_linknet tta --on accra_buildings --budget 0.1
+    python -m experiments.run augmentation --seeds 3
 
 Reads  params.yaml; experiments/recipes, ablations and datasets
 Writes one DVC experiment per recipe and per variant of an ablation; with --table their scores
 
 Every experiment starts from the last commit, in a temporary folder: the working tree stays as it
-is. One that exists at this commit is not run again.
+is. One that exists at this commit is not run again. With --seeds all are run under as many seeds,
+and what they are compared with too; the table then has differences with intervals over images and
+seeds, which one seed cannot have.
 """
 
 import argparse
@@ -19,6 +22,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from experiments.compare import differences, judge_revision
+from experiments.compare import table as comparison
 from experiments.plans import Experiment, plan
 from experiments.revisions import experiment_reference, git, read_metrics
 from src.base.errors import InputError
@@ -43,11 +48,14 @@ def main(argv: list[str] | None = None) -> None:
         metavar="FRACTION",
         help="of epochs, folds and pixels of a crop, above 0 and at most 1 (default)",
     )
+    parser.add_argument(
+        "--seeds", type=int, default=0, help="of the training, for each; 3 or more tell chance"
+    )
     parser.add_argument("--no-download", action="store_true", help="no pretrained encoders")
     parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--table", type=Path, metavar="FILE", help="Markdown file to write too")
     args = parser.parse_args(argv)
-    experiments = plan(args.names, args.on, args.budget, args.no_download)
+    experiments = plan(args.names, args.on, args.budget, args.no_download, args.seeds)
     if args.print:
         print("\n".join(experiment.command for experiment in experiments))
         return
@@ -68,9 +76,12 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{experiment.name}: done in {seconds} s", flush=True)
         metrics = read_metrics(experiment_reference(experiment.name))
         rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
-    print("\n" + table(rows), end="")
+    told = table(rows)
+    if args.seeds and not failed:
+        told += "\n" + "\n".join(compared(experiments))
+    print("\n" + told, end="")
     if args.table:
-        write_text(args.table, table(rows))
+        write_text(args.table, told)
     if failed:
         raise InputError(f"{failed.name} failed, see above; to repeat it: {failed.command}")
 
@@ -82,6 +93,22 @@ def table(rows: list[dict]) -> str:
         scores = [f"{row[key]:.4f}" if key in row else "" for key in COLUMNS.values()]
         lines.append([row["experiment"], *scores, row["seconds"]])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def compared(experiments: list[Experiment]) -> list[str]:
+    """Compare experiments with their bases, which were run under the same seeds; one table each."""
+    runs: dict[tuple[str, str], list[Experiment]] = {}  # base and experiment, without their seeds
+    for one in experiments:
+        stem = tuple(name.rpartition("-s")[0] for name in (one.base, one.name))
+        runs.setdefault(stem, []).append(one)  # pyright: ignore[reportArgumentType]  two names
+    judged = {stem: [judge_revision(one.name) for one in of] for (_, stem), of in runs.items()}
+    tables = []
+    for base in dict.fromkeys(base for base, _ in runs if base):
+        others = [judged[stem] for against, stem in runs if against == base]
+        tables.append(
+            comparison(judged[base], [(one, differences(judged[base], one)) for one in others])
+        )
+    return tables
 
 
 def _refuse_changes() -> None:

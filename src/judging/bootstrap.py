@@ -1,7 +1,6 @@
 """How sure a metric of the evaluation is: its values on images drawn anew, by whole groups."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,15 +36,6 @@ RANKED_RECALL = "ar50"  # of the whole ranking, where recall_50 is of the accept
 METRICS = (*PRECISIONS, RANKED_RECALL, *RATIOS, *MEANS)
 
 Columns = pd.DataFrame | Mapping[str, np.ndarray]  # of one length, by name
-
-
-class Difference(NamedTuple):
-    """How much better another experiment is than the base; None where that is undefined."""
-
-    difference: float | None  # other minus base
-    low: float | None  # 2.5 % of the samples are below
-    high: float | None  # 2.5 % of the samples are above
-    above: float | None  # share of the samples above 0, in [0, 1]
 
 
 def average_precisions(
@@ -253,32 +243,11 @@ def metric_rows(
     """
     rows: list[dict[str, str | float | int | None]] = []
     for name, value in metrics.items():
-        low, high = interval(sampled[name]) if name in sampled else (None, None)
+        known = name in sampled  # all of them lie in [0, 1]
+        low, high = interval(sampled[name], within=(0.0, 1.0)) if known else (None, None)
         numbers = {"value": value, "low": low, "high": high}
         rows.append({"metric": name} | {key: _rounded(n) for key, n in numbers.items()})
     return rows
-
-
-def paired_difference(base: Sampled, other: Sampled) -> Difference:
-    """Tell how a metric differs between two experiments on the same images.
-
-    Both are computed on the same draws, so what makes an image hard for both cancels out: the
-    interval is narrower than those of the two metrics suggest.
-
-    Parameters
-    ----------
-    base, other : Sampled
-        From `resample` with the same images, resamples and seed.
-
-    Returns
-    -------
-    difference : Difference
-        Draws in which either is undefined are left out.
-    """
-    value, samples = other.value - base.value, other.samples - base.samples
-    low, high = interval(Sampled(value, samples, base.groups))
-    above = None if low is None else float((samples[~np.isnan(samples)] > 0).mean())
-    return Difference(None if np.isnan(value) else value, low, high, above)
 
 
 def _groups_of_ranked(

@@ -4,9 +4,13 @@ Images of one group (the same ground, the same car) are alike, so they are drawn
 single images would call a number surer than it is.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
+
+LEAST_GROUPS = 3  # that an interval is told of
 
 
 class Sampled(NamedTuple):
@@ -49,14 +53,46 @@ def group_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return weights
 
 
-def interval(sampled: Sampled) -> tuple[float, float] | tuple[None, None]:
+def interval(
+    sampled: Sampled, *, within: tuple[float, float]
+) -> tuple[float, float] | tuple[None, None]:
+    """Bounds between which a metric lies in 95 of 100 such data sets.
+
+    They are the percentiles 2.5 and 97.5 of the samples, undefined ones left out, moved away from
+    the value by what few groups make them too narrow: by t / z, quantiles of Student's distribution
+    with G - 1 degrees of freedom and of the normal one, and by sqrt(G / (G - 1)), as the variance
+    of draws is that of a population of G. Of 1,500 simulated data sets of 3 to 40 groups 93 to 95 %
+    lay within, 76 to 95 % within the percentiles as they are (`python -m
+    benchmarks.interval_coverage`).
+
+    Parameters
+    ----------
+    sampled : Sampled
+    within : tuple of float
+        What the metric can be at least and at most; no bound lies beyond.
+
+    Returns
+    -------
+    low, high : float
+        Both None where the value or all samples are undefined, and for fewer than LEAST_GROUPS
+        groups, whose few different draws tell nothing.
+    """
+    low, high = percentiles(sampled)
+    if low is None or high is None or math.isnan(sampled.value) or sampled.groups < LEAST_GROUPS:
+        return None, None
+    freedom = sampled.groups - 1
+    wider = stdtrit(freedom, 0.975) / ndtri(0.975) * math.sqrt(sampled.groups / freedom)
+    low, high = (sampled.value + wider * (bound - sampled.value) for bound in (low, high))
+    return max(float(low), within[0]), min(float(high), within[1])
+
+
+def percentiles(sampled: Sampled) -> tuple[float, float] | tuple[None, None]:
     """Bounds between which 95 % of the samples are, undefined ones left out.
 
     Returns
     -------
     low, high : float
-        The percentiles 2.5 and 97.5; few groups make them too narrow. Both None where no sample
-        is defined, and for a single group: all draws are then the same, which tells nothing.
+        Both None where no sample is defined, and for a single group: all draws are then the same.
     """
     defined = sampled.samples[~np.isnan(sampled.samples)]
     if sampled.groups < 2 or not len(defined):

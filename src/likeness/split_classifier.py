@@ -168,7 +168,7 @@ def _auc(
     weights = group_weights(groups, resamples, seed)
     weights = np.concatenate([np.ones_like(weights[:1]), weights])
     aucs = _aucs(scores, positive, groups, weights)
-    low, high = interval(Sampled(aucs[0], aucs[1:], weights.shape[1]))
+    low, high = interval(Sampled(aucs[0], aucs[1:], weights.shape[1]), within=(0.0, 1.0))
     return float(aucs[0]), low, high
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.acceptance.operating_point import Point
-from src.judging.group_draws import Sampled, group_weights, interval
+from src.judging.group_draws import Sampled, group_weights, percentiles
 from src.scoring.outcomes import Outcomes
 from src.scoring.params import MetricName
 
@@ -65,7 +65,7 @@ def choose_point(outcomes: Outcomes, metric: MetricName, groups: np.ndarray, see
     of_image = np.unique(groups, return_inverse=True)[1]
     weights = group_weights(of_image, RESAMPLES, seed)
     drawn = np.array([_best_score(steps, one[of_image]) for one in weights])
-    low, high = interval(Sampled(0.0, drawn, weights.shape[1]))
+    low, high = percentiles(Sampled(0.0, drawn, weights.shape[1]))
     if low is None or high is None:
         return Point(_best_score(steps, np.ones(len(of_image))), None, None)
     median = float(np.quantile(drawn, 0.5, method="higher"))

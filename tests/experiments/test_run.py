@@ -24,7 +24,7 @@ PARAMS = {
         "extra_channels": [],
         "depth_column": "none",
     },
-    "train": {"crop_size": 128, "phases": [PHASE]},
+    "train": {"seed": 0, "crop_size": 128, "phases": [PHASE]},
     "members": {"main": {}},
     "soups": {},
     "student": {"folds": [], "teachers": "data/probabilities"},
@@ -233,6 +233,40 @@ def test_maps_of_an_earlier_round_are_copied_where_students_learn_from_them(writ
     assert copied == [False, True]
     arguments = plan(["some"], "sample", Fraction(1), False)[0].arguments
     assert arguments[arguments.index("-C") + 1] == "data/raw/round1"
+
+
+def test_seeds_run_every_experiment_beside_what_it_is_compared_with(write):
+    variants = {"a": {"train": {"crop_size": 64}}, "b": {"model": {"encoder": "vgg11"}}}
+    ablation = {"title": "x", "question": "y", "base": {}, "variants": variants}
+    write("experiments/ablations/plain.yaml", ablation)
+    shared = ablation | {"base": {"plan": {"steps": 9}}}
+    write("experiments/ablations/shared.yaml", shared)
+    found = plan(["plain", "deep", "shared"], "sample", Fraction(1), False, seeds=2)
+    ones = ["defaults", "plain-a", "plain-b", "deep", "shared-base", "shared-a", "shared-b"]
+    assert names(found) == [f"{name}-s{seed}" for name in ones for seed in (1, 2)]
+    bases = dict(zip(names(found), [one.base for one in found], strict=True))
+    assert bases["plain-a-s1"] == bases["deep-s1"] == "defaults-s1"
+    assert bases["shared-b-s2"] == "shared-base-s2"
+    assert bases["defaults-s1"] == bases["shared-base-s2"] == ""
+    commands = {one.name: one.command for one in found}
+    assert commands["defaults-s2"] == "dvc exp run --temp -n defaults-s2 -S train.seed=2000"
+    assert commands["plain-a-s1"].endswith("-S train.seed=1000 -S train.crop_size=64")
+    assert commands["shared-base-s1"].endswith("-S plan.steps=9 -S train.seed=1000")
+
+
+def test_members_keep_seeds_that_differ(write):
+    members = {"one": {}, "two": {"train": {"seed": 1}}, "three": {"train": {"crop_size": 64}}}
+    write("experiments/recipes/three.yaml", recipe({"members": members}))
+    params = {one.name: one.params for one in plan(["three"], "sample", Fraction(1), False, 1)}
+    trained = params["three-s1"]
+    assert trained["train"]["seed"] == 1000
+    assert trained["members"]["two"] == {"train": {"seed": 1001}}
+    assert trained["members"]["three"] == {"train": {"crop_size": 64}}
+
+
+def test_seeds_below_none_are_refused(write):
+    with pytest.raises(InputError, match="^--seeds -1: must be a number from 1, or left out$"):
+        run.main(["deep", "--seeds=-1"])
 
 
 def test_printing_needs_neither_git_nor_data(write, capsys):

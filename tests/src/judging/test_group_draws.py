@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.judging.group_draws import Sampled, group_weights, interval
+from src.judging.group_draws import Sampled, group_weights, interval, percentiles
 
 
 def test_every_draw_has_as_many_groups_as_there_are():
@@ -17,12 +17,26 @@ def test_every_draw_has_as_many_groups_as_there_are():
 
 def test_the_bounds_are_percentiles_of_what_is_defined():
     samples = np.concatenate([np.arange(0, 1001), [np.nan] * 500])
-    assert interval(Sampled(0.5, samples, 2)) == (25, 975)
-    assert interval(Sampled(np.nan, np.full(5, np.nan), 2)) == (None, None)
+    assert percentiles(Sampled(0.5, samples, 2)) == (25, 975)
+    assert percentiles(Sampled(np.nan, np.full(5, np.nan), 2)) == (None, None)
+    assert percentiles(Sampled(0.5, np.array([0.5, 0.5]), 1)) == (None, None)
 
 
-def test_a_single_group_has_no_interval():
-    assert interval(Sampled(0.5, np.array([0.5, 0.5]), 1)) == (None, None)
+def test_intervals_of_few_groups_are_wider_than_the_percentiles():
+    samples = np.linspace(0, 1, 1001)  # percentiles 0.025 and 0.975
+    # t with 2 degrees of freedom is 4.302653, of the normal distribution 1.959964
+    reach = 4.302653 / 1.959964 * np.sqrt(3 / 2)
+    low, high = interval(Sampled(0.4, samples, 3), within=(-9, 9))
+    assert (low, high) == pytest.approx((0.4 - 0.375 * reach, 0.4 + 0.575 * reach), rel=1e-6)
+    assert interval(Sampled(0.4, samples, 3), within=(0, 1)) == (0, 1)
+    wide = interval(Sampled(0.5, samples, 1000), within=(0, 1))
+    assert wide == pytest.approx((0.025, 0.975), abs=0.001)
+
+
+def test_fewer_than_three_groups_have_no_interval():
+    samples = np.linspace(0, 1, 11)
+    assert interval(Sampled(0.5, samples, 2), within=(0, 1)) == (None, None)
+    assert interval(Sampled(np.nan, samples, 3), within=(0, 1)) == (None, None)
 
 
 def test_what_cannot_be_drawn_is_refused():
