@@ -28,7 +28,7 @@ training took where --events holds what was written for TensorBoard by the train
 import argparse
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from src.acceptance.operating_point import read_operating_point
 from src.base.files import new_folder, read_json, write_text
@@ -57,6 +57,8 @@ from src.reporting.scores import JUDGES, headline_markdown, read_scores, title_o
 from src.reporting.shown_copies import map_copy, photo_copy, place_copies
 from src.reporting.training_figures import draw_training
 from src.reporting.weight_pictures import draw_weight_map
+
+HEAVY = 60  # MB of a page
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     of_test = images[images["split"] == "test"]
     sets.append(unjudged_set(args.predictions / "test.json", of_test, points))
     title = title_of(data_set, scores)
-    data = page_data(title, read_json(args.metrics), sets, images)
+    data = page_data(title, cast("dict", read_json(args.metrics)), sets, images)
     copies = _copies(sets, photos, args.ensemble, params.side)
 
     context: dict[str, Any] = dict(
@@ -129,7 +131,11 @@ def main(argv: list[str] | None = None) -> None:
         "ablation.md": ablation_markdown(ablations),
     }
     _write(args.reports, pictures, copies, context, texts, params)
-    print(f"{len(pictures)} pictures, {len(copies)} images -> {args.reports / 'index.html'}")
+    page = args.reports / "index.html"
+    size = page.stat().st_size / 1e6
+    print(f"{len(pictures)} pictures, {len(copies)} images -> {page}, {size:.1f} MB")
+    if size > HEAVY:
+        print("browsers open so large a page slowly; report.images: beside makes it small")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

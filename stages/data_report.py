@@ -99,8 +99,8 @@ def _annotated(
         shown[split] = []
         for name in annotated_names(rows, params.examples):
             photo, outlined = read_photo(photos, name), labels.read(name)
-            png = annotated_picture(photo, outlined, 2 * params.thumbnail)
-            shown[split].append((name, int(objects[name]), base64.b64encode(png).decode()))
+            webp = annotated_picture(photo, outlined, 2 * params.thumbnail)
+            shown[split].append((name, int(objects[name]), base64.b64encode(webp).decode()))
     return shown
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.acceptance.operating_point import OperatingPoint, Point, write_operating_point
 from src.formats.archive import write_archive
 from src.formats.tables import write_table
+from src.objects.rle import encode_instances
 from stages import ablation_report, analyse_errors, evaluate
 from tests.image_tables import write_image_tables
 from tests.sections import PARAMS
@@ -58,10 +58,9 @@ NAMES = [*TRUTH, "test/t"]
 
 def rle(box):
     x, y, width, height = box
-    mask = np.zeros((SIDE, SIDE), np.uint8, order="F")
+    mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[y : y + height, x : x + width] = 1
-    encoded = coco_mask.encode(mask)
-    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    return encode_instances(mask).rles[0]
 
 
 def photo_of(name):

@@ -97,7 +97,7 @@ def histograms(measured: dict[str, Measured]) -> list[Histogram]:
     told = [
         ("Size of the objects, square root of the area", "px", end, "sizes"),
         (f"Gap to the nearest other object, {REACH} px at most", "px", float(REACH), "gaps"),
-        ("Mean brightness of the images", "of 255", 256.0, "brightness"),
+        ("Mean brightness of the images", "", 255.0, "brightness"),
     ]
     drawn = []
     for words, unit, end, name in told:

@@ -134,7 +134,8 @@ def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -
     compared = []
     for row in rows:
         values = [number_in(row[column]) for column in columns]
-        differences, numbers = [""] * len(columns), [None] * len(columns)
+        differences = [""] * len(columns)
+        numbers: list[Difference | None] = [None] * len(columns)
         if baseline is not None and row is not baseline:
             numbers = [_difference(row, baseline, name) for name in columns]
             pairs = zip(numbers, columns, strict=True)

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from src.reporting.ablations import Ablations, Difference
+from src.reporting.ablations import AblationRow, Ablations, Difference
 
 STEPS = (1, 2, 2.5, 5, 10)  # ends of an axis, times a power of ten
 
@@ -48,10 +48,7 @@ def forests(ablations: Ablations) -> list[Forest]:
             continue
         values = [abs(value) for _, number in told for value in number if value is not None]
         reach = axis_reach(max(values))
-        rows = [
-            ForestRow(row.experiment, row.changes, *_places(number, reach), *_words(number))
-            for row, number in told
-        ]
+        rows = [_row(row, number, reach) for row, number in told]
         laid.append(Forest(metric, reach, rows))
     return laid
 
@@ -67,12 +64,15 @@ def axis_reach(largest: float) -> float:
     return round(next(step for step in STEPS if step * power >= largest * (1 - 1e-12)) * power, 12)
 
 
-def _places(number: Difference, reach: float) -> list[float | None]:
-    return [None if value is None else round(50 + 50 * value / reach, 2) for value in number]
+def _row(row: AblationRow, number: Difference, reach: float) -> ForestRow:
+    text, sure, low, high = f"{number.value:+.4f} no interval", False, None, None
+    if number.low is not None and number.high is not None:
+        text = f"{number.value:+.4f} [{number.low:+.4f}, {number.high:+.4f}]"
+        sure = not number.low <= 0 <= number.high
+        low, high = _place(number.low, reach), _place(number.high, reach)
+    point = _place(number.value, reach)
+    return ForestRow(row.experiment, row.changes, point, low, high, text, sure)
 
 
-def _words(number: Difference) -> tuple[str, bool]:
-    if number.low is None or number.high is None:
-        return f"{number.value:+.4f} no interval", False
-    text = f"{number.value:+.4f} [{number.low:+.4f}, {number.high:+.4f}]"
-    return text, not number.low <= 0 <= number.high
+def _place(value: float, reach: float) -> float:
+    return round(50 + 50 * value / reach, 2)

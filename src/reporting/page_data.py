@@ -62,13 +62,13 @@ def judged_set(judged: Judged, images: pd.DataFrame, points: OperatingPoint | No
     """
     name = judged.split
     rows = judged.matches.sort_values("score", ascending=False, kind="stable")
-    matches = _by_image(rows.to_dict("records"))
+    matches = _by_image(_records(rows))
     truth = _by_image(judged.truth)
     told = images.set_index("name")
     outcomes = dict(zip(judged.objects["truth_id"], judged.objects["outcome"], strict=True))
     kinds = dict(zip(judged.wrong["detection"], judged.wrong["kind"], strict=True))
     records: list[dict[str, Any]] = []
-    for row in judged.images.to_dict("records"):
+    for row in _records(judged.images):
         number = row["image_id"]
         found = _found(matches[number], judged.predictions, kinds)
         place = {m["truth_id"]: n for n, m in enumerate(matches[number]) if m["tp"]}
@@ -206,6 +206,10 @@ def _image(name: str, told: pd.Series, group: str) -> dict[str, Any]:
 
 def _fact_columns(images: pd.DataFrame) -> list[str]:
     return [column for column in images.columns if column not in {*IMAGE_TYPES, "name"}]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
 
 
 def _by_image(rows: list[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:

@@ -86,9 +86,9 @@ def test_the_page_shows_what_was_rejected_and_warned_of(folder):
 
 def test_the_page_shows_what_was_recognised(folder):
     page = run(folder)
-    row = "<td><code>dataset.format</code></td><td>coco</td><td>there is &lt;one&gt; file</td>"
+    row = '>coco</td><td data-label="because">there is &lt;one&gt; file</td>'
     assert row in page
-    assert "<td><code>dataset.mask_suffix</code></td><td>nothing</td>" in page
+    assert '<code>dataset.mask_suffix</code></td><td data-label="value">nothing</td>' in page
     (folder / "prepared/recognised.json").write_text("[]")
     assert "Nothing had to be: <code>params.yaml</code> gives all values." in run(folder)
 
@@ -123,7 +123,7 @@ def test_the_page_tells_how_the_splits_differ(folder):
 
 def test_the_page_tells_what_was_planned_and_why(folder):
     page = run(folder)
-    row = '<td><code>loss.sigma</code></td><td class="number">3.5</td><td>gaps of &lt;7 px&gt;</td>'
+    row = '<code>loss.sigma</code></td><td class="number" data-label="value">3.5</td>'
     assert row in page
     assert page.index("loss.sigma") < page.index("train.epochs")
 

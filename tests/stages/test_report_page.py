@@ -113,7 +113,7 @@ def test_counts_at_the_operating_point_are_those_of_the_metrics(tab, run):
 
 def test_the_worst_image_comes_first_and_says_why(tab, run):
     show(tab, run)
-    assert names(tab) == ["c.png", "e.png", EVIL.replace("\u2028", " "), "a.png", "d.png", "f.png"]
+    assert names(tab) == ["c.png", "e.png", EVIL, "a.png", "d.png", "f.png"]
     first = tab.locator("#gallery .thumb").first
     expect(first).to_contain_text("F1 0.000")
     expect(first).to_contain_text("3 merged")
@@ -162,7 +162,7 @@ def test_images_are_filtered_and_sorted(tab, run):
     tab.locator("#least").fill("0.5")
     tab.locator("#most").fill("0.99")
     expect(tab.locator("#shown")).to_contain_text("2 of 6 images")
-    assert names(tab) == ["c.png", EVIL.replace("\u2028", " ")]
+    assert names(tab) == ["c.png", EVIL]
     tab.locator("#reset").click()
     expect(tab.locator("#shown")).to_have_text("9 images")
     tab.locator("#set").select_option("test")
@@ -171,8 +171,8 @@ def test_images_are_filtered_and_sorted(tab, run):
 
 
 def test_layers_are_drawn_and_switched(tab, run):
-    show(tab, run, "#image=val/b")
-    assert colour_at(tab, 10, 4) == pytest.approx([86, 180, 233], abs=12)  # edge of A
+    show(tab, run, "#image=val/b&layers=tfn")
+    assert colour_at(tab, 10, 4) == pytest.approx([86, 180, 233], abs=25)  # edge of A
     wrong, missed = colour_at(tab, 34, 34), colour_at(tab, 30, 10)
     assert wrong[0] > wrong[2] + 30
     assert missed[0] > 165
@@ -180,9 +180,8 @@ def test_layers_are_drawn_and_switched(tab, run):
     tab.keyboard.press("2")
     assert abs(colour_at(tab, 34, 34)[0] - colour_at(tab, 34, 34)[2]) < 12  # the ground
     tab.keyboard.press("3")
-    tab.keyboard.press("4")
     assert colour_at(tab, 30, 10)[2] > 85
-    assert "layers=ti" in tab.url
+    assert tab.url.endswith("layers=t")
     tab.keyboard.press("5")
     green = colour_at(tab, 34, 34)
     assert green[1] > green[0] + 60  # 0.68
