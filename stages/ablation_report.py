@@ -84,17 +84,17 @@ def main(argv: list[str] | None = None) -> None:
     pictures |= drawn
     crowded, drawn = draw_weight_map(images, photos, args.weight_maps, params.scale)
     pictures |= drawn
-    sets, close_ups, close_ups_of = [], {}, ""
-    for split in reversed(splits):  # val before oof
-        folders = (args.prepared, args.predictions, args.evaluation, args.errors)
-        judged = read_judged(split, *folders)
-        sets.append(judged_set(judged, images, points))
+    folders = (args.prepared, args.predictions, args.evaluation, args.errors)
+    judged = [read_judged(split, *folders) for split in reversed(splits)]  # val before oof
+    close_ups, close_ups_of = {}, ""
+    for one in judged:
         if not close_ups:  # of val if there is one
-            close_ups_of = split
-            close_ups, drawn = draw_close_ups(judged, photos, params)
+            close_ups_of = one.split
+            close_ups, drawn = draw_close_ups(one, photos, params)
             pictures |= drawn
 
     of_test = images[images["split"] == "test"]
+    sets = [judged_set(one, images, points) for one in judged]
     sets.append(unjudged_set(args.predictions / "test.json", of_test, points))
     title = title_of(data_set, scores)
     data = page_data(title, cast("dict", read_json(args.metrics)), sets, images)
@@ -131,9 +131,12 @@ def main(argv: list[str] | None = None) -> None:
         "ablation.md": ablation_markdown(ablations),
     }
     _write(args.reports, pictures, copies, context, texts, params)
-    page = args.reports / "index.html"
+    _tell_size(args.reports / "index.html", len(pictures), len(copies))
+
+
+def _tell_size(page: Path, pictures: int, images: int) -> None:
     size = page.stat().st_size / 1e6
-    print(f"{len(pictures)} pictures, {len(copies)} images -> {page}, {size:.1f} MB")
+    print(f"{pictures} pictures, {images} images -> {page}, {size:.1f} MB")
     if size > HEAVY:
         print("browsers open so large a page slowly; report.images: beside makes it small")
 

@@ -124,16 +124,16 @@ function strokeOutline(context, path, name, scale, { width = 2, fill = 0, dashed
 // Outlines of one image of a run: what = {layers, cut, width}.
 function drawOutlines(context, run, image, scale, what) {
   const { found, truth } = image, height = image.size[0], on = (layer) => what.layers.includes(layer);
-  const look = { width: what.width };
+  const line = { width: what.width };
   const isFound = (place) => truth.by[place] >= 0 && isAccepted(found, truth.by[place], what.cut);
   if (on("i")) {
     image.regions ??= { rle: image.crowd };
     image.crowd.forEach((_, place) => {
-      strokeOutline(context, pathOf(image.regions, place, height), "ignored", scale, look);
+      strokeOutline(context, pathOf(image.regions, place, height), "ignored", scale, line);
     });
   }
   const draw = (record, place, name, more) => strokeOutline(
-    context, pathOf(record, place, height), name, scale, { ...look, ...more },
+    context, pathOf(record, place, height), name, scale, { ...line, ...more },
   );
   truth.rle.forEach((_, place) => {
     if (on("n") && !isFound(place)) draw(truth, place, "fn", { fill: 0.25 });

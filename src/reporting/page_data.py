@@ -58,7 +58,8 @@ def judged_set(judged: Judged, images: pd.DataFrame, points: OperatingPoint | No
     Raises
     ------
     InputError
-        If what is told of the accepted detections is not what `evaluate` has counted.
+        If what is told of the accepted detections is not what `evaluate` has counted, or
+        `analyse_errors` does not know an object.
     """
     name = judged.split
     rows = judged.matches.sort_values("score", ascending=False, kind="stable")
@@ -78,7 +79,7 @@ def judged_set(judged: Judged, images: pd.DataFrame, points: OperatingPoint | No
         record["crowd"] = [_counts(one) for one in truth[number] if one["iscrowd"]]
         record["truth"] = {
             "rle": [_counts(one) for one in objects],
-            "kind": [KINDS.index(outcomes[one["id"]]) for one in objects],
+            "kind": [KINDS.index(_outcome(outcomes, one["id"], name)) for one in objects],
             "by": [place.get(one["id"], -1) for one in objects],
         }
         record["found"] = found
@@ -179,6 +180,12 @@ def _found(
         columns["kind"].append(KINDS.index(kind) if kind else UNJUDGED)
         columns["iou"].append(round(float(row["iou"]), 3))
     return columns
+
+
+def _outcome(outcomes: dict[int, str], number: int, split: str) -> str:
+    if number not in outcomes:
+        raise InputError(f"objects_{split}.csv: has no object {number}; run analyse_errors again")
+    return outcomes[number]
 
 
 def _refuse_other_counts(split: str, row: dict[str, Any], record: dict[str, Any]) -> None:

@@ -377,6 +377,28 @@ def test_nothing_is_cut_off(tab, run):
         assert cut == []
 
 
+def test_images_are_decoded_when_they_are_seen(tab, run):
+    show(tab, run)
+    assert tab.evaluate("held.size") == 0
+    tab.locator("#gallery").scroll_into_view_if_needed()
+    tab.wait_for_function("held.size > 0")
+    assert tab.evaluate("held.size") <= 6  # those of val, without maps
+
+
+def test_without_a_script_tables_and_figures_are_there(browser, run):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(run.as_uri())
+    expect(
+        tab.locator("#scores td", has_text="Average precision at IoU 0.50").first
+    ).to_be_visible()
+    expect(tab.locator("#error-kinds img").first).to_be_visible()
+    expect(tab.locator("#explore p")).to_contain_text("shown by a script, which is switched off")
+    expect(tab.locator("#explorer")).to_be_hidden()
+    expect(tab.locator("#viewer")).to_be_hidden()
+    context.close()
+
+
 def test_pictures_beside_the_page_are_shown(tab, tmp_path):
     page = write_run(tmp_path / "beside", images="beside")
     assert (page.parent / "figures/images/00001_map.webp").is_file()

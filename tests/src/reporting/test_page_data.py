@@ -108,6 +108,12 @@ def test_counts_other_than_those_of_evaluate_are_refused():
         judged_set(judged(images=table), IMAGES, POINTS)
 
 
+def test_an_object_without_an_outcome_is_refused():
+    known = judged().objects.iloc[:2]
+    with pytest.raises(InputError, match=r"objects_val.csv: has no object 4; run analyse_errors"):
+        judged_set(judged(objects=known), IMAGES, POINTS)
+
+
 def test_detections_of_test_are_told_without_a_truth(tmp_path):
     rows = [masked("a", score=0.2, image_id=1, accepted=False)]
     rows += [masked("b", score=0.9, image_id=1, accepted=True), masked("c", score=0.5, image_id=1)]
