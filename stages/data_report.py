@@ -3,7 +3,8 @@
     python -m stages.data_report data/prepared data/plan data/groups data/split \
         data/fold_summary.csv reports/leakage.json reports/split.json reports/data.html
 
-Reads  prepared/<split>/images.zip, images.csv; prepared/rejected.csv, warnings.csv, recognised.json
+Reads  prepared/<split>/images.zip, images.csv; prepared/labels/<split>/instances.zip
+       prepared/rejected.csv, warnings.csv, recognised.json
        plan/plan.json       the values chosen by the data, and their reasons
        groups/groups.csv (name,cluster and others), groups/pairs.csv (name_a,name_b,...)
        split/likeness.csv, split/features.csv, fold_summary.csv, leakage.json, split.json
@@ -20,9 +21,19 @@ import pandas as pd
 from src.base.files import read_json, write_text
 from src.base.params import load_params
 from src.base.running import run_stage
+from src.data_pages.annotated import annotated_names, annotated_picture
+from src.data_pages.histograms import histograms, measure_images
 from src.data_pages.params import DataReportParams
 from src.data_pages.thumbnails import thumbnail
-from src.formats.prepared import SPLITS, open_photos, read_images, read_photo, read_recognised
+from src.formats.archive import ImageArchive
+from src.formats.prepared import (
+    LABELLED,
+    SPLITS,
+    open_photos,
+    read_images,
+    read_photo,
+    read_recognised,
+)
 from src.formats.tables import read_table
 from src.pages.pages import render_page
 from src.planning.plan_folder import read_plan
@@ -52,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     names = sorted(set(_names_in(shown)))
     photos = open_photos(args.prepared, *SPLITS)
     pictures = {name: thumbnail(read_photo(photos, name), params.thumbnail) for name in names}
+    measured = measure_images(args.prepared, photos, images, params.measured)
     page = render_page(
         "data_pages/data_report.html.jinja",
         recognised=read_recognised(args.prepared),
@@ -63,11 +75,33 @@ def main(argv: list[str] | None = None) -> None:
         split_figures=read_json(args.split_figures),
         features=_features(args.split / "features.csv"),
         folds=read_table(args.fold_summary, "split_folds").to_dict("split"),
+        annotated=_annotated(args.prepared, photos, images, params),
+        measured=measured,
+        histograms=histograms(measured),
         pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
         **shown,
     )
     write_text(args.page, page)
     print(f"{len(pictures)} pictures -> {args.page}")
+
+
+def _annotated(
+    prepared: Path, photos: dict[str, ImageArchive], images: pd.DataFrame, params: DataReportParams
+) -> dict[str, list[tuple[str, int, str]]]:
+    """Return name, number of objects and picture of some images of each labelled split."""
+    shown = {}
+    for split in LABELLED:
+        rows = images[images["split"] == split]
+        if rows.empty:
+            continue
+        objects = rows.set_index("name")["objects"]
+        labels = ImageArchive(prepared / "labels" / split / "instances.zip")
+        shown[split] = []
+        for name in annotated_names(rows, params.examples):
+            photo, outlined = read_photo(photos, name), labels.read(name)
+            webp = annotated_picture(photo, outlined, 2 * params.thumbnail)
+            shown[split].append((name, int(objects[name]), base64.b64encode(webp).decode()))
+    return shown
 
 
 def _warnings(path: Path, known: set[str], examples: int) -> list[dict]:

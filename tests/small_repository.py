@@ -14,7 +14,7 @@ SMALL = {
     "model": {"encoder": "tu-test_resnet", "encoder_weights": "none"},
     "train": {"precision": "float32", "evaluate_every": 10},
     "predict": {"views": "hflip", "precision": "float32"},
-    "report": {"overlays": 1},
+    "report": {"close_ups": 1},
 }
 PHASE = {"epochs": 80, "lr": 0.01}
 

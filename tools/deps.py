@@ -18,6 +18,7 @@ DVC_FILES = ("data/dvc.yaml", "dvc.yaml")
 CODE = re.compile(r"- (src|stages)/")
 PATH_OF_TEMPLATE = re.compile(r"\S+/\S+\.jinja")
 TEMPLATE = re.compile(r"""\{%-?\s*(?:include|extends|import|from)\s+["']([^"']+\.jinja)["']""")
+SOURCE = re.compile(r"""source\(["']([^"']+)["']\)""")  # a file that a template shows as it stands
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -86,8 +87,8 @@ def declared_code(script: Path, root: Path) -> list[str]:
 
 
 def wing_files(wing: Path, root: Path) -> set[str]:
-    """Return the modules and templates of a wing."""
-    found = [*wing.rglob("*.py"), *wing.rglob("*.jinja")]
+    """Return the modules, templates and scripts of a wing."""
+    found = [*wing.rglob("*.py"), *wing.rglob("*.jinja"), *wing.rglob("*.js")]
     return {path.relative_to(root).as_posix() for path in found}
 
 
@@ -105,11 +106,14 @@ def code_closure(script: Path, root: Path) -> set[str]:
 def imported_files(path: Path, root: Path) -> set[Path]:
     """Return the modules and templates that a module or template names itself.
 
-    Templates are named by their path in src: in a string ending in .jinja, or in an include.
+    Templates are named by their path in src: in a string ending in .jinja, or in an include; a
+    script that a template shows by source("...").
     """
     text = path.read_text()
     if path.suffix == ".jinja":
-        return {root / "src" / name for name in TEMPLATE.findall(text)}
+        return {root / "src" / name for name in TEMPLATE.findall(text) + SOURCE.findall(text)}
+    if path.suffix == ".js":
+        return set()
     modules, templates = set(), set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):

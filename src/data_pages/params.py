@@ -11,3 +11,4 @@ class DataReportParams(Params):
     examples: int = Field(ge=1)
     clusters: int = Field(ge=1)
     thumbnail: int = Field(ge=16)  # px
+    measured: int = Field(ge=1)  # images of a split

@@ -19,6 +19,14 @@ NO_INTERVAL = (
 )
 
 
+class Difference(NamedTuple):
+    """An experiment's value less the baseline's."""
+
+    value: float
+    low: float | None  # of the 95 % interval; None where there is none
+    high: float | None
+
+
 class AblationRow(NamedTuple):
     """One experiment; differences are empty for the baseline and where a value is missing."""
 
@@ -26,6 +34,7 @@ class AblationRow(NamedTuple):
     changes: str
     values: list[str]
     differences: list[str]  # "+0.0100 [-0.0050, +0.0250] not sure"
+    numbers: list[Difference | None]  # the same
 
 
 class Ablations(NamedTuple):
@@ -126,24 +135,38 @@ def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -
     for row in rows:
         values = [number_in(row[column]) for column in columns]
         differences = [""] * len(columns)
+        numbers: list[Difference | None] = [None] * len(columns)
         if baseline is not None and row is not baseline:
-            differences = [_difference(row, baseline, name) for name in columns]
+            numbers = [_difference(row, baseline, name) for name in columns]
+            pairs = zip(numbers, columns, strict=True)
+            differences = [_in_words(number, name + LOW in row) for number, name in pairs]
         texts = [as_text(value) for value in values]
-        compared.append(AblationRow(row["experiment"], row["changes"], texts, differences))
+        told = AblationRow(row["experiment"], row["changes"], texts, differences, numbers)
+        compared.append(told)
     return compared
 
 
-def _difference(row: dict, baseline: dict, column: str) -> str:
+def _difference(row: dict, baseline: dict, column: str) -> Difference | None:
     value, base = number_in(row[column]), number_in(baseline[column])
     if value is None or base is None:
-        return ""
-    text = f"{value - base:+.4f}"
-    if column + LOW not in row:
-        return text
-    low, high = number_in(row[column + LOW]), number_in(row[column + HIGH])
+        return None
+    low, high = (number_in(row.get(column + end, "")) for end in (LOW, HIGH))
     if low is None or high is None:
+        return Difference(value - base, None, None)
+    return Difference(value - base, low, high)
+
+
+def _in_words(number: Difference | None, asked: bool) -> str:
+    """Write a difference; `asked` tells whether the metric was given intervals at all."""
+    if number is None:
+        return ""
+    text = f"{number.value:+.4f}"
+    if not asked:
+        return text
+    if number.low is None or number.high is None:
         return f"{text} no interval"
-    return f"{text} [{low:+.4f}, {high:+.4f}]" + (" not sure" if low <= 0 <= high else "")
+    sure = not number.low <= 0 <= number.high
+    return f"{text} [{number.low:+.4f}, {number.high:+.4f}]" + ("" if sure else " not sure")
 
 
 def ablation_markdown(ablations: Ablations) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of the images of a split that tell most: best and worst, and each kind of error."""
+"""What is known of the judged images of a split, and pictures of each kind of error in them."""
 
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -12,15 +12,16 @@ from src.formats.prepared import read_photo, read_truth
 from src.formats.tables import read_parquet, read_table
 from src.objects.rle import decode
 from src.reporting.error_figures import KINDS
-from src.reporting.overlays import draw_outcomes, list_error, list_outcomes, window_around
+from src.reporting.overlays import draw_outcomes, list_error, window_around
 from src.reporting.params import ReportParams
 from src.reporting.pictures import encode_picture
 
 SPLIT_OF = {"oof": "train", "val": "val"}  # judged -> where its truth is
 WINDOW = 96  # px, around an error shown close up
 IMAGES = {"name": str, "image_id": int, "tp": int, "fp": int, "fn": int}
-IMAGES |= {"f1_50": float, "dice": float}
-MATCHES = ("image_id", "detection", "tp", "ignored", "truth_id", "accepted")
+IMAGES |= dict.fromkeys(("f1_50", "dice", "iou", "boundary_iou", "detection_accuracy"), float)
+IMAGES |= {"group": str}
+MATCHES = ("image_id", "detection", "score", "tp", "ignored", "truth_id", "iou", "accepted")
 WORST = {"kind": str, "place": int, "name": str, "errors": int, "share": float}
 OBJECTS = {"name": str, "truth_id": int, "outcome": str, "detection": int}
 WRONG = {"name": str, "detection": int, "kind": str, "truth_id": int}
@@ -34,7 +35,7 @@ class Judged(NamedTuple):
     images: pd.DataFrame  # counts and scores of each
     truth: list[dict]  # annotations
     predictions: list[dict]
-    matches: pd.DataFrame  # of the predictions that are accepted
+    matches: pd.DataFrame  # of the predictions that were judged, accepted or not
     worst: pd.DataFrame  # images with most errors, of each kind and of all
     objects: pd.DataFrame  # outcome of each object
     wrong: pd.DataFrame  # kind of each wrong detection
@@ -56,54 +57,16 @@ def read_judged(
     InputError
         If a file is absent or not as its stage writes it.
     """
-    matches = read_parquet(evaluation / f"detections_{split}.parquet", "evaluate", MATCHES)
     return Judged(
         split=split,
         images=read_table(evaluation / f"images_{split}.csv", "evaluate", IMAGES),
         truth=read_truth(prepared, SPLIT_OF[split])["annotations"],
         predictions=cast("list[dict]", read_json(predictions / f"{split}.json")),
-        matches=matches[matches["accepted"].astype(bool)],
+        matches=read_parquet(evaluation / f"detections_{split}.parquet", "evaluate", MATCHES),
         worst=read_table(errors / f"worst_{split}.csv", "analyse_errors", WORST),
         objects=read_table(errors / f"objects_{split}.csv", "analyse_errors", OBJECTS),
         wrong=read_table(errors / f"detections_{split}.csv", "analyse_errors", WRONG),
     )
-
-
-def draw_overlays(
-    judged: Judged, photos: dict[str, ImageArchive], params: ReportParams
-) -> tuple[Shown, dict[str, bytes]]:
-    """Show what was found and missed in the best, median and worst images and those of most errors.
-
-    Parameters
-    ----------
-    judged : Judged
-    photos : dict
-        As `src.formats.prepared.open_photos` gives them.
-    params : ReportParams
-
-    Returns
-    -------
-    shown : dict
-        best, median, worst, most errors -> (file, row of the image in `judged.images`).
-    pictures : dict
-        File name -> PNG.
-    """
-    images = judged.images.to_dict("records")
-    told = {row["name"]: row for row in images}
-    picked = pick_images(images, params.overlays)
-    most = judged.worst["name"][judged.worst["kind"] == "all"]
-    picked["most errors"] = [told[name] for name in most]
-    shown, pictures = {}, {}
-    for kind, rows in picked.items():
-        shown[kind] = []
-        for place, row in enumerate(rows, start=1):
-            picture = draw_outcomes(
-                read_photo(photos, row["name"]), _outcomes_of(judged, row["image_id"]), params.scale
-            )
-            file = f"overlay_{judged.split}_{kind.replace(' ', '_')}_{place}.png"
-            pictures[file] = encode_picture(picture)
-            shown[kind].append((file, row))
-    return shown, pictures
 
 
 def draw_close_ups(
@@ -129,7 +92,7 @@ def draw_close_ups(
     shown, pictures = {}, {}
     for row in judged.worst.to_dict("records"):
         kind, name = row["kind"], row["name"]
-        if kind not in KINDS or row["place"] > 2 * params.overlays:
+        if kind not in KINDS or row["place"] > params.close_ups:
             continue
         objects, wrong = (
             table[table["name"] == name].to_dict("records")
@@ -146,38 +109,3 @@ def draw_close_ups(
         pictures[file] = encode_picture(draw_outcomes(photo, outcomes, params.scale))
         shown.setdefault(kind, []).append((file, row))
     return shown, pictures
-
-
-def pick_images(rows: list[dict], count: int) -> dict[str, list[dict]]:
-    """Pick the best, the median and the worst images.
-
-    Parameters
-    ----------
-    rows : list of dict
-        name, f1_50, dice, tp, fp, fn of each image. Images without truth and detections are
-        left out.
-    count : int
-        Images of each kind, at least 1; fewer where the kinds would overlap.
-
-    Returns
-    -------
-    picked : dict
-        "best" (best first), "median" (in between, better first), "worst" (worst first), by
-        f1_50, then dice, then name. Empty lists without an image.
-    """
-    rows = [row for row in rows if row["tp"] + row["fp"] + row["fn"]]
-    rows = sorted(rows, key=lambda row: (-row["f1_50"], -row["dice"], row["name"]))
-    count = min(count, max(len(rows) // 3, 1))
-    middle = (len(rows) - count) // 2
-    return {
-        "best": rows[:count],
-        "median": rows[middle : middle + count] if rows else [],
-        "worst": rows[::-1][:count],
-    }
-
-
-def _outcomes_of(judged: Judged, image_id: int) -> list[tuple[str, np.ndarray]]:
-    annotations = [one for one in judged.truth if one["image_id"] == image_id]
-    matches = judged.matches[judged.matches["image_id"] == image_id].to_dict("records")
-    listed = list_outcomes(annotations, matches, judged.predictions)
-    return [(outcome, decode(rle)) for outcome, rle in listed]

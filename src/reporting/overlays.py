@@ -57,40 +57,6 @@ def draw_outcomes(
     return picture
 
 
-def list_outcomes(
-    annotations: list[dict], detections: list[dict], predictions: list[dict]
-) -> list[tuple[str, dict]]:
-    """Tell which masks of one image are shown, and as what.
-
-    Parameters
-    ----------
-    annotations : list of dict
-        The image's truth: id, iscrowd, segmentation.
-    detections : list of dict
-        The image's judged detections: detection (position in `predictions`), tp, ignored,
-        truth_id.
-    predictions : list of dict
-        All predictions of the split.
-
-    Returns
-    -------
-    outcomes : list of (outcome, segmentation)
-        Crowd regions and ignored detections, then the missed objects, the wrong detections and
-        the right ones (as predicted). The order is the order of drawing.
-    """
-    found = {row["truth_id"] for row in detections if row["tp"]}
-    shown = {outcome: [] for outcome in ("ignored", "fn", "fp", "tp")}
-    for annotation in annotations:
-        if annotation["iscrowd"]:
-            shown["ignored"].append(annotation["segmentation"])
-        elif annotation["id"] not in found:
-            shown["fn"].append(annotation["segmentation"])
-    for row in detections:
-        outcome = "tp" if row["tp"] else "ignored" if row["ignored"] else "fp"
-        shown[outcome].append(predictions[row["detection"]]["segmentation"])
-    return [(outcome, rle) for outcome, rles in shown.items() for rle in rles]
-
-
 def list_error(
     kind: str,
     objects: list[dict],

@@ -1,4 +1,7 @@
+import base64
+import hashlib
 import json
+import re
 import shutil
 import time
 from html.parser import HTMLParser
@@ -57,8 +60,10 @@ dataset:
 members:
   main: {}
 report:
-  overlays: 1
+  close_ups: 2
   scale: 2
+  images: inside
+  side: 512
 """
 EVIL = "<script>alert('&')</script>.png"
 NAMES = ("a", "b", "c")
@@ -66,6 +71,7 @@ FILES = {"a": "a.png", "b": EVIL, "c": "c.png", "t": "t.png"}
 ROOT = Path(__file__).parents[2]
 MADE = Provenance("2025-11-21", "1a2b3c4 with uncommitted changes", "Some CPU, 2 cores, no GPU")
 HERE, THERE = "0123456789ab", "ba9876543210"
+SETS = {"train": "oof", "val": "val", "test": "test"}
 SCORES = {"a": (1.0, 0.9), "b": (0.0, 0.25), "c": (0.5, 0.75)}
 
 
@@ -88,12 +94,16 @@ def write_split(data, split, prefix):
     ]
     coco = {"images": [], "annotations": annotations, "categories": []}
     (data / f"prepared/labels/{prefix}/truth.json").write_text(json.dumps(coco))
-    predictions = [{"segmentation": mask, "score": 0.5} for mask in (LEFT, RIGHT, LEFT)]
+    masks = enumerate((LEFT, RIGHT, LEFT), start=1)
+    predictions = [{"segmentation": m, "score": 0.5, "image_id": n} for n, m in masks]
     (data / f"predictions/{split}.json").write_text(json.dumps(predictions))
     counts = {"tp": [1, 0, 1], "fp": [0, 1, 0], "fn": [0, 1, 1]}
     f1, dice = zip(*(SCORES[name] for name in NAMES), strict=True)
     images = pd.DataFrame({"name": names, "image_id": [1, 2, 3], **counts})
-    images.assign(f1_50=f1, dice=dice).to_csv(data / f"evaluation/images_{split}.csv", index=False)
+    images = images.assign(f1_50=f1, dice=dice, iou=0.5, boundary_iou=0.25, group=names)
+    images.assign(detection_accuracy=[0.5, 0, None]).to_csv(
+        data / f"evaluation/images_{split}.csv", index=False
+    )
     pd.DataFrame(
         {
             "image_id": [1, 2, 3],
@@ -102,6 +112,7 @@ def write_split(data, split, prefix):
             "tp": [True, False, True],
             "ignored": [False] * 3,
             "truth_id": [1, -1, 3],
+            "iou": [1.0, 0.0, 1.0],
             "accepted": [True] * 3,
         }
     ).to_parquet(data / f"evaluation/detections_{split}.parquet")
@@ -168,8 +179,12 @@ def prepared(tmp_path_factory):
         table["file_name"] = [FILES[name] for name in names]
         labelled = split != "test"
         table["objects"] = [1, 1, 2] if labelled else [None]
+        maps = [(f"{split}/{n}", photo[..., 0]) for n in names]
+        write_archive(data / f"ensemble/{SETS[split]}.zip", maps)
         table = table.assign(ignored=0 if labelled else None, coverage=0.5 if labelled else None)
         write_table(data / f"prepared/{split}/images.csv", table)
+    found = [{"segmentation": LEFT, "score": 0.75, "image_id": 1, "accepted": True}]
+    (data / "predictions/test.json").write_text(json.dumps(found))
     crowded = np.zeros((24, 24, 3), np.uint8)
     crowded[..., 0] = 100
     crowded[5:10] = (0, 8, 50)
@@ -194,7 +209,7 @@ def prepared(tmp_path_factory):
 
 
 def run(data, reports="reports", *options):
-    inputs = "prepared weight_maps.zip models predictions evaluation errors search"
+    inputs = "prepared weight_maps.zip models ensemble predictions evaluation errors search"
     paths = [str(data / name) for name in [*inputs.split(), "metrics.json", "ablation.csv"]]
     main([*paths, str(data / reports), "--params", str(data / "params.yaml"), *options])
 
@@ -223,7 +238,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.sources += [value for key, value in attrs if key in ("src", "href", "srcset")]
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -319,11 +334,13 @@ def test_metrics_that_do_not_name_their_data_leave_all_experiments_out(data):
 
 def test_what_the_pipeline_declares_of_the_images_is_enough(data):
     stage = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]["ablation_report"]
+    (data / "prepared/labels/test").mkdir()
+    (data / "prepared/labels/test/truth.json").write_text("")  # of nobody's concern
     prepared = {data / dep.removeprefix("data/") for dep in stage["deps"] if "/prepared/" in dep}
     for path in (data / "prepared").rglob("*.*"):
         if prepared.isdisjoint((path, *path.parents)):
             path.unlink()
-    assert not (data / "prepared/test/images.zip").exists()
+    assert not (data / "prepared/labels/test/truth.json").exists()
     run(data, "other")
     text = " ".join(Page((data / "other/index.html").read_text()).texts)
     assert "3 train, 3 val, 1 test images." in " ".join(text.split())
@@ -354,9 +371,9 @@ def test_the_page_tells_the_operating_point_and_warns_of_the_limit(report, page,
     assert text.count("Warning.") == 1
     assert "Warning. val: 2 < 3; set it to 3 or more." in text
     scores = (report / "index.html").read_text().split('<section id="scores">')[1]
-    cells = '<code class="soft">{}</code></td><td class="soft">{}</td>'
-    for name, judges in (("ap50", "ranking"), ("sq", "operating point"), ("images", "")):
-        assert cells.format(name, judges) in scores
+    for name, judges in (("ap50", "ranking"), ("sq", "operating point")):
+        assert f"<code>{name}</code> judges the {judges}</span>" in scores
+    assert "<code>images</code></span>" in scores
     (data / "predictions/operating_point.json").unlink()  # of predictions made elsewhere
     (data / "evaluation/detection_limit.csv").write_text("split,warning\nval,\n")
     run(data, "other")
@@ -365,25 +382,70 @@ def test_the_page_tells_the_operating_point_and_warns_of_the_limit(report, page,
     assert "Warning" not in html
 
 
-def test_pictures_show_accepted_detections_alone(data, report):
-    path = data / "predictions/val.json"
-    low = [{"segmentation": mask, "score": 0.1} for mask in (LEFT, RIGHT, RIGHT)]
-    path.write_text(json.dumps(json.loads(path.read_text()) + low))
-    path = data / "evaluation/detections_val.parquet"
-    more = {"image_id": [1, 2, 3], "detection": [3, 4, 5], "score": 0.1, "tp": [False, False, True]}
-    more |= {"ignored": False, "truth_id": [-1, -1, 4], "accepted": False}
-    pd.concat([pd.read_parquet(path), pd.DataFrame(more)]).to_parquet(path)
+def embedded(html, name):
+    return json.loads(html.split(f'id="{name}">')[1].split("</script>")[0])
+
+
+def test_every_image_can_be_explored(report):
+    html = (report / "index.html").read_text()
+    data, pictures = embedded(html, "run-data"), embedded(html, "run-pictures")
+    assert [(one["name"], one["judged"]) for one in data["sets"]] == [
+        ("val", True),
+        ("oof", True),
+        ("test", False),
+    ]
+    assert [one["name"] for one in data["images"]] == [
+        *(f"val/{name}" for name in NAMES),
+        *(f"train/{name}" for name in NAMES),
+        "test/t",
+    ]
+    assert data["images"][1]["file"] == EVIL
+    assert data["images"][2]["scores"] == [0.5, 0.75, 0.5, 0.25, None]
+    assert data["images"][6]["found"]["score"] == [0.75]
+    assert data["metrics"]["val.ap50"] == 0.4321
+    assert pictures["folder"] is None
+    assert len(pictures["copies"]) == 7
+    for pair, value in ((pictures["copies"][6], 90), (pictures["copies"][0], 90)):
+        for copy in pair:
+            webp = np.frombuffer(base64.b64decode(copy), np.uint8)
+            shown = cv2.imdecode(webp, cv2.IMREAD_COLOR)
+            assert shown.shape == (24, 24, 3)
+            assert abs(shown.mean() - value) < 3
+
+
+def test_images_may_lie_beside_the_page(report, data):
+    params = (data / "params.yaml").read_text()
+    (data / "params.yaml").write_text(params.replace("images: inside", "images: beside"))
     run(data, "other")
-    names = sorted(path.name for path in (report / "figures").glob("overlay_*"))
-    assert len(names) > 4
-    for name in names:
-        shown, before = (folder / "figures" / name for folder in (data / "other", report))
-        assert shown.read_bytes() == before.read_bytes(), name
+    html = (data / "other/index.html").read_text()
+    pictures = embedded(html, "run-pictures")
+    assert pictures["folder"] == "figures/images"
+    assert pictures["copies"][6] == ["00007.webp", "00007_map.webp"]
+    inside = embedded((report / "index.html").read_text(), "run-pictures")["copies"]
+    for names, texts in zip(pictures["copies"], inside, strict=True):
+        for name, text in zip(names, texts, strict=True):
+            content = (data / "other/figures/images" / name).read_bytes()
+            assert content == base64.b64decode(text)
+    assert not (report / "figures/images").exists()
+
+
+def test_the_page_permits_itself_its_own_script_alone(report):
+    html = (report / "index.html").read_text()
+    policy = html.split('http-equiv="Content-Security-Policy" content="')[1].split('"')[0]
+    told = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert told["default-src"] == "'none'"
+    assert told["img-src"] == "data:"
+    for name, kind in (("script", "script"), ("style", "style")):
+        text = html.rsplit(f"<{name}>", 1)[1].split(f"</{name}>")[0]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert told[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert " style=" not in html
+    assert not re.search(r"<[^>]* on\w+=", html.split("<script")[0])
 
 
 def test_every_kind_of_error_is_shown_close_up(report):
     html = (report / "index.html").read_text()
-    errors = html.split('<section id="errors">')[1].split("</section>")[0]
+    errors = html.split('<section id="error-kinds">')[1].split("</section>")[0]
     assert "<b>val</b>" in errors
     missed, spurious = errors.split("<h3>Missed objects</h3>")[1].split("<h3>Spurious")
     assert missed.count("<figure>") == 2
@@ -395,16 +457,6 @@ def test_every_kind_of_error_is_shown_close_up(report):
     assert (picture[20, 2:22] == 90).all()  # the left one is found
     picture = read(report / "figures/error_val_spurious_1.png")
     assert (picture[20, 26] == COLOURS["fp"]).all()
-
-
-def test_images_with_most_errors_are_shown_of_both_splits(report):
-    html = (report / "index.html").read_text()
-    for split in ("oof", "val"):
-        text = (
-            html.split(f"<h3>{split}: most errors</h3>")[1].split("</section>")[0].split("<h3>")[0]
-        )
-        assert text.count("<figure>") == 1
-        assert "0 right, 1 wrong, 1 missed" in text
 
 
 def test_charts_of_errors_and_scores_are_drawn(report):
@@ -459,32 +511,13 @@ def test_intervals_of_differences_are_shown(other):
 
 
 def test_a_file_name_is_text_never_html(page):
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 3  # its own
     assert EVIL in "".join(page.texts)
     assert "wide <gap>" in page.texts
 
 
-def test_the_worst_image_is_the_worst(report):
-    text = (report / "index.html").read_text()
-    for kind, name in (("best", "a.png"), ("median", "c.png"), ("worst", "script")):
-        for split in ("val", "oof"):
-            section = text.split(f"<h3>{split}: {kind}</h3>")[1].split("</figcaption>")[0]
-            assert name in section.rpartition("<figcaption>")[2]
-    worst = text.split("<h3>val: worst</h3>")[1]
-    assert "F1 0.000</b>, Dice 0.250:\n0 right, 1 wrong, 1 missed" in worst
-
-
 def read(path):
     return cv2.imread(str(path))[..., ::-1]
-
-
-def test_overlays_show_outcomes_in_their_colours(report):
-    best, worst = (read(report / f"figures/overlay_val_{kind}_1.png") for kind in ("best", "worst"))
-    assert best.shape == (48, 48, 3)  # scale 2
-    assert (best[20, 2] == COLOURS["tp"]).all()  # rim of the left object
-    assert (best[20, 26:46] == 90).all()
-    assert (worst[20, 2] == COLOURS["fn"]).all()
-    assert (worst[20, 26] == COLOURS["fp"]).all()
 
 
 def test_the_most_crowded_train_image_shows_the_weights(report):
@@ -522,8 +555,7 @@ def test_a_set_without_val_and_without_experiments(data):
     run(data, reports="oof")
     text = (data / "oof/index.html").read_text()
     assert "No experiments collected yet" in text
-    assert "val: worst" not in text
-    assert "oof: worst" in text
+    assert [one["name"] for one in embedded(text, "run-data")["sets"]] == ["oof", "test"]
     assert '<th class="number">val</th>' not in text
 
 
@@ -540,6 +572,8 @@ def test_a_set_without_val_and_without_experiments(data):
         ),
         ("ablation.csv", "ap50\n0.5\n", "ablation.csv: has no column experiment"),
         ("evaluation/detections_oof.parquet", None, "detections_oof.parquet: no such file"),
+        ("ensemble/val.zip", None, "ensemble/val.zip: no such archive"),
+        ("predictions/test.json", None, "predictions/test.json: no such file"),
         ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column images"),
         ("search/chosen.json", None, "chosen.json: no such file"),
         ("errors/fixes_oof.csv", "kind,count,regained\n", "fixes_oof.csv: has no row missed"),

@@ -10,7 +10,9 @@ from src.planning.plan_folder import Choice, write_plan
 from stages.data_report import main
 from tests.image_tables import write_image_tables as write_images
 
-PARAMS = "data_report:\n  examples: 2\n  clusters: 1\n  thumbnail: 16\n"
+PARAMS = "data_report:\n  examples: 2\n  clusters: 1\n  thumbnail: 16\n  measured: 9\n"
+LABELS = np.zeros((20, 20), np.uint16)
+LABELS[4:8, 4:8], LABELS[4:8, 11:15] = 1, 2  # 4 px large, 4 px from pixel to pixel
 NAMES = ["test/t", "train/a", "train/b", "train/c", "train/d", "val/v"]
 
 
@@ -26,6 +28,9 @@ def folder(tmp_path):
     for split in ("train", "val", "test"):
         of_split = [photo for photo in photos if photo[0].startswith(f"{split}/")]
         write_archive(tmp_path / "prepared" / split / "images.zip", of_split)
+        if split != "test":
+            path = tmp_path / "prepared/labels" / split / "instances.zip"
+            write_archive(path, [(name, LABELS) for name, _ in of_split])
     images = pd.DataFrame({"name": NAMES, "split": [name.split("/")[0] for name in NAMES]})
     write_images(tmp_path / "prepared", [{"name": n, "file_name": "<b>.png"} for n in NAMES])
     rejected = pd.DataFrame(
@@ -81,9 +86,9 @@ def test_the_page_shows_what_was_rejected_and_warned_of(folder):
 
 def test_the_page_shows_what_was_recognised(folder):
     page = run(folder)
-    row = "<td><code>dataset.format</code></td><td>coco</td><td>there is &lt;one&gt; file</td>"
+    row = '>coco</td><td data-label="because">there is &lt;one&gt; file</td>'
     assert row in page
-    assert "<td><code>dataset.mask_suffix</code></td><td>nothing</td>" in page
+    assert '<code>dataset.mask_suffix</code></td><td data-label="value">nothing</td>' in page
     (folder / "prepared/recognised.json").write_text("[]")
     assert "Nothing had to be: <code>params.yaml</code> gives all values." in run(folder)
 
@@ -118,8 +123,9 @@ def test_the_page_tells_how_the_splits_differ(folder):
 
 def test_the_page_tells_what_was_planned_and_why(folder):
     page = run(folder)
-    row = '<td><code>loss.sigma</code></td><td class="number">3.5</td><td>gaps of &lt;7 px&gt;</td>'
+    row = '<code>loss.sigma</code></td><td class="number" data-label="value">3.5</td>'
     assert row in page
+    assert "gaps of &lt;7 px&gt;" in page
     assert page.index("loss.sigma") < page.index("train.epochs")
 
 
@@ -150,7 +156,7 @@ def test_where_nobody_looked_for_near_duplicates_the_page_says_so(folder):
 def test_the_same_input_gives_the_same_bytes_and_needs_no_network(folder):
     page = run(folder)
     assert run(folder) == page
-    assert "http" not in page
+    assert "http" not in page.replace("http-equiv", "")
 
 
 def test_a_missing_table_is_one_sentence(folder):
@@ -163,3 +169,17 @@ def test_a_table_without_a_column_is_one_sentence(folder):
     (folder / "groups/pairs.csv").write_text("name_a,name_b\n")
     with pytest.raises(InputError, match=r"pairs\.csv: has no column difference"):
         run(folder)
+
+
+def test_what_is_annotated_and_measured_is_shown_of_clean_data_too(folder):
+    for name, header in (("rejected", "file,reason"), ("warnings", "name,kind,detail")):
+        (folder / f"prepared/{name}.csv").write_text(header + "\n")
+    page = run(folder)
+    annotated = page.split('id="annotations"')[1].split("<h2")[0]
+    assert annotated.count("<img") == 3  # two of train, one of val
+    assert "<b>val/v</b> 1 object<" in annotated
+    measures = page.split('id="measures"')[1].split("<h2")[0]
+    assert measures.count("<svg") == 2 + 2 + 3  # test has no objects
+    assert "Size of the objects" in measures
+    assert "median 4.0, of 8" in measures
+    assert "style=" not in page

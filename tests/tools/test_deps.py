@@ -30,7 +30,9 @@ def root(tmp_path):
         "src/base/errors.py": "",
         "src/formats/rle.py": "from json import loads\n",
         "src/formats/tables.py": "",
-        "src/pages/page.html.jinja": '{% include "pages/style.html.jinja" %}',
+        "src/pages/page.html.jinja": '{% include "pages/style.html.jinja" %}'
+        "<script>{{ source('pages/page.js') }}</script>",
+        "src/pages/page.js": "import x",
         "src/pages/style.html.jinja": "",
     }
     for name, text in files.items():
@@ -39,7 +41,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_the_closure_follows_imports_and_includes_of_templates(root):
+def test_the_closure_follows_imports_templates_and_their_scripts(root):
     assert deps.code_closure(root / "stages/draw.py", root) == {
         "stages/draw.py",
         "src/paint/brush.py",
@@ -47,6 +49,7 @@ def test_the_closure_follows_imports_and_includes_of_templates(root):
         "src/formats/rle.py",
         "src/pages/page.html.jinja",
         "src/pages/style.html.jinja",
+        "src/pages/page.js",
     }
 
 

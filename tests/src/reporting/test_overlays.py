@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.reporting.overlays import COLOURS, draw_outcomes, list_error, list_outcomes, window_around
+from src.reporting.overlays import COLOURS, draw_outcomes, list_error, window_around
 
 GREY = np.full((12, 14, 3), 100, np.uint8)
 ANNOTATIONS = {n: {"segmentation": f"object {n}"} for n in (7, 8, 9)}
@@ -62,27 +62,6 @@ def test_unknown_outcomes_and_foreign_masks_are_refused():
         draw_outcomes(GREY, [("maybe", block(0, 0, 1, 1))], scale=1)
     with pytest.raises(ValueError, match="mask of bool"):
         draw_outcomes(GREY, [("tp", np.ones((3, 3), bool))], scale=1)
-
-
-def test_every_mask_is_listed_once_as_what_it_is():
-    annotations = [
-        {"id": 5, "iscrowd": 0, "segmentation": "found"},
-        {"id": 0, "iscrowd": 0, "segmentation": "missed"},
-        {"id": 6, "iscrowd": 1, "segmentation": "crowd"},
-    ]
-    predictions = [{"segmentation": name} for name in ("unjudged", "wrong", "right", "on crowd")]
-    detections = [
-        {"detection": 1, "tp": False, "ignored": False, "truth_id": -1},
-        {"detection": 2, "tp": True, "ignored": False, "truth_id": 5},
-        {"detection": 3, "tp": False, "ignored": True, "truth_id": 6},
-    ]
-    assert list_outcomes(annotations, detections, predictions) == [
-        ("ignored", "crowd"),
-        ("ignored", "on crowd"),
-        ("fn", "missed"),
-        ("fp", "wrong"),
-        ("tp", "right"),
-    ]
 
 
 def listed(kind, objects, detections):
