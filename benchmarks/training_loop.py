@@ -36,7 +36,7 @@ from src.losses.params import LossParams
 from src.networks.device import choose_device
 from src.networks.params import ModelParams
 from src.predicting.allowed_views import ViewsParams
-from src.training.batches import loader_of
+from src.training.batches import batches_of, loader_of
 from src.training.checkpoint import Checkpoints
 from src.training.crops import crops_by_use
 from src.training.labelled_images import open_sources
@@ -64,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     sources = open_sources(Path("data/prepared"), Path("data/weight_maps.zip"), None)
     learnt, watched = crops_by_use(table, sources, training, plane_names(HEADS))
     step = _bare_step(_network(training, device), device, bf16)
-    loader = loader_of(learnt, [(index, index) for index in range(len(learnt))], train)
+    draws = [(index, index) for index in range(len(learnt))]
+    loader = loader_of(learnt, batches_of(draws, train.batch_size), train)
     steps = len(loader)
     fixed = [next(iter(loader))] * steps
     ways = ("ours", "bare, our batches", "bare, one batch")

@@ -43,11 +43,13 @@ from src.reporting.params import ReportParams
 from src.sample.params import SampleParams
 from src.scoring.params import RescoreParams
 from src.searching.params import SearchParams, searched_values
+from src.training.launching import LauncherParams
 from src.training.params import AugmentParams, TrainParams, checked_training
 
 SECTIONS = {
     "sample": SampleParams,
     "workers": WorkersParams,
+    "launcher": LauncherParams,
     "dataset": DatasetParams,
     "images": ImagesParams,
     "views": ViewsParams,

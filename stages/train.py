@@ -23,6 +23,7 @@ Keeps  checkpoints/                    until it is done, what a run that dies go
 import argparse
 import math
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from src.networks.device import choose_device
 from src.networks.model import save_model
 from src.networks.params import ModelParams
 from src.predicting.allowed_views import ViewsParams
+from src.training import processes
 from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
@@ -50,6 +52,7 @@ from src.training.dry_pass import refuse_unusable
 from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
+from src.training.launching import LauncherParams, run_processes
 from src.training.loop import fit
 from src.training.network import described, training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams, checked_training
@@ -60,6 +63,17 @@ from src.training.targets import plane_names
 def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
     training = _training(args.params, args.plan, args.member)
+    command = load_params(args.params, "launcher", LauncherParams).command
+    if command != "none" and not processes.is_launched():
+        given = sys.argv[1:] if argv is None else argv
+        run_processes(command, ["-m", "stages.train", *given], args.checkpoints)
+        return
+    with processes.joined():
+        _train(args, training)
+
+
+def _train(args: argparse.Namespace, training: Training) -> None:
+    """Do the work of one process; the first writes what becomes of all."""
     train = training.train
     device, bf16 = choose_device(train.precision)
     _make_repeatable(train.deterministic, train.seed + args.fold)
@@ -84,7 +98,10 @@ def main(argv: list[str] | None = None) -> None:
     learnt, watched = crops_by_use(table, sources, training, planes)
     sizes = zip(table["height"], table["width"], strict=True)
     refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)
-    checkpoints = _checkpoints(args, training, model, (device.type, bf16))
+    first = not processes.rank()
+    if first:
+        print(f"trains {_arithmetic(device, bf16)}", flush=True)
+    checkpoints = _checkpoints(args, training, model, (device.type, bf16, processes.count()))
     trained = fit(
         model,
         partial(batch_loss, params=params, heads=training.heads, plane_names=planes, bf16=bf16),
@@ -95,9 +112,12 @@ def main(argv: list[str] | None = None) -> None:
         sampling=_sampling(table, train.sampling),
         device=device,
         title=f"{args.member} {args.fold}",
-        on_epoch=event_writer(args.tensorboard),
+        on_epoch=event_writer(args.tensorboard if first else None),
         checkpoints=checkpoints,
     )
+    processes.part()
+    if not first:
+        return
     model.load_state_dict(trained.state)
     refresh_statistics(model, trained.stale, learnt, params=params, train=train, device=device)
     with new_folder(args.model) as folder:
@@ -106,6 +126,14 @@ def main(argv: list[str] | None = None) -> None:
     checkpoints.remove()
     added = f"{(~table['in_train']).sum()} of them with pseudo labels, " if args.pseudo else ""
     print(f"trained on {len(learnt)} images, {added}{len(trained.curve)} epochs -> {args.model}")
+
+
+def _arithmetic(device: torch.device, bf16: bool) -> str:
+    """Say where and how is computed, by how many processes."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    count, threads = processes.count(), torch.get_num_threads()
+    by = "1 process" if count == 1 else f"{count} processes"
+    return f"on {where}, in {'bf16' if bf16 else 'float32'}, by {by} of {threads} thread(s)"
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """The loss of one batch: from image bytes through the network to the sum of all terms."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
 
 from src.losses.head_losses import head_loss
 from src.losses.mask_loss import mask_loss
@@ -14,7 +15,7 @@ from src.networks.positions import BYTES, needs_positions
 
 
 def batch_loss(
-    model: nn.Module,
+    model: Callable[[torch.Tensor], torch.Tensor],
     batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     *,
     loss: LossParams,
@@ -22,13 +23,14 @@ def batch_loss(
     heads: list[str],
     plane_names: tuple[str, ...],
     bf16: bool,
+    whole: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Run a batch through the network and sum its loss terms.
 
     Parameters
     ----------
-    model : nn.Module
-        As `src.networks.model.build_model` makes it.
+    model : callable
+        A network as `src.networks.model.build_model` makes it.
     batch : (images, planes, numbers)
         uint8 (B, 3, S, S), uint8 (B, P, S, S), float32 (B, 2): relative depth and image weight; on
         the model's device.
@@ -42,6 +44,9 @@ def batch_loss(
         * 255 in place of the target; further heads follow the target always.
     bf16 : bool
         Whether the network computes in bfloat16; the loss is float32 always.
+    whole : callable, optional
+        Makes the whole batch of a share of it, (b, ...) to (B, ...), where several processes have
+        one each. The network sees the share, the loss is that of the whole.
 
     Returns
     -------
@@ -50,9 +55,12 @@ def batch_loss(
     """
     images, planes, numbers = batch
     given = batch_input(images, planes, numbers, params)
-    planes = dict(zip(plane_names, planes[:, : len(plane_names)].unbind(1), strict=True))
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         outputs = head_outputs(model(given), heads, params.embedding_size)
+    if whole:
+        outputs = {head: whole(output) for head, output in outputs.items()}
+        planes, numbers = whole(planes), whole(numbers)
+    planes = dict(zip(plane_names, planes[:, : len(plane_names)].unbind(1), strict=True))
     weights = pixel_weights(planes, numbers[:, 1], loss)
     logits, target = outputs["mask"], planes["target"]
     soft = planes["soft"] / 255 if "soft" in planes else None

@@ -10,31 +10,35 @@ from src.training.crops import TrainingCrops
 from src.training.params import TrainParams
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Draws = list[tuple[int, int]]  # index and augmentation seed of images
 
 
-def loader_of(crops: TrainingCrops, draws: list[tuple[int, int]], train: TrainParams) -> DataLoader:
-    """Make the loader of the batches of these draws, (index, augmentation seed), in their order."""
+def batches_of(draws: Draws, size: int) -> list[Draws]:
+    """Cut draws into batches of `size` in their order; the last may be smaller."""
+    return [draws[start : start + size] for start in range(0, len(draws), size)]
+
+
+def loader_of(crops: TrainingCrops, batches: list[Draws], train: TrainParams) -> DataLoader:
+    """Make the loader of these batches; each time around it looks at the list anew."""
     return DataLoader(
         crops,
-        train.batch_size,
-        sampler=draws,
+        batch_sampler=batches,
         num_workers=train.workers,
         persistent_workers=train.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def moved(loader: Iterable, device: torch.device, bar: tqdm | None = None) -> Iterator[Batch]:
-    """Yield the batches on the device, counted by a progress bar where there is one."""
+def moved(
+    loader: Iterable, device: torch.device, bar: tqdm | None = None, images: int = 0
+) -> Iterator[Batch]:
+    """Yield the batches on the device, each counted as so many images by a progress bar."""
     for batch in loader:
         if bar is not None:
-            bar.update(len(batch[0]))
+            bar.update(images)
         yield tuple(part.to(device, non_blocking=True) for part in batch)
 
 
-def batch_of(
-    number: int, drawn: list[tuple[int, int]], crops: TrainingCrops, train: TrainParams, device
-) -> Batch:
-    """Load one batch, by its number from 0, of an epoch that draws these images."""
-    of_batch = drawn[number * train.batch_size : (number + 1) * train.batch_size]
-    return next(moved(loader_of(crops, of_batch, train), device))
+def load_batch(draws: Draws, crops: TrainingCrops, train: TrainParams, device) -> Batch:
+    """Load a single batch."""
+    return next(moved(loader_of(crops, [draws], train), device))

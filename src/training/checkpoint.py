@@ -23,6 +23,7 @@ from src.base.changes import code_digests
 from src.base.errors import InputError
 from src.base.files import new_file
 from src.base.running import Terminated
+from src.training import processes
 
 MINUTES = "CHECKPOINT_MINUTES"  # no param, of which a change would train a finished network again
 DEFAULT_MINUTES = 2.0
@@ -58,6 +59,8 @@ class Progress:
 class Checkpoints:
     """Where the state of a training is kept, and when it is time to write it again.
 
+    Of several processes the first writes, and all read.
+
     Parameters
     ----------
     folder : Path, optional
@@ -77,7 +80,7 @@ class Checkpoints:
         self.seconds, self.share = 60 * _minutes(), 0 if MINUTES in os.environ else SHARE
         self.written = time.monotonic()
         self.asked = False  # to write and stop at the next step
-        if folder is not None and folder.is_dir():
+        if folder is not None and folder.is_dir() and not processes.rank():
             for other in folder.iterdir():
                 if other.name != fingerprint:
                     shutil.rmtree(other, ignore_errors=True)
@@ -99,9 +102,11 @@ class Checkpoints:
         self.asked = True
 
     def due(self) -> bool:
-        """Tell whether it is time to write."""
+        """Tell whether it is time to write, by the clock of the first process, or to stop."""
         waited = time.monotonic() - self.written
-        return self.asked or (self.path is not None and waited >= self.seconds)
+        late = self.path is not None and waited >= self.seconds and not processes.rank()
+        self.asked, late = processes.any_of(self.asked, late)  # SIGTERM may reach but some
+        return self.asked or late
 
     def write(self, state: dict[str, Any]) -> None:
         """Write a state of maps, lists, numbers, texts and tensors, whole or not at all.
@@ -114,7 +119,7 @@ class Checkpoints:
             After SIGTERM, once it is written.
         """
         began = time.monotonic()
-        if self.path is not None:
+        if self.path is not None and not processes.rank():
             self._write(self.path, state)
         self.written = time.monotonic()
         self.seconds = max(self.seconds, self.share * (self.written - began))
@@ -190,6 +195,8 @@ def training_state(
 ) -> dict[str, Any]:
     """Return all that a training goes on from; its tensors are those in use, not copies.
 
+    All processes are to call it at once: each has random numbers of its own.
+
     Parameters
     ----------
     progress : Progress
@@ -201,12 +208,12 @@ def training_state(
     state = {
         "progress": vars(progress),
         "model": model.state_dict(),
-        "random": {"cpu": torch.get_rng_state()},
+        "random": {"cpu": processes.gathered(torch.get_rng_state())},
     }
     if average is not model:
         state["average"] = average.state_dict()
     if torch.cuda.is_available():
-        state["random"]["cuda"] = torch.cuda.get_rng_state()
+        state["random"]["cuda"] = processes.gathered(torch.cuda.get_rng_state())
     if optimiser is not None and schedule is not None:
         state["optimiser"] = optimiser.state_dict()
         state["schedule"] = schedule.state_dict()
@@ -239,10 +246,10 @@ def restore_optimiser(state: dict[str, Any], optimiser: Optimizer, schedule: LRS
 
 
 def restore_random(state: dict[str, Any]) -> None:
-    """Go on with the random numbers of a state."""
-    torch.set_rng_state(state["random"]["cpu"])
+    """Go on with the random numbers that this process had."""
+    torch.set_rng_state(state["random"]["cpu"][processes.rank()])
     if torch.cuda.is_available() and "cuda" in state["random"]:
-        torch.cuda.set_rng_state(state["random"]["cuda"])
+        torch.cuda.set_rng_state(state["random"]["cuda"][processes.rank()])
 
 
 def _like(weight: torch.Tensor, value: Any) -> Any:

@@ -11,8 +11,10 @@ from src.losses.batch_loss import batch_input
 from src.networks.heads import head_outputs
 from src.networks.model import stride
 from src.networks.positions import BYTES
+from src.training import processes
 from src.training.freezing import set_training_mode, thaw
 from src.training.params import Phase, Training
+from src.training.whole_batch_norm import whole_batch_norms
 
 LARGEST = 1024  # px; larger images are predicted in windows, and take long
 ONE_VALUE = "Expected more than 1 value per channel"  # what torch says of a batch norm
@@ -29,7 +31,8 @@ def refuse_unusable(
 ) -> None:
     """Run a network once on batches as they will occur, forward only.
 
-    Neither the network nor the random numbers to come are changed.
+    Of several processes each runs it on the smallest share that any of them will get. Neither the
+    network nor the random numbers to come are changed.
 
     Parameters
     ----------
@@ -49,15 +52,16 @@ def refuse_unusable(
     ------
     InputError
         If the network does not take a batch, or answers at another size; the message names the key
-        to change.
+        to change; or if there are more processes than images in a batch.
     """
     tried = copy.deepcopy(model)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
         for freeze, count in sorted(_kinds_of_batch(training, images)):
             thaw(tried, freeze=freeze, progress=0.99)
             set_training_mode(tried, freeze_batch_norm=training.train.freeze_batch_norm)
-            side = training.train.crop_size
-            _try(tried, training, (count, side, side), device, bf16)
+            side, share = training.train.crop_size, _share(count)
+            with whole_batch_norms(training.train.sync_batch_norm):
+                _try(tried, training, (share, side, side), device, bf16)
         tried.eval()
         for height, width in _padded_sizes(sizes, training.model.resize, stride(model)):
             _try(tried, training, (1, height, width), device, bf16)
@@ -74,6 +78,16 @@ def _kinds_of_batch(training: Training, images: int) -> set[tuple[str, int]]:
     return {
         (phase.freeze, min(size, images_of_phase(phase, images))) for phase in training.train.phases
     }
+
+
+def _share(images: int) -> int:
+    """Return the images of a batch that a process gets at least."""
+    if images < processes.count():
+        raise InputError(
+            f"params.yaml: launcher.command starts {processes.count()} processes, of which a batch "
+            f"of {images} image(s) leaves some without any; start fewer, or raise train.batch_size"
+        )
+    return images // processes.count()
 
 
 def _padded_sizes(

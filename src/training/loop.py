@@ -15,7 +15,8 @@ from tqdm import tqdm
 from src.base.errors import InputError
 from src.label_maps.labels import IGNORED
 from src.losses.params import LossParams
-from src.training.batches import Batch, batch_of, loader_of, moved
+from src.training import processes
+from src.training.batches import Batch, Draws, batches_of, load_batch, loader_of, moved
 from src.training.checkpoint import (
     Checkpoints,
     Kept,
@@ -109,54 +110,57 @@ def fit(
     draws = partial(epoch_draws, len(learnt), train=train, weights=sampling)
     images = sum(phase.epochs * len(draws(phase, epoch=0)) for phase, _ in phases)
     average = copy.deepcopy(model).eval() if train.ema_decay else model
-    look = partial(batch_loss, average, loss=losses[0])
-    progress, saved = Progress(), checkpoints.read()
+    look = partial(_watch, average, partial(batch_loss, loss=losses[0]), train=train, device=device)
+    progress, saved = _progress(checkpoints, model, average)
     if saved:
-        progress = progress_of(saved)
-        restore_networks(saved, model, average)
-        restore_random(saved)
         title += f", goes on from epoch {min(len(progress.curve) + 1, epochs)}"
     for row in progress.curve:
         on_epoch(row)
-    bar = tqdm(
-        total=images, initial=progress.images, desc=f"train {title}", unit="image", smoothing=0.05
-    )
-    with bar, checkpoints.watching():
+    with _bar(title, images, progress.images) as bar, checkpoints.watching():
         while progress.phase < len(phases):
             phase, loss = phases[progress.phase]
-            learn = partial(batch_loss, model, loss=loss)
+            learn = partial(batch_loss, loss=loss, whole=processes.whole_batch)
             shared = {"train": train, "draws": draws, "device": device, "bar": bar}
             shared |= {"checkpoints": checkpoints, "saved": saved}
             for row in _epochs(model, average, learn, learnt, phase, progress, **shared):
                 row |= {"phase": progress.phase}
-                if not math.isfinite(row["train_loss"]):
-                    raise InputError(
-                        f"params.yaml: train.phases.{progress.phase % len(losses)}: the loss "
-                        f"became {row['train_loss']} in epoch {row['epoch']}; lower lr {phase.lr}, "
-                        "set train.gradient_clip, or compute in train.precision float32"
-                    )
+                _refuse_endless(row, phase, progress.phase % len(losses))
                 every = train.evaluate_every
                 due = every and (row["epoch"] % every == 0 or row["epoch"] == epochs)
                 for kind, crops in watched.items():
-                    row |= _watch(average, crops if due else None, look, train, device, kind)
+                    row |= look(crops if due else None, kind)
                 progress.curve.append(row)
                 on_epoch(row)
                 rank = row["holdout_dice"] if chooses else float(row["epoch"])
-                late = row["epoch"] > epochs - max(train.snapshots, 1)
-                if late if not chooses else not math.isnan(rank):
+                if chooses or row["epoch"] > epochs - max(train.snapshots, 1):
                     progress.kept = _keep(progress.kept, rank, average, max(train.snapshots, 1))
-                if train.early_stopping and not math.isnan(rank):
-                    gained = rank > progress.best
-                    progress.looks = 0 if gained else progress.looks + 1
-                    progress.best = max(rank, progress.best)
-                    if progress.looks == train.early_stopping:
-                        break
+                if train.early_stopping and _gains_no_more(progress, rank, train.early_stopping):
+                    break
             progress.phase, progress.done, progress.losses = progress.phase + 1, 0, []
             progress.best, progress.looks, saved = -1.0, 0, None
         checkpoints.write(training_state(progress, model, average))
     weights = snapshot_weights(len(progress.kept), train.snapshot_decay)
     states = [state for _, state in progress.kept]
     return Trained(average_states(states, weights), progress.curve, differing_statistics(states))
+
+
+def _progress(
+    checkpoints: Checkpoints, model: nn.Module, average: nn.Module
+) -> tuple[Progress, dict | None]:
+    """Begin a training, or put back what an earlier run of it left and return that too."""
+    saved = checkpoints.read()
+    if not saved:
+        processes.draw_own_numbers()
+        return Progress(), None
+    restore_networks(saved, model, average)
+    restore_random(saved)
+    return progress_of(saved), saved
+
+
+def _bar(title: str, images: int, seen: int) -> tqdm:
+    """Show how many of the images that all epochs have together were seen, in one process."""
+    shown = {"unit": "image", "smoothing": 0.05, "disable": processes.rank() > 0}
+    return tqdm(total=images, initial=seen, desc=f"train {title}", **shown)
 
 
 def _epochs(
@@ -168,15 +172,15 @@ def _epochs(
     progress: Progress,
     *,
     train: TrainParams,
-    draws: Callable[..., list[tuple[int, int]]],
+    draws: Callable[..., Draws],
     device: torch.device,
     bar: tqdm,
     checkpoints: Checkpoints,
     saved: dict | None,
 ) -> Iterator[dict]:
     """Train the epochs that are left of one phase; yield what is known after each."""
-    drawn = draws(phase, epoch=0)
-    loader = loader_of(learnt, drawn, train)
+    shares = _shares(draws(phase, epoch=0), train)
+    loader = loader_of(learnt, shares, train)
     optimiser, schedule = _fresh_optimiser(model, phase, train, len(loader))
     if saved and "optimiser" in saved:
         restore_optimiser(saved, optimiser, schedule)
@@ -191,21 +195,26 @@ def _epochs(
         if not progress.losses:
             progress.lr = optimiser.param_groups[0]["lr"]
         row = {"epoch": len(progress.curve) + 1, "lr": progress.lr}
-        all_drawn = draws(phase, epoch=row["epoch"])
+        drawn = draws(phase, epoch=row["epoch"])
+        all_shares = _shares(drawn, train)
         fresh, worst = round_so_far(progress.losses, train.replay)
-        drawn[:] = all_drawn[fresh * train.batch_size :]  # the loader's sampler
-        replay = None if worst is None else batch_of(worst, all_drawn, learnt, train, device)
+        shares[:] = all_shares[fresh:]  # the loader looks there
+        replay = None if worst is None else load_batch(all_shares[worst], learnt, train, device)
         thaw(model, freeze=phase.freeze, progress=progress.done / phase.epochs)
         set_training_mode(model, freeze_batch_norm=train.freeze_batch_norm)
+        learn_share = partial(
+            learn, processes.replica(model, sync_batch_norm=train.sync_batch_norm)
+        )
         loaded = iter(loader)  # draws a random number
         if saved:
             restore_random(saved)
             saved = None
         write_if_due()
-        fresh_batches = moved(loaded, device, bar)
+        fresh_batches = moved(loaded, device, bar, min(train.batch_size, len(drawn)))
         batches = with_replays(fresh_batches, progress.losses, train.replay, replay)
-        for _ in _steps(batches, learn, progress.losses, optimiser, train):
+        for _ in _steps(batches, learn_share, progress.losses, optimiser, train):
             schedule.step()
+            processes.share_statistics(model)
             if train.ema_decay:
                 update_average(averaged, decay=train.ema_decay, step=progress.steps)
             progress.steps += 1
@@ -213,6 +222,21 @@ def _epochs(
             write_if_due()
         yield row | {"train_loss": float(np.mean(progress.losses))}
         progress.done, progress.losses = progress.done + 1, []
+
+
+def _shares(drawn: Draws, train: TrainParams) -> list[Draws]:
+    """Return what of each batch of an epoch is for this process."""
+    return [processes.own_share(batch) for batch in batches_of(drawn, train.batch_size)]
+
+
+def _refuse_endless(row: dict, phase: Phase, number: int) -> None:
+    """Refuse to go on from an epoch whose loss is no finite number."""
+    if not math.isfinite(row["train_loss"]):
+        raise InputError(
+            f"params.yaml: train.phases.{number}: the loss became {row['train_loss']} in epoch "
+            f"{row['epoch']}; lower lr {phase.lr}, set train.gradient_clip, or compute in "
+            "train.precision float32"
+        )
 
 
 def _steps(
@@ -229,12 +253,13 @@ def _steps(
         optimiser.zero_grad(set_to_none=True)
         images = 0
         for batch in itertools.islice(batches, accumulate):
-            loss = learn(batch)[0]
-            losses.append(loss.item())
+            loss, logits, _ = learn(batch)
+            losses.append(processes.of_first(loss.item()))
             if not math.isfinite(losses[-1]):
                 return
-            (loss if accumulate == 1 else loss * len(batch[0])).backward()
-            images += len(batch[0])
+            weight = 1 if accumulate == 1 else len(logits)
+            (loss * (weight * processes.count())).backward()  # their gradients become a mean
+            images += len(logits)
         if not images:
             return
         if accumulate > 1:
@@ -248,26 +273,47 @@ def _steps(
 
 @torch.inference_mode()
 def _watch(
-    model: nn.Module, crops: TrainingCrops | None, look, train: TrainParams, device, kind: str
+    model: nn.Module, look, crops: TrainingCrops | None, kind: str, *, train: TrainParams, device
 ) -> dict[str, float]:
-    """Return loss and mean Dice on images that are not learnt from, NaN where there are none."""
+    """Return loss and mean Dice on images that are not learnt from, NaN where there are none.
+
+    Each process looks at whole batches, one after the other in turn.
+    """
     if crops is None or not len(crops):
         return {f"{kind}_loss": math.nan, f"{kind}_dice": math.nan}
     model.eval()
-    total, dices = 0.0, []
-    loader = loader_of(crops, [(i, 0) for i in range(len(crops))], train)
-    for batch in moved(loader, device):
-        loss, logits, target = look(batch)
-        total += loss.item() * len(logits)
+    batches = batches_of([(i, 0) for i in range(len(crops))], train.batch_size)
+    losses = torch.zeros(len(batches), dtype=torch.float64)
+    dices = torch.zeros(len(batches), len(batches[0]), dtype=torch.float64)
+    own = range(processes.rank(), len(batches), processes.count())
+    loader = loader_of(crops, [batches[number] for number in own], train)
+    for number, batch in zip(own, moved(loader, device), strict=True):
+        loss, logits, target = look(model, batch)
+        losses[number] = loss.item() * len(logits)
         found, truth = (logits > 0) & (target != IGNORED), target == 1
         both, either = (found & truth).sum((1, 2)), found.sum((1, 2)) + truth.sum((1, 2))
-        dices += torch.where(either > 0, 2 * both / either.clamp(min=1), 1.0).tolist()
-    return {f"{kind}_loss": total / len(crops), f"{kind}_dice": float(np.mean(dices))}
+        of_batch = torch.where(either > 0, 2 * both / either.clamp(min=1), 1.0)
+        dices[number, : len(of_batch)] = of_batch
+    total = sum(processes.summed(losses).tolist())
+    of_all = processes.summed(dices).flatten()[: len(crops)].tolist()
+    return {f"{kind}_loss": total / len(crops), f"{kind}_dice": float(np.mean(of_all))}
+
+
+def _gains_no_more(progress: Progress, rank: float, looks: int) -> bool:
+    """Count the looks since the hold-out gained; tell whether they are so many."""
+    if math.isnan(rank):
+        return False
+    progress.looks = 0 if rank > progress.best else progress.looks + 1
+    progress.best = max(rank, progress.best)
+    return progress.looks == looks
 
 
 def _keep(kept: list[Kept], rank: float, model: nn.Module, count: int) -> list[Kept]:
-    """Add a copy of the weights if they are among the `count` best; of equals the earlier one."""
-    if len(kept) == count and rank <= kept[-1].rank:
+    """Add a copy of the weights if they are among the `count` best; of equals the earlier one.
+
+    An epoch without a look, whose rank is NaN, is not.
+    """
+    if math.isnan(rank) or (len(kept) == count and rank <= kept[-1].rank):
         return kept
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     return sorted([*kept, Kept(rank, state)], key=lambda one: -one.rank)[:count]

@@ -70,6 +70,7 @@ class TrainParams(Params):
     weight_decay: float = Field(ge=0)
     gradient_clip: float = Field(ge=0)
     freeze_batch_norm: bool
+    sync_batch_norm: bool
     ema_decay: float = Field(ge=0, lt=1)
     snapshots: int = Field(ge=0)
     snapshot_decay: float = Field(gt=0, le=1)

@@ -5,7 +5,7 @@ from torch import nn
 
 from src.losses.batch_loss import batch_input
 from src.networks.params import ModelParams
-from src.training.batches import loader_of, moved
+from src.training.batches import batches_of, loader_of, moved
 from src.training.crops import TrainingCrops
 from src.training.params import TrainParams
 from src.training.weight_average import images_in_full_company, refresh_batch_norm
@@ -38,7 +38,6 @@ def refresh_statistics(
     """
     size = max(2, train.batch_size)  # some layers have one pixel, and one value has no variance
     count = images_in_full_company(len(learnt), size)
-    larger = train.model_copy(update={"batch_size": size})
-    batches = loader_of(learnt, [(index, 0) for index in range(count)], larger)
+    batches = loader_of(learnt, batches_of([(i, 0) for i in range(count)], size), train)
     inputs = (batch_input(*batch, params) for batch in moved(batches, device))
     refresh_batch_norm(model, inputs, stale)
