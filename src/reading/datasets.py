@@ -5,11 +5,16 @@ from pathlib import Path
 
 from src.base.errors import InputError
 from src.base.params import AUTO
-from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
+from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset, vector_dataset
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
-FORMATS = {"coco": coco_dataset, "mask_folder": mask_folder_dataset, "rle_csv": rle_csv_dataset}
+FORMATS = {
+    "coco": coco_dataset,
+    "mask_folder": mask_folder_dataset,
+    "rle_csv": rle_csv_dataset,
+    "vector": vector_dataset,
+}
 
 ONLY_CATEGORY = 1  # number of the objects of a data set that has no numbers of categories
 
@@ -68,6 +73,8 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
             "the one number that the objects get"
         )
     category_id = numbers[0] if numbers else ONLY_CATEGORY
+    if params.format == "vector":
+        return vector_dataset.find_records(root, params, category_id)
     if params.format == "mask_folder":
         names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(

@@ -25,6 +25,15 @@ from src.reading.rle_csv_dataset import (
     is_runs,
     read_head,
 )
+from src.reading.tiles import ENOUGH, choose_block
+from src.reading.vector_dataset import (
+    aoi_file,
+    file_of_split,
+    find_scenes,
+    folder_of_images,
+    vector_files,
+)
+from src.reading.vector_files import SUFFIXES, only_layer
 
 ID_NAMES = ("id", "imageid", "image", "imagename", "img", "imgid", "imgname", "filename", "file")
 RLE_NAMES = ("encodedpixels", "rle", "rlemask", "maskrle", "rles", "encoding", "runs", "runlengths")
@@ -79,7 +88,8 @@ def recognise(root: Path, params: DatasetParams) -> tuple[DatasetParams, list[Ch
         raise InputError(f"{root}: no such folder; give the one that holds train/")
     choices = [_format(root)] if params.format == AUTO else []
     params = _with(params, choices)
-    find = {"mask_folder": _mask_files, "rle_csv": _run_lengths}.get(params.format)
+    find = {"mask_folder": _mask_files, "rle_csv": _run_lengths, "vector": _outlines}
+    find = find.get(params.format)
     found = find(root, params) if find else []
     return _with(params, found), choices + found
 
@@ -126,7 +136,7 @@ def _format(root: Path) -> Choice:
             "there as docs/data.md says"
         )
     found = {"coco": _coco_file(train), "mask_folder": _mask_folders(train)}
-    found |= {"rle_csv": _run_length_table(root)}
+    found |= {"rle_csv": _run_length_table(root), "vector": _vector_files(root)}
     seen = {format: what for format, what in found.items() if what}
     if len(seen) > 1:
         both = " and ".join(f"{format} ({what})" for format, what in seen.items())
@@ -137,8 +147,8 @@ def _format(root: Path) -> Choice:
         tables = [table for table in ("train.csv", "train/train.csv") if (root / table).is_file()]
         without = f" and no run lengths in {tables[0]}" if tables else ""
         raise InputError(
-            f"{train}: holds {_listed(train)}, so no JSON file, no folder of masks{without}; lay "
-            "it out as docs/data.md says, or set dataset.format"
+            f"{train}: holds {_listed(train)}, so no JSON file, no folder of masks, no vector "
+            f"file of outlines{without}; lay it out as docs/data.md says, or set dataset.format"
         )
     [(format, what)] = seen.items()
     return Choice("dataset.format", format, f"there is {what}, and nothing of another format")
@@ -171,6 +181,49 @@ def _run_length_table(root: Path) -> str:
     columns, rows = read_head(table, ROWS)
     runs = _columns_of_runs(columns, rows)
     return f"{table.relative_to(root).as_posix()} with a column '{runs[0]}'" if runs else ""
+
+
+def _vector_files(root: Path) -> str:
+    files = vector_files(root)
+    return ", ".join(path.relative_to(root).as_posix() for path in files[:SHOWN])
+
+
+# vector
+
+
+def _outlines(root: Path, params: DatasetParams) -> list[Choice]:
+    """Find the file of outlines, its layer, the area of interest, and the size of blocks."""
+    choices, name = [], params.vector_file
+    if name == AUTO:
+        files = vector_files(root)
+        if len(files) != 1:
+            held = f"holds {_quoted([path.name for path in files])}" if files else "holds none"
+            raise InputError(
+                f"{root / 'train'}: {held} of the vector files of outlines that are known "
+                f"({' '.join(SUFFIXES)}); set dataset.vector_file to the one to read"
+            )
+        name = files[0].name
+        reason = f"it is the only vector file in '{files[0].parent.name}'"
+        choices.append(Choice("dataset.vector_file", name, reason))
+    if params.layer == AUTO:
+        layer = only_layer(
+            file_of_split(root, "train", name, "dataset.vector_file"), "dataset.layer"
+        )
+        reason = f"it is the only layer of {name} that may hold polygons"
+        choices.append(Choice("dataset.layer", layer, reason))
+    if params.aoi == AUTO:
+        area = aoi_file(root)
+        reason = "outside of its polygons nothing counts" if area else "there is no file 'aoi'"
+        choices.append(Choice("dataset.aoi", area.name if area else "", reason))
+    if params.tile_block == AUTO:
+        scenes, _ = find_scenes(folder_of_images(root / "train"))
+        block, groups = choose_block(scenes, params.tile_size, params.tile_overlap)
+        reason = (
+            f"so many tiles a side give {groups} groups of neighbouring tiles in train, of which "
+            f"there should be {ENOUGH}"
+        )
+        choices.append(Choice("dataset.tile_block", block, reason))
+    return choices
 
 
 # mask_folder
