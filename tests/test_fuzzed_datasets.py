@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
+from shapely import LineString, box
+from shapely.geometry import mapping
 
 from src.base.errors import InputError
 from src.base.files import new_folder
@@ -33,6 +35,7 @@ from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
 from src.reading.recognition import recognise, with_category
+from tests.vector_data import on_map, write_outlines, write_scene
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -259,6 +262,46 @@ def test_run_length_tables(rle, data, kind):
     folder, contents = rle
     (folder / "data/train/train.csv").write_bytes(data.draw(mutated(contents))[1])
     read(folder, format="auto" if kind == "auto" else "rle_csv", masks=kind)
+
+
+@pytest.fixture
+def vector(folder):
+    write_scene(folder / "data/train/a.tif", NOISE)
+    shapes = [on_map(box(1, 1, 5, 6)), on_map(box(0, 0, 7, 9).difference(box(2, 2, 4, 4)))]
+    shapes += [on_map(LineString([(1, 1), (3, 5)]))]
+    contents = {}
+    for name in ("a.geojson", "a.shp", "a.gpkg"):
+        kept = shapes[:2] if name == "a.shp" else shapes
+        write_outlines(folder / name, kept, {"kind": ["x", "y", "x"][: len(kept)]})
+    for path in sorted(folder.glob("a.*")):
+        contents[path.name] = path.read_bytes()
+    area = json.dumps(mapping(on_map(box(0, 0, 5, 9)))).encode()
+    return folder, contents, area.replace(b'{"type"', CRS + b'"type"')
+
+
+CRS = b'{"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32737"}}, '
+
+
+@long_run
+@given(
+    data=st.data(),
+    name=st.sampled_from(["a.geojson", "a.geojson", "a.shp", "a.shx", "a.dbf", "a.prj", "a.gpkg"]),
+    options=st.sampled_from([{}, {"where": {"kind": ["x"]}}, {"tile_size": 16}]),
+)
+def test_vector_files(vector, data, name, options):
+    folder, contents, area = vector
+    for path in (folder / "data/train").glob("a*.[!t]*"):
+        path.unlink()
+    single = name[1:] in (".geojson", ".gpkg")
+    suffixes = (name[1:],) if single else (".shp", ".shx", ".dbf", ".prj")
+    for suffix in suffixes:
+        (folder / f"data/train/a{suffix}").write_bytes(contents[f"a{suffix}"])
+    if data.draw(st.booleans()):
+        area = data.draw(mutated([area]))[1] if data.draw(st.booleans()) else area
+        (folder / "data/train/aoi.geojson").write_bytes(area)
+    content = data.draw(mutated([contents[name]]))[1]
+    (folder / "data/train" / name).write_bytes(content)
+    read(folder, **options)
 
 
 PHOTOS = [encoded(NOISE, ".jpg"), encoded(NOISE, ".png"), encoded(NOISE[..., 0], ".png")]
