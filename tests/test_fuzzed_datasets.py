@@ -265,6 +265,31 @@ def test_run_length_tables(rle, data, kind):
 
 
 @pytest.fixture
+def yolo(folder):
+    for part in ("images", "labels"):
+        (folder / "data/train" / part).mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"data/train/images/{name}.png").write_bytes(encoded(NOISE, ".png"))
+        (folder / f"data/train/labels/{name}.txt").write_bytes(b"0 0.1 0.1 0.7 0.1 0.7 0.6\n")
+    rows = b"0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n1 .5 .5 .25 .5\n0 1e-1 0.5 0.9 0.5 1 1\n"
+    return folder, [rows, rows.replace(b"\n", b"\r\n"), b"names: [roof, car]\nnc: 2\n"]
+
+
+@long_run
+@given(
+    data=st.data(),
+    boxes=st.sampled_from(["refuse", "objects"]),
+    category_id=st.sampled_from(["auto", 0, "roof"]),
+)
+def test_yolo_labels(yolo, data, boxes, category_id):
+    folder, contents = yolo
+    which, content = data.draw(mutated(contents))
+    (folder / "data/train/labels/b.txt").write_bytes(content if which < 2 else contents[0])
+    (folder / "data/data.yaml").write_bytes(content if which == 2 else contents[2])
+    read(folder, boxes=boxes, category_id=category_id)
+
+
+@pytest.fixture
 def vector(folder):
     write_scene(folder / "data/train/a.tif", NOISE)
     shapes = [on_map(box(1, 1, 5, 6)), on_map(box(0, 0, 7, 9).difference(box(2, 2, 4, 4)))]

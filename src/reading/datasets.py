@@ -5,7 +5,13 @@ from pathlib import Path
 
 from src.base.errors import InputError
 from src.base.params import AUTO
-from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset, vector_dataset
+from src.reading import (
+    coco_dataset,
+    mask_folder_dataset,
+    rle_csv_dataset,
+    vector_dataset,
+    yolo_dataset,
+)
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
@@ -14,6 +20,7 @@ FORMATS = {
     "mask_folder": mask_folder_dataset,
     "rle_csv": rle_csv_dataset,
     "vector": vector_dataset,
+    "yolo": yolo_dataset,
 }
 
 ONLY_CATEGORY = 1  # number of the objects of a data set that has no numbers of categories
@@ -65,6 +72,8 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
             crowd_objects=params.crowd == "objects",
             centres=params.polygons == "centres",
         )
+    if params.format == "yolo":
+        return yolo_dataset.find_records(root, classes=given, boxes=params.boxes)
     class_column = "" if params.class_column == AUTO else params.class_column
     classes = params.format == "rle_csv" and class_column
     if given is not None and not classes and (len(given) > 1 or not numbers):

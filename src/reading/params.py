@@ -19,7 +19,7 @@ class DatasetParams(Params):
     """The section `dataset`; `src.reading.recognition` finds a value for what is `auto`."""
 
     root: Name  # prepare_masks gets it as an argument, from the same key
-    format: Literal["auto", "coco", "mask_folder", "rle_csv", "vector"]
+    format: Literal["auto", "coco", "mask_folder", "rle_csv", "vector", "yolo"]
     category_id: Annotated[Category | Annotated[list[Category], Field(min_length=1)], Auto]
     crowd: Literal["ignore", "objects"]
     polygons: Literal["edges", "centres"]
@@ -33,6 +33,7 @@ class DatasetParams(Params):
     rle_first: Literal[0, 1]
     rle_starts: Literal["absolute", "relative"]
     rle_empty: list[Name]
+    boxes: Literal["refuse", "objects"]
     vector_file: Name  # this and the next may be auto
     layer: Name
     aoi: str  # may be auto; empty: none

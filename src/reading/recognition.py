@@ -34,6 +34,7 @@ from src.reading.vector_dataset import (
     vector_files,
 )
 from src.reading.vector_files import SUFFIXES, only_layer
+from src.reading.yolo_dataset import labels_folder
 
 ID_NAMES = ("id", "imageid", "image", "imagename", "img", "imgid", "imgname", "filename", "file")
 RLE_NAMES = ("encodedpixels", "rle", "rlemask", "maskrle", "rles", "encoding", "runs", "runlengths")
@@ -115,7 +116,7 @@ def with_category(params: DatasetParams, dataset: Dataset) -> tuple[DatasetParam
         return params.model_copy(update={"category_id": dataset.category["id"]}), []
     number, name = dataset.category["id"], dataset.category["name"]
     reason = "there is one kind of object, which gets the first number"
-    if params.format == "coco":
+    if params.format in ("coco", "yolo"):
         reason = f"'{name}' is the only category that has annotations"
     choices = [Choice("dataset.category_id", number, reason)]
     return _with(params, choices), choices
@@ -130,6 +131,8 @@ def _with(params: DatasetParams, choices: list[Choice]) -> DatasetParams:
 
 def _format(root: Path) -> Choice:
     train = root / "train"
+    if not train.is_dir() and (root / "labels/train").is_dir() and (root / "images/train").is_dir():
+        return Choice("dataset.format", "yolo", "there are images/train and labels/train")
     if not train.is_dir():
         raise InputError(
             f"{root}: holds no folder 'train' but {_listed(root)}; put images and annotations "
@@ -137,6 +140,7 @@ def _format(root: Path) -> Choice:
         )
     found = {"coco": _coco_file(train), "mask_folder": _mask_folders(train)}
     found |= {"rle_csv": _run_length_table(root), "vector": _vector_files(root)}
+    found |= {"yolo": _text_labels(root)}
     seen = {format: what for format, what in found.items() if what}
     if len(seen) > 1:
         both = " and ".join(f"{format} ({what})" for format, what in seen.items())
@@ -181,6 +185,12 @@ def _run_length_table(root: Path) -> str:
     columns, rows = read_head(table, ROWS)
     runs = _columns_of_runs(columns, rows)
     return f"{table.relative_to(root).as_posix()} with a column '{runs[0]}'" if runs else ""
+
+
+def _text_labels(root: Path) -> str:
+    labels = labels_folder(root, "train")
+    there = labels.is_dir() and any(name.endswith(".txt") for name in files_below(labels))
+    return f"text files in {labels.relative_to(root).as_posix()}" if there else ""
 
 
 def _vector_files(root: Path) -> str:

@@ -51,6 +51,7 @@ dataset:
   rle_first: 1
   rle_starts: absolute
   rle_empty: []
+  boxes: refuse
   vector_file: auto
   layer: auto
   aoi: auto

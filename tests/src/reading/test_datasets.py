@@ -25,6 +25,7 @@ SECTION = {
     "rle_first": 1,
     "rle_starts": "absolute",
     "rle_empty": [],
+    "boxes": "refuse",
     "vector_file": "auto",
     "layer": "auto",
     "aoi": "auto",

@@ -16,7 +16,7 @@ KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_colu
         "class_column", "vector_file", "layer", "aoi", "tile_block")  # fmt: skip
 SECTION = {"root": "x", "group_pattern": "", "metadata_file": "metadata.csv", "metadata": []}
 SECTION |= {"rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": []}
-SECTION |= {"where": {}, "tile_size": 512, "tile_overlap": 0}
+SECTION |= {"boxes": "refuse", "where": {}, "tile_size": 512, "tile_overlap": 0}
 SECTION |= {"crowd": "ignore", "polygons": "edges"}
 AUTO = DatasetParams.model_validate(SECTION | dict.fromkeys(KEYS, "auto"))
 ONE = np.zeros((8, 9), np.uint8)
