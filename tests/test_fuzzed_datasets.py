@@ -4,6 +4,7 @@ Small valid datasets of every format are changed by mutations of their bytes and
 `FUZZ_EXAMPLES=20000 pytest tests/test_fuzzed_datasets.py` is the long run; CI does a short one.
 """
 
+import base64
 import io
 import json
 import os
@@ -287,6 +288,34 @@ def test_yolo_labels(yolo, data, boxes, category_id):
     (folder / "data/train/labels/b.txt").write_bytes(content if which < 2 else contents[0])
     (folder / "data/data.yaml").write_bytes(content if which == 2 else contents[2])
     read(folder, boxes=boxes, category_id=category_id)
+
+
+@pytest.fixture
+def labelme(folder):
+    (folder / "data/train").mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"data/train/{name}.png").write_bytes(encoded(NOISE, ".png"))
+    mask = base64.b64encode(encoded(np.eye(3, dtype=np.uint8) * 255, ".png")).decode()
+    shapes = [
+        {"label": "x", "points": [[1, 1], [5.5, 1], [5, 6]], "shape_type": "polygon"},
+        {"label": "x", "points": [[4, 4], [6, 4]], "shape_type": "circle", "group_id": 1},
+        {"label": "x", "points": [[1, 1], [3, 3]], "shape_type": "mask", "mask": mask},
+        {"label": "x", "points": [[0, 0], [3, 8]], "shape_type": "rectangle", "group_id": 1},
+        {"label": "y", "points": [[0, 0]], "shape_type": "point", "group_id": None},
+    ]
+    document = {"version": "6.3.1", "shapes": shapes, "imageHeight": 9, "imageWidth": 7}
+    document |= {"imagePath": "a.png", "imageData": None, "flags": {}}
+    content = json.dumps(document).encode()
+    (folder / "data/train/a.json").write_bytes(content)
+    return folder, [content, json.dumps(document, indent=2).encode()]
+
+
+@long_run
+@given(data=st.data(), category_id=st.sampled_from(["auto", "x", ["x", "y"]]))
+def test_labelme_files(labelme, data, category_id):
+    folder, contents = labelme
+    (folder / "data/train/b.json").write_bytes(data.draw(mutated(contents))[1])
+    read(folder, category_id=category_id)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from src.base.errors import InputError
 from src.base.params import AUTO
 from src.reading import (
     coco_dataset,
+    labelme_dataset,
     mask_folder_dataset,
     rle_csv_dataset,
     vector_dataset,
@@ -21,6 +22,7 @@ FORMATS = {
     "rle_csv": rle_csv_dataset,
     "vector": vector_dataset,
     "yolo": yolo_dataset,
+    "labelme": labelme_dataset,
 }
 
 ONLY_CATEGORY = 1  # number of the objects of a data set that has no numbers of categories
@@ -73,7 +75,13 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
             centres=params.polygons == "centres",
         )
     if params.format == "yolo":
-        return yolo_dataset.find_records(root, classes=given, boxes=params.boxes)
+        return yolo_dataset.find_records(
+            root, classes=given, boxes=params.boxes, centres=params.polygons == "centres"
+        )
+    if params.format == "labelme":
+        labels = None if given is None else tuple(map(str, given))
+        number = (numbers or [ONLY_CATEGORY])[0]
+        return labelme_dataset.find_records(root, category_id=number, labels=labels)
     class_column = "" if params.class_column == AUTO else params.class_column
     classes = params.format == "rle_csv" and class_column
     if given is not None and not classes and (len(given) > 1 or not numbers):

@@ -19,7 +19,7 @@ class DatasetParams(Params):
     """The section `dataset`; `src.reading.recognition` finds a value for what is `auto`."""
 
     root: Name  # prepare_masks gets it as an argument, from the same key
-    format: Literal["auto", "coco", "mask_folder", "rle_csv", "vector", "yolo"]
+    format: Literal["auto", "coco", "mask_folder", "rle_csv", "vector", "yolo", "labelme"]
     category_id: Annotated[Category | Annotated[list[Category], Field(min_length=1)], Auto]
     crowd: Literal["ignore", "objects"]
     polygons: Literal["edges", "centres"]

@@ -15,6 +15,8 @@ from src.base.errors import InputError
 from src.base.params import AUTO
 from src.reading.coco_dataset import annotation_file
 from src.reading.image_folders import files_below, folders_in, is_image
+from src.reading.labelme_dataset import folder_of_images as labelme_folder
+from src.reading.labelme_dataset import is_labelme
 from src.reading.mask_files import look_at_mask
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset
@@ -140,7 +142,9 @@ def _format(root: Path) -> Choice:
         )
     found = {"coco": _coco_file(train), "mask_folder": _mask_folders(train)}
     found |= {"rle_csv": _run_length_table(root), "vector": _vector_files(root)}
-    found |= {"yolo": _text_labels(root)}
+    found |= {"yolo": _text_labels(root), "labelme": _shapes(train)}
+    if found["labelme"] and not (train / "annotation.json").is_file():
+        found["coco"] *= (train / "images").is_dir()  # else it is one of labelme's
     seen = {format: what for format, what in found.items() if what}
     if len(seen) > 1:
         both = " and ".join(f"{format} ({what})" for format, what in seen.items())
@@ -191,6 +195,18 @@ def _text_labels(root: Path) -> str:
     labels = labels_folder(root, "train")
     there = labels.is_dir() and any(name.endswith(".txt") for name in files_below(labels))
     return f"text files in {labels.relative_to(root).as_posix()}" if there else ""
+
+
+def _shapes(train: Path) -> str:
+    """Name a file of labelme beside an image."""
+    folder = labelme_folder(train)
+    names = set(files_below(folder))
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        beside = is_image(name) and path.with_suffix(".json").as_posix() in names
+        if beside and is_labelme(folder / path.with_suffix(".json")):
+            return f"'{path.with_suffix('.json').name}' of labelme beside an image"
+    return ""
 
 
 def _vector_files(root: Path) -> str:

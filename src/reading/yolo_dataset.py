@@ -22,7 +22,9 @@ DATA = ("data.yaml", "data.yml")
 SHOWN = 8
 
 
-def find_records(root: Path, *, classes: list[int | str] | None, boxes: str) -> Dataset:
+def find_records(
+    root: Path, *, classes: list[int | str] | None, boxes: str, centres: bool = False
+) -> Dataset:
     """Find the images of a data set in YOLO's layout and the classes of their objects.
 
     Images and labels lie in `train/images/` and `train/labels/`, or in `images/train/` and
@@ -38,12 +40,14 @@ def find_records(root: Path, *, classes: list[int | str] | None, boxes: str) -> 
         Numbers or names of those that are read, as the first; None: the only one of train.
     boxes : {"refuse", "objects"}
         What a line of a class and four numbers, which is a box, becomes.
+    centres : bool
+        Outlines go through the centres of the outermost pixels, as contours of OpenCV do.
 
     Returns
     -------
     dataset : Dataset
-        The objects of a record are (file, classes, boxes); or () of one without a file. The
-        category is the first class that is read.
+        The objects of a record are (file, classes, boxes, centres), or () of one without a file.
+        The category is the first class that is read.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def find_records(root: Path, *, classes: list[int | str] | None, boxes: str) -> 
             of_others += sum(count for kind, count in counts.items() if kind not in taken)
             bare = sum(not record.objects for record in found)
             further += [(f"images of {split} without a file of labels", bare)] * bool(bare)
-            records += [_with(record, numbers, boxes) for record in found]
+            records += [_with(record, numbers, boxes, centres) for record in found]
             unlisted += others
     found, others = _find_unlabelled(root)
     numbers = numbers or [0]
@@ -99,7 +103,7 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
     """
     if not record.objects:
         return []
-    path, classes, boxes = record.objects
+    path, classes, boxes, centres = record.objects
     found: list[tuple[int, Region, bool, bool]] = []
     for number, words in _lines(Path(path)):
         if _class(words, number) not in classes:
@@ -107,7 +111,7 @@ def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObj
         polygon = _polygon(words[1:], number, boxes)
         corners = _in_pixels(polygon, height, width)
         try:
-            region, repaired = read_segmentation([corners], height, width)
+            region, repaired = read_segmentation([corners], height, width, centres=centres)
         except InputError as error:
             raise InputError(f"line {number} of the labels: {error}") from None
         found.append((number, region, repaired, leaves_image([corners], height, width)))
@@ -160,10 +164,10 @@ def _find_unlabelled(root: Path) -> tuple[list[ImageRecord], int]:
     return find_images(folder, "test") if folder.is_dir() else ([], 0)
 
 
-def _with(record: ImageRecord, numbers: list[int], boxes: str) -> ImageRecord:
+def _with(record: ImageRecord, numbers: list[int], boxes: str, centres: bool) -> ImageRecord:
     if not record.objects:
         return record
-    return record._replace(objects=(record.objects[0], tuple(numbers), boxes))
+    return record._replace(objects=(record.objects[0], tuple(numbers), boxes, centres))
 
 
 def _names(root: Path) -> dict[int, str]:

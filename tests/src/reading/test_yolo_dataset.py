@@ -97,6 +97,24 @@ def test_parts_joined_by_bridges_stay_apart(tmp_path):
     assert not any(one.repaired for one in read_objects(dataset.records[0], 20, 40))
 
 
+def test_what_a_converter_has_joined_is_its_parts(tmp_path):
+    # rectangles from (4, 5), (16, 3) and (26, 12), as ultralytics 8.4 joins them
+    line = (
+        "0 0.3 0.5 0.3 0.25 0.1 0.25 0.1 0.5 0.3 0.5 0.4 0.45 0.55 0.45 0.65 0.6 0.8 0.6 0.8 0.9 "
+        "0.65 0.9 0.65 0.6 0.55 0.45 0.55 0.15 0.4 0.15 0.4 0.45"
+    )
+    dataset, _ = found(write(tmp_path, {"train/a": line}))
+    expected = filled((5, 10, 4, 12), (3, 9, 16, 22), (12, 18, 26, 32))
+    assert np.array_equal(masks(dataset.records[0]), [expected])
+
+
+def test_contours_through_pixel_centres_are_taken_whole(tmp_path):
+    # columns 4 to 11 and rows 5 to 9, with the five decimals of supervision
+    line = "0 0.10000 0.25000 0.10000 0.45000 0.27500 0.45000 0.27500 0.25000"
+    dataset, _ = found(write(tmp_path, {"train/a": line}), polygons="centres")
+    assert np.array_equal(masks(dataset.records[0]), [filled((5, 10, 4, 12))])
+
+
 def test_classes_are_chosen_by_number_or_name(tmp_path):
     text = SQUARE + "2 0.5 0.5 0.75 0.5 0.75 1 0.5 1\n" + "1 0 0 0.1 0 0.1 0.1\n"
     write(tmp_path, {"train/a": text})
