@@ -31,9 +31,10 @@ def made_valid(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     repaired = ~shapely.is_valid(shapes)
     shapes = np.array(shapes, object)
-    shapes[repaired] = shapely.make_valid(
-        shapes[repaired], method="structure", keep_collapsed=False
-    )
+    with np.errstate(all="ignore"):  # of sides so long or short that their squares are no numbers
+        shapes[repaired] = shapely.make_valid(
+            shapes[repaired], method="structure", keep_collapsed=False
+        )
     return shapes, repaired
 
 

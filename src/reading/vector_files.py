@@ -147,8 +147,7 @@ def transformed(shapes: np.ndarray, crs: str, to: str) -> np.ndarray:
     InputError
         With the reason alone, if nothing is known that leads from one to the other.
     """
-    if crs == to or not len(shapes):
-        return shapes
+    from rasterio._err import CPLE_BaseError  # what PROJ says is no RasterioError
     from rasterio.crs import CRS
     from rasterio.errors import RasterioError
     from rasterio.warp import transform
@@ -158,11 +157,13 @@ def transformed(shapes: np.ndarray, crs: str, to: str) -> np.ndarray:
         near = np.max(np.abs(shapely.bounds(shapes)), axis=1) < FARTHEST[one.is_geographic]
         kept = [shape if flag else None for shape, flag in zip(shapes, near, strict=True)]
         shapes = np.array(kept, object)
+        if crs == to or not near.any():
+            return shapes
         least = shapely.length(shapes[near]).sum() / MOST_POINTS
         shapes = shapely.segmentize(shapes, max(LONGEST[one.is_geographic], least))
         points = shapely.get_coordinates(shapes)
         x, y, *_ = transform(one, other, points[:, 0].tolist(), points[:, 1].tolist())
-    except (RasterioError, ValueError):
+    except (RasterioError, CPLE_BaseError, ValueError):
         raise InputError(
             f"nothing leads from the coordinate system {crs:.60} to {to:.60}; save the outlines in "
             "that of the image"
@@ -236,6 +237,7 @@ def _no_value(path: Path, where: dict[str, list], cells: dict[str, np.ndarray]) 
 
 def _common_box(bounds: list[tuple[Bounds, str]], crs: str) -> tuple | None:
     """Return the rectangle around all, in another coordinate system; None: everywhere."""
+    from rasterio._err import CPLE_BaseError
     from rasterio.errors import RasterioError
     from rasterio.warp import transform_bounds
 
@@ -243,7 +245,7 @@ def _common_box(bounds: list[tuple[Bounds, str]], crs: str) -> tuple | None:
     for box, own in bounds:
         try:
             boxes.append(box if own == crs else transform_bounds(own, crs, *box))
-        except (RasterioError, ValueError):
+        except (RasterioError, CPLE_BaseError, ValueError):
             return None
     around = np.array(boxes, np.float64).reshape(-1, 4)
     if not np.isfinite(around).all() or (around[:, 0] > around[:, 2]).any():

@@ -313,6 +313,13 @@ def test_an_outline_far_larger_than_its_scene_is_cut_off(root):
     assert np.array_equal(~mask, filled(20, 20, np_s(10, 20, 10, 20)))
 
 
+def test_corners_beyond_the_earth_lie_in_no_scene(root):
+    far = Polygon([(0, 0), (1e300, 1e300), (1e300, 0), (0, 1e300)])
+    write_outlines(root / "train/far.geojson", [far, on_map(SQUARE)])
+    (record,) = found(root, vector_file="far.geojson")[0].values()
+    assert list(masks_of(record)) == [1]
+
+
 def test_a_damaged_scene_is_rejected_by_itself(root):
     (root / "train/broken.tif").write_bytes((root / "train/scene.tif").read_bytes()[:60])
     write_scene(root / "train/strips.tif", NOISE, left=100, compress="deflate", blockysize=8)
@@ -396,6 +403,16 @@ def test_what_is_not_clear_is_listed_with_the_key_to_set(root):
     ):
         with pytest.raises(InputError, match=words):
             found(root, vector_file="roofs.gpkg", layer="roofs", where=where)
+
+
+def test_a_system_that_nothing_leads_to_is_refused(root):
+    local = (
+        'ENGCRS["x",EDATUM["y"],CS[Cartesian,2],AXIS["e",east],AXIS["n",north],LENGTHUNIT["m",1]]'
+    )
+    (root / "train/roofs.gpkg").unlink()
+    write_outlines(root / "train/roofs.gpkg", [on_map(SQUARE)], crs=local)
+    with pytest.raises(InputError, match="nothing leads from the coordinate system"):
+        found(root)
 
 
 def test_nothing_is_written_beside_the_data(root):
