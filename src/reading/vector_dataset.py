@@ -196,9 +196,9 @@ def file_of_split(root: Path, split: str, name: str, key: str) -> Path:
     found = [path for path in found if path.stem.lower() != AOI and path.name[0] != "."]
     if key == "dataset.vector_file" and split != "train" and len(found) == 1:
         return found[0]
-    held = ", ".join(f"'{path.name!s:.60}'" for path in found) or "none"
+    held = ", ".join(f"{path.name!r:.60}" for path in found) or "none"
     raise InputError(
-        f"{root / split}: holds no file '{name!s:.80}' ({key}), of vector files {held}; put it "
+        f"{root / split}: holds no file {name!r:.80} ({key}), of vector files {held}; put it "
         "there or correct the name"
     )
 
@@ -316,18 +316,21 @@ def _check_seen(
 ) -> None:
     """Make sure that there is an object in a scene."""
     if not outlines.there:
-        raise InputError(f"{path}: layer '{layer}' holds no features; draw at least one outline")
+        raise InputError(
+            f"{path}: layer {layer!r:.60} holds no features; draw at least one outline"
+        )
     if not seen:
         (left, bottom, right, top), crs = bounds[0] if bounds else ((0.0,) * 4, "")
         raise InputError(
-            f"{path}: none of the {outlines.there} features of layer '{layer}' ({outlines.crs:.60})"
-            f" lies in a scene; the first covers {left:.8g} to {right:.8g}, {bottom:.8g} to "
-            f"{top:.8g} in {crs:.60}: see whether the coordinate systems are the right ones"
+            f"{path}: none of the {outlines.there} features of layer {layer!r:.60} "
+            f"({outlines.crs:.60}) lies in a scene; the first covers {left:.8g} to "
+            f"{right:.8g}, {bottom:.8g} to {top:.8g} in {crs:.60}: see whether the coordinate "
+            "systems are the right ones"
         )
     if lines == seen:
         raise InputError(
-            f"{path}: layer '{layer}' holds {seen} lines or points in the scenes, and no polygon; "
-            "give a layer of outlines"
+            f"{path}: layer {layer!r:.60} holds {seen} lines or points in the scenes, and no "
+            "polygon; give a layer of outlines"
         )
 
 

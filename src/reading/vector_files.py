@@ -52,7 +52,7 @@ def polygon_layers(path: Path) -> list[str]:
     layers = _called(path, pyogrio.list_layers, path).tolist()
     found = [name for name, kind in layers if kind and any(area in kind for area in AREAS)]
     if not found:
-        held = ", ".join(f"'{name!s:.60}' ({kind or 'a table'})" for name, kind in layers[:SHOWN])
+        held = ", ".join(f"{name!r:.60} ({kind or 'a table'})" for name, kind in layers[:SHOWN])
         raise InputError(
             f"{path}: holds no layer of polygons but {held or 'nothing'}; give one with outlines"
         )
@@ -69,7 +69,7 @@ def only_layer(path: Path, key: str) -> str:
     """
     layers = polygon_layers(path)
     if len(layers) > 1:
-        names = ", ".join(f"'{name!s:.60}'" for name in layers[:SHOWN])
+        names = ", ".join(f"{name!r:.60}" for name in layers[:SHOWN])
         raise InputError(f"{path}: holds the layers {names}; set {key} to the one to read")
     return layers[0]
 
@@ -113,17 +113,17 @@ def read_layer(
     about = _called(path, pyogrio.read_info, path, layer=layer)
     crs = about["crs"]
     if about["driver"] not in DRIVERS:
-        raise InputError(f"{path}: is a file of {about['driver']!s:.40}; save it as GeoPackage")
+        raise InputError(f"{path}: is a file of {about['driver']!r:.40}; save it as GeoPackage")
     if not crs:
         raise InputError(
-            f"{path}: layer '{layer}' names no coordinate system, so nobody knows where it lies; "
-            "assign it one (a .prj file beside a Shapefile)"
+            f"{path}: layer {layer!r:.60} names no coordinate system, so nobody knows where it "
+            "lies; assign it one (a .prj file beside a Shapefile)"
         )
     missing = [column for column in where if column not in about["fields"]]
     if missing:
-        held = ", ".join(f"'{name!s:.60}'" for name in about["fields"][:SHOWN]) or "none"
+        held = ", ".join(f"{name!r:.60}" for name in about["fields"][:SHOWN]) or "none"
         raise InputError(
-            f"{path}: layer '{layer}' has no column '{missing[0]!s:.60}' of dataset.where; its "
+            f"{path}: layer {layer!r:.60} has no column {missing[0]!r:.60} of dataset.where; its "
             f"columns: {held}"
         )
     options = {"layer": layer, "columns": list(where), "force_2d": True, "return_fids": True}
@@ -202,7 +202,8 @@ def _called(path: Path, function, *arguments, **options) -> Any:
     except refused as error:
         words = " ".join(str(error).split()).replace(f"{path}: ", "").rstrip(".")
         raise InputError(f"{path}: GDAL cannot read it ({words:.200}); save it again") from None
-    except (ValueError, RuntimeError, OverflowError, UnicodeDecodeError) as error:
+    except (ValueError, RuntimeError, OverflowError, NameError) as error:
+        # the last is pyogrio's own, of a coordinate system that GDAL cannot write as WKT
         words = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({words:.200}); save it again") from None
 
@@ -231,8 +232,8 @@ def _no_value(path: Path, where: dict[str, list], cells: dict[str, np.ndarray]) 
     column = next(iter(where))
     values, counts = np.unique([str(cell) for cell in cells[column].tolist()], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:SHOWN]
-    held = ", ".join(f"'{values[place]!s:.40}' ({counts[place]} times)" for place in order)
-    return f"{path}: no feature is as dataset.where says; its column '{column}' holds {held}"
+    held = ", ".join(f"{str(values[place])!r:.40} ({counts[place]} times)" for place in order)
+    return f"{path}: no feature is as dataset.where says; its column {column!r:.60} holds {held}"
 
 
 def _common_box(bounds: list[tuple[Bounds, str]], crs: str) -> tuple | None:

@@ -320,6 +320,22 @@ def test_corners_beyond_the_earth_lie_in_no_scene(root):
     assert list(masks_of(record)) == [1]
 
 
+def test_names_of_columns_with_line_breaks_are_one_line(tmp_path):
+    write_scene(tmp_path / "train/scene.tif", NOISE)
+    write_outlines(tmp_path / "train/a.geojson", [on_map(SQUARE)], {"two\nlines": ["x"]})
+    with pytest.raises(InputError, match=r"its columns: 'two\\nlines'$"):
+        found(tmp_path, where={"kind": ["x"]})
+
+
+def test_a_prj_file_that_gdal_cannot_use_is_refused(tmp_path):
+    write_scene(tmp_path / "train/scene.tif", NOISE)
+    write_outlines(tmp_path / "train/a.shp", [on_map(SQUARE)])
+    path = tmp_path / "train/a.prj"
+    path.write_text(path.read_text().replace('"Scale_Factor"', '"Scale_Facto'))
+    with pytest.raises(InputError, match=r"a.shp: GDAL cannot read it .*; save it again"):
+        found(tmp_path)
+
+
 def test_a_damaged_scene_is_rejected_by_itself(root):
     (root / "train/broken.tif").write_bytes((root / "train/scene.tif").read_bytes()[:60])
     write_scene(root / "train/strips.tif", NOISE, left=100, compress="deflate", blockysize=8)
