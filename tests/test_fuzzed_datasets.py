@@ -4,6 +4,7 @@ Small valid datasets of every format are changed by mutations of their bytes and
 `FUZZ_EXAMPLES=20000 pytest tests/test_fuzzed_datasets.py` is the long run; CI does a short one.
 """
 
+import base64
 import io
 import json
 import os
@@ -21,6 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
+from shapely import LineString, box
+from shapely.geometry import mapping
 
 from src.base.errors import InputError
 from src.base.files import new_folder
@@ -33,6 +36,7 @@ from src.reading.datasets import find_records
 from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
 from src.reading.recognition import recognise, with_category
+from tests.vector_data import on_map, write_outlines, write_scene
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
@@ -259,6 +263,99 @@ def test_run_length_tables(rle, data, kind):
     folder, contents = rle
     (folder / "data/train/train.csv").write_bytes(data.draw(mutated(contents))[1])
     read(folder, format="auto" if kind == "auto" else "rle_csv", masks=kind)
+
+
+@pytest.fixture
+def yolo(folder):
+    for part in ("images", "labels"):
+        (folder / "data/train" / part).mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"data/train/images/{name}.png").write_bytes(encoded(NOISE, ".png"))
+        (folder / f"data/train/labels/{name}.txt").write_bytes(b"0 0.1 0.1 0.7 0.1 0.7 0.6\n")
+    rows = b"0 0.1 0.2 0.5 0.2 0.5 0.8 0.1 0.8\n1 .5 .5 .25 .5\n0 1e-1 0.5 0.9 0.5 1 1\n"
+    return folder, [rows, rows.replace(b"\n", b"\r\n"), b"names: [roof, car]\nnc: 2\n"]
+
+
+@long_run
+@given(
+    data=st.data(),
+    boxes=st.sampled_from(["refuse", "objects"]),
+    category_id=st.sampled_from(["auto", 0, "roof"]),
+)
+def test_yolo_labels(yolo, data, boxes, category_id):
+    folder, contents = yolo
+    which, content = data.draw(mutated(contents))
+    (folder / "data/train/labels/b.txt").write_bytes(content if which < 2 else contents[0])
+    (folder / "data/data.yaml").write_bytes(content if which == 2 else contents[2])
+    read(folder, boxes=boxes, category_id=category_id)
+
+
+@pytest.fixture
+def labelme(folder):
+    (folder / "data/train").mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"data/train/{name}.png").write_bytes(encoded(NOISE, ".png"))
+    mask = base64.b64encode(encoded(np.eye(3, dtype=np.uint8) * 255, ".png")).decode()
+    shapes = [
+        {"label": "x", "points": [[1, 1], [5.5, 1], [5, 6]], "shape_type": "polygon"},
+        {"label": "x", "points": [[4, 4], [6, 4]], "shape_type": "circle", "group_id": 1},
+        {"label": "x", "points": [[1, 1], [3, 3]], "shape_type": "mask", "mask": mask},
+        {"label": "x", "points": [[0, 0], [3, 8]], "shape_type": "rectangle", "group_id": 1},
+        {"label": "y", "points": [[0, 0]], "shape_type": "point", "group_id": None},
+    ]
+    document = {"version": "6.3.1", "shapes": shapes, "imageHeight": 9, "imageWidth": 7}
+    document |= {"imagePath": "a.png", "imageData": None, "flags": {}}
+    content = json.dumps(document).encode()
+    (folder / "data/train/a.json").write_bytes(content)
+    return folder, [content, json.dumps(document, indent=2).encode()]
+
+
+@long_run
+@given(data=st.data(), category_id=st.sampled_from(["auto", "x", ["x", "y"]]))
+def test_labelme_files(labelme, data, category_id):
+    folder, contents = labelme
+    (folder / "data/train/b.json").write_bytes(data.draw(mutated(contents))[1])
+    read(folder, category_id=category_id)
+
+
+@pytest.fixture
+def vector(folder):
+    write_scene(folder / "data/train/a.tif", NOISE)
+    shapes = [on_map(box(1, 1, 5, 6)), on_map(box(0, 0, 7, 9).difference(box(2, 2, 4, 4)))]
+    shapes += [on_map(LineString([(1, 1), (3, 5)]))]
+    contents = {}
+    for name in ("a.geojson", "a.shp", "a.gpkg"):
+        kept = shapes[:2] if name == "a.shp" else shapes
+        write_outlines(folder / name, kept, {"kind": ["x", "y", "x"][: len(kept)]})
+    for path in sorted(folder.glob("a.*")):
+        contents[path.name] = path.read_bytes()
+    area = json.dumps(mapping(on_map(box(0, 0, 5, 9)))).encode()
+    return folder, contents, area.replace(b'{"type"', CRS + b'"type"')
+
+
+CRS = b'{"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32737"}}, '
+
+
+@long_run
+@given(
+    data=st.data(),
+    name=st.sampled_from(["a.geojson", "a.geojson", "a.shp", "a.shx", "a.dbf", "a.prj", "a.gpkg"]),
+    options=st.sampled_from([{}, {"where": {"kind": ["x"]}}, {"tile_size": 16}]),
+)
+def test_vector_files(vector, data, name, options):
+    folder, contents, area = vector
+    for path in (folder / "data/train").glob("a*.[!t]*"):
+        path.unlink()
+    single = name[1:] in (".geojson", ".gpkg")
+    suffixes = (name[1:],) if single else (".shp", ".shx", ".dbf", ".prj")
+    for suffix in suffixes:
+        (folder / f"data/train/a{suffix}").write_bytes(contents[f"a{suffix}"])
+    if data.draw(st.booleans()):
+        area = data.draw(mutated([area]))[1] if data.draw(st.booleans()) else area
+        (folder / "data/train/aoi.geojson").write_bytes(area)
+    content = data.draw(mutated([contents[name]]))[1]
+    (folder / "data/train" / name).write_bytes(content)
+    read(folder, **options)
 
 
 PHOTOS = [encoded(NOISE, ".jpg"), encoded(NOISE, ".png"), encoded(NOISE[..., 0], ".png")]

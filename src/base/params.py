@@ -88,7 +88,7 @@ def load_params(
         mistyped or out of range, or there is no plan of the section; the message names the file,
         the key and the value.
     """
-    document = _read_yaml(path)
+    document = read_yaml(path)
     node = _map(_section(document, section))
     _expect(path, section)
     if node is None:
@@ -118,7 +118,7 @@ def load_keys(path: Path, section: str) -> list[str]:
     InputError
         If the section is absent, empty or no map, or a name could not serve as a folder name.
     """
-    found = _section(_read_yaml(path), section)
+    found = _section(read_yaml(path), section)
     _expect(path, section)
     node = _map(found)
     if not node:
@@ -146,7 +146,7 @@ def check_sections(path: Path, known: Iterable[str]) -> None:
     InputError
         If the file is not YAML of sections, or has one of another name.
     """
-    document, known = _map(_read_yaml(path)), list(known)
+    document, known = _map(read_yaml(path)), list(known)
     expect(str(path), lambda: Path(path).read_bytes())
     if document is None:
         raise InputError(f"{path}: holds no sections; restore it from git")
@@ -162,7 +162,14 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
-def _read_yaml(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file, one that was made to exhaust its reader too.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not YAML in UTF-8 of a bearable size and depth.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such params file")
@@ -205,7 +212,7 @@ def _shown(value: object) -> str:
 
 def _expect(path: Path, section: str) -> None:
     """Hold the stage to a section as it is read; DVC looks at the others no more than it does."""
-    expect(f"{path}: {section}", lambda: _section(_read_yaml(path), section))
+    expect(f"{path}: {section}", lambda: _section(read_yaml(path), section))
 
 
 @lru_cache(maxsize=1)

@@ -3,19 +3,34 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src.base.errors import InputError
 from src.image_files.silence import without_warnings
 
+CACHE = 64  # MiB of decoded blocks that GDAL keeps; it would take a share of all memory
 DAMAGED = "damaged image (GDAL cannot read this TIFF file)"
 SETTINGS: dict[str, Any] = {  # also against what the environment says
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # as if no file (.aux.xml, .tfw) lay beside it
     "GTIFF_IGNORE_READ_ERRORS": "NO",
     "GTIFF_POINT_GEO_IGNORE": "NO",
 }
+
+
+class Window(NamedTuple):
+    """A part of an image, in px."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First row and the one after the last, and likewise columns, as rasterio takes them."""
+        return (self.top, self.top + self.height), (self.left, self.left + self.width)
 
 
 @contextmanager

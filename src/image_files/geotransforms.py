@@ -18,7 +18,7 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.formats.tables import read_table
-from src.image_files.geotiff import SETTINGS, open_geotiff
+from src.image_files.geotiff import SETTINGS, Window, open_geotiff
 from src.image_files.image_headers import TIFF_STARTS
 
 NUMBERS = ("x_origin", "x_per_column", "x_per_row", "y_origin", "y_per_column", "y_per_row")
@@ -98,6 +98,22 @@ def read_geotransforms(path: Path) -> dict[str, tuple[float | str, ...]]:
             raise InputError(f"{where}: '{crs[:60]}' is no coordinate system; correct it")
         places[row["name"]] = (*transform, crs)
     return places
+
+
+def of_window(place: tuple[float | str, ...], window: Window) -> tuple[float | str, ...]:
+    """Return where a part of an image lies, by the place of the image."""
+    x0, xc, xr, y0, yc, yr = map(float, place[:6])
+    x = x0 + window.left * xc + window.top * xr
+    y = y0 + window.left * yc + window.top * yr
+    return x, xc, xr, y, yc, yr, place[6]
+
+
+def to_pixels(points: np.ndarray, transform: tuple[float | str, ...]) -> np.ndarray:
+    """Turn map coordinates (n, 2) into points, x and y in px; what `to_map` does, undone."""
+    x0, xc, xr, y0, yc, yr = map(float, transform[:6])
+    x, y = np.asarray(points, np.float64).T
+    x, y, area = x - x0, y - y0, xc * yr - xr * yc
+    return np.stack([(x * yr - y * xr) / area, (y * xc - x * yc) / area], axis=1)
 
 
 def to_map(points: np.ndarray, transform: tuple[float | str, ...]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Bands chosen from image files of many kinds, in the values that they hold."""
 
 import io
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -9,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO
-from src.image_files.geotiff import as_shown, open_geotiff
+from src.image_files.geotiff import CACHE, Window, as_shown, open_geotiff
 from src.image_files.image_headers import (
     JPEG_START,
     NO_IMAGE,
@@ -75,6 +76,29 @@ def read_bands(content: bytes, bands: list[int]) -> ImageBands:
             _check_size(header.height, header.width)
             return reader(content, header, bands)
     return _from_others(content, bands)
+
+
+def read_window(path: Path, bands: list[int], window: Window | None) -> ImageBands:
+    """Read bands of a part of a TIFF file, which may be larger than memory.
+
+    Parameters
+    ----------
+    path : Path
+        Of its first page; no other is looked at.
+    bands : list of int
+        As for `read_bands`.
+    window : Window or None
+        Inside the image; None is all of it.
+
+    Raises
+    ------
+    InputError
+        With the reason alone, as `read_bands` does, of what is wrong with this part.
+    """
+    import rasterio  # here as in `open_geotiff`
+
+    with rasterio.Env(GDAL_CACHEMAX=CACHE):
+        return _from_page(path, 1, bands, window)
 
 
 def read_orientation(content: bytes) -> int:
@@ -155,28 +179,33 @@ def _from_tiff(content: bytes, header: ImageHeader, bands: list[int]) -> ImageBa
     return found[0]._replace(values=values, invalid=invalid)
 
 
-def _from_page(content: bytes, page: int, bands: list[int]) -> ImageBands:
-    with open_geotiff(content, page=page) as dataset:
-        _check_size(dataset.height, dataset.width)  # GDAL's word counts
+def _from_page(
+    source: bytes | Path, page: int, bands: list[int], window: Window | None = None
+) -> ImageBands:
+    with open_geotiff(source, page=page) as dataset:
+        height, width = window[2:] if window else (dataset.height, dataset.width)
+        part = {"window": window.slices} if window else {}
+        _check_size(height, width)  # GDAL's word counts
         if dataset.dtypes[0].startswith("complex"):  # also whole ones, which NumPy does not know
             raise InputError("holds complex numbers, which are no image")
         kind = np.dtype(dataset.dtypes[0])
-        if dataset.height * dataset.width * dataset.count * kind.itemsize > MAX_BYTES:
+        if height * width * dataset.count * kind.itemsize > MAX_BYTES:
             raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB; cut it into tiles")
         if dataset.colorinterp[0].name == "palette":
             colours = np.zeros((1 << 8 * kind.itemsize, 4), np.uint8)
             for index, colour in dataset.colormap(1).items():
                 colours[index] = colour
-            array = colours[dataset.read(1)]
+            array = colours[dataset.read(1, **part)]
             return _choose(array[..., :3], bands, alpha=array[..., 3])
         bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
         if dataset.colorinterp[0].name == "cyan" and dataset.count >= 4 and kind.kind == "u":
             # of 8 bits GDAL does the same
-            array = _without_ink(np.moveaxis(dataset.read([1, 2, 3, 4]), 0, -1))
+            array = _without_ink(np.moveaxis(dataset.read([1, 2, 3, 4], **part), 0, -1))
             return _choose(array, bands)
         places = [place + 1 for place in _places(bands, dataset.count)]
-        values = as_shown(np.moveaxis(dataset.read(places), 0, -1), dataset)
-        return ImageBands(values, bits and int(bits), _masked(dataset, places), as_stored=False)
+        values = as_shown(np.moveaxis(dataset.read(places, **part), 0, -1), dataset)
+        masked = _masked(dataset, places, part)
+        return ImageBands(values, bits and int(bits), masked, as_stored=False)
 
 
 def _without_ink(inks: np.ndarray) -> np.ndarray:
@@ -186,14 +215,14 @@ def _without_ink(inks: np.ndarray) -> np.ndarray:
     return np.rint(light[..., :3] * light[..., 3:] / full).astype(inks.dtype)
 
 
-def _masked(dataset, places: list[int]) -> np.ndarray | None:
+def _masked(dataset, places: list[int], part: dict) -> np.ndarray | None:
     """Tell the pixels without data in any of the bands, by the file's own mask or value."""
     masked = None
     for place in places:
         if "all_valid" in {flag.name for flag in dataset.mask_flag_enums[place - 1]}:
             return None
         with without_warnings():  # that of an alpha band and a value the value decides
-            empty = dataset.read_masks(place) == 0
+            empty = dataset.read_masks(place, **part) == 0
         masked = empty if masked is None else masked & empty
     return masked if masked is not None and masked.any() else None
 

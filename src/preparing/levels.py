@@ -45,13 +45,13 @@ def choose_levels(
     """
     if images.stretch != "auto":
         return images, []
-    train = [record.path for record in records if record.split == "train"]
-    paths = [path for path in train if _may_be_deep(path)]
-    drawn = np.random.default_rng(SEED).permutation(len(paths))[:LOOKED_AT]
+    train = [record for record in records if record.split == "train"]
+    deep = [record for record in train if _may_be_deep(record.path)]
+    drawn = np.random.default_rng(SEED).permutation(len(deep))[:LOOKED_AT]
     pooled, kinds = [], set()
     for place in sorted(drawn.tolist()):
         try:
-            values, invalid = read_values(paths[place], images)
+            values, invalid = read_values(deep[place].path, images, deep[place].window)
         except (InputError, MemoryError):
             continue  # it is rejected later, which says why
         if values.dtype != np.uint8:

@@ -8,7 +8,7 @@ from src.base.params import Params
 
 Kind = Literal[
     "blank", "saturated", "no_data", "few_levels", "pages", "outside", "repaired", "incomplete",
-    "shrunk", "crowd", "comb", "vanished", "duplicate", "hidden",
+    "shrunk", "line", "crowd", "comb", "vanished", "duplicate", "hidden",
 ]  # fmt: skip
 KINDS = get_args(Kind)
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.formats.archive import encode_png
+from src.image_files.geotiff import Window
 from src.image_files.geotransforms import read_geotransform
-from src.preparing.image_bands import ImageBands, read_bands, read_orientation
+from src.preparing.image_bands import ImageBands, read_bands, read_orientation, read_window
 from src.preparing.stretches import to_8_bits
 from src.reading.params import ImagesParams
 
@@ -31,7 +32,12 @@ class Photo(NamedTuple):
     pages: int = 1  # or frames in the file; the first was read unless it is 1
 
 
-def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = None) -> Photo:
+def read_photo(
+    path: Path,
+    images: ImagesParams,
+    size: tuple[int, int] | None = None,
+    window: Window | None = None,
+) -> Photo:
     """Read an image file, make sure that it is whole, and bring it to 8-bit RGB.
 
     Parameters
@@ -47,6 +53,9 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
         orientation tag (EXIF) says; ignore: as stored.
     size : tuple of int, optional
         (H, W) that it must have, in pixels, after it was turned.
+    window : Window, optional
+        The part of a TIFF file that is read; it alone is held. Its bands are those of the first
+        page, and the orientation tag is not looked at.
 
     Returns
     -------
@@ -63,17 +72,19 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
         With the reason alone: absent, empty, unreadable, damaged, too large, of another size,
         without a band asked for, or of values that need a stretch.
     """
-    content = _file_content(path)
+    content = _file_content(path) if window is None else Path(path)
     try:
         with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
-            (values, bits, invalid, as_stored, pages), changes = _decoded(content, images)
+            (values, bits, invalid, as_stored, pages), changes = _decoded(content, images, window)
             levels = {"stretch": images.stretch, "low": images.low, "high": images.high}
             image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
             few_levels = _few_levels(values, image)
-            tag = read_orientation(content) if images.orientation == "apply" else 1
+            tag = 1
+            if images.orientation == "apply" and isinstance(content, bytes):
+                tag = read_orientation(content)
             image = _turned(image, tag, path)
             kept = as_stored and not changes and images.stretch in ("none", "auto") and tag == 1
-            if not kept:
+            if not kept or not isinstance(content, bytes):
                 content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
     except MemoryError:
         raise InputError("needs more memory than there is; cut the image into tiles") from None
@@ -88,12 +99,14 @@ def read_photo(path: Path, images: ImagesParams, size: tuple[int, int] | None = 
     return Photo(content, height, width, blank, saturated, share, few_levels, pages)
 
 
-def read_values(path: Path, images: ImagesParams) -> tuple[np.ndarray, np.ndarray | None]:
+def read_values(
+    path: Path, images: ImagesParams, window: Window | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Read an image file, make sure that it is whole, and leave its values as they are.
 
     Parameters
     ----------
-    path : Path
+    path, window
         As for `read_photo`.
     images : ImagesParams
         Of it `bands` and `no_data`.
@@ -111,13 +124,19 @@ def read_values(path: Path, images: ImagesParams) -> tuple[np.ndarray, np.ndarra
         With the reason alone, as `read_photo` does.
     """
     with np.errstate(invalid="ignore"):
-        bands, _ = _decoded(_file_content(path), images)
+        source = _file_content(path) if window is None else Path(path)
+        bands, _ = _decoded(source, images, window)
     return bands.values, bands.invalid
 
 
-def _decoded(content: bytes, images: ImagesParams) -> tuple[ImageBands, bool]:
+def _decoded(
+    source: bytes | Path, images: ImagesParams, window: Window | None
+) -> tuple[ImageBands, bool]:
     """Return the bands, with all pixels without data, and whether making these 0 is a change."""
-    bands = read_bands(content, images.bands)
+    if isinstance(source, bytes):
+        bands = read_bands(source, images.bands)
+    else:
+        bands = read_window(source, images.bands, window)
     no_data = None if images.no_data == "none" else images.no_data
     empty = _without_data(bands.values, no_data)
     if empty is None:

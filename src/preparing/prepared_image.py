@@ -7,7 +7,7 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.formats.archive import encode_png
-from src.image_files.geotransforms import read_geotransform
+from src.image_files.geotransforms import of_window, read_geotransform
 from src.label_maps.labels import IGNORE
 from src.preparing.instances import draw_instances
 from src.preparing.params import PrepareMasksParams
@@ -75,10 +75,10 @@ def prepare_image(
         If a file that says where the image lies on the map is wrong.
     """
     try:
-        image = read_photo(record.path, images, record.size)
+        image = read_photo(record.path, images, record.size, record.window)
         objects = read_objects(dataset.format, record, image.height, image.width)
     except InputError as error:
-        return str(error)
+        return _part(record) + str(error)
     warnings = _photo_warnings(image) + object_warnings(objects)
     labelled = dict(UNLABELLED)
     if record.split != "test":
@@ -86,15 +86,22 @@ def prepare_image(
         category_id = cast("int", dataset.category_id)  # `with_category` has made it one
         labelled, hidden = _labelled(record, kept, image, category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
-        lost += (sum(one.crowd for one in objects),)
+        lost += (sum(one.crowd and not one.outer for one in objects),)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)
     for kind, detail in warnings:
         if kind in params.reject:
-            return f"{kind}: {detail}"
+            return f"{_part(record)}{kind}: {detail}"
     of_photo = {"content": image.content, "height": image.height, "width": image.width}
     place = read_geotransform(record.path)
+    if place and record.window:
+        place = of_window(place, record.window)
     return PreparedImage(**of_photo, **labelled, warnings=warnings, place=place)
+
+
+def _part(record: ImageRecord) -> str:
+    """Say which part of its file an image is, where it is not all of it."""
+    return f"the tile {record.name.split('/', 1)[1]}: " if record.window else ""
 
 
 def _hidden_warnings(hidden: int) -> list[tuple[str, str]]:

@@ -5,11 +5,25 @@ from pathlib import Path
 
 from src.base.errors import InputError
 from src.base.params import AUTO
-from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
+from src.reading import (
+    coco_dataset,
+    labelme_dataset,
+    mask_folder_dataset,
+    rle_csv_dataset,
+    vector_dataset,
+    yolo_dataset,
+)
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
-FORMATS = {"coco": coco_dataset, "mask_folder": mask_folder_dataset, "rle_csv": rle_csv_dataset}
+FORMATS = {
+    "coco": coco_dataset,
+    "mask_folder": mask_folder_dataset,
+    "rle_csv": rle_csv_dataset,
+    "vector": vector_dataset,
+    "yolo": yolo_dataset,
+    "labelme": labelme_dataset,
+}
 
 ONLY_CATEGORY = 1  # number of the objects of a data set that has no numbers of categories
 
@@ -60,6 +74,14 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
             crowd_objects=params.crowd == "objects",
             centres=params.polygons == "centres",
         )
+    if params.format == "yolo":
+        return yolo_dataset.find_records(
+            root, classes=given, boxes=params.boxes, centres=params.polygons == "centres"
+        )
+    if params.format == "labelme":
+        labels = None if given is None else tuple(map(str, given))
+        number = (numbers or [ONLY_CATEGORY])[0]
+        return labelme_dataset.find_records(root, category_id=number, labels=labels)
     class_column = "" if params.class_column == AUTO else params.class_column
     classes = params.format == "rle_csv" and class_column
     if given is not None and not classes and (len(given) > 1 or not numbers):
@@ -68,6 +90,8 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
             "the one number that the objects get"
         )
     category_id = numbers[0] if numbers else ONLY_CATEGORY
+    if params.format == "vector":
+        return vector_dataset.find_records(root, params, category_id)
     if params.format == "mask_folder":
         names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(

@@ -19,7 +19,7 @@ class DatasetParams(Params):
     """The section `dataset`; `src.reading.recognition` finds a value for what is `auto`."""
 
     root: Name  # prepare_masks gets it as an argument, from the same key
-    format: Literal["auto", "coco", "mask_folder", "rle_csv"]
+    format: Literal["auto", "coco", "mask_folder", "rle_csv", "vector", "yolo", "labelme"]
     category_id: Annotated[Category | Annotated[list[Category], Field(min_length=1)], Auto]
     crowd: Literal["ignore", "objects"]
     polygons: Literal["edges", "centres"]
@@ -33,6 +33,14 @@ class DatasetParams(Params):
     rle_first: Literal[0, 1]
     rle_starts: Literal["absolute", "relative"]
     rle_empty: list[Name]
+    boxes: Literal["refuse", "objects"]
+    vector_file: Name  # this and the next may be auto
+    layer: Name
+    aoi: str  # may be auto; empty: none
+    where: dict[Name, Annotated[list[str | int | float | bool], Field(min_length=1)]]
+    tile_size: int = Field(ge=16)  # px
+    tile_overlap: int = Field(ge=0)  # px
+    tile_block: Annotated[Annotated[int, Field(ge=1)], Auto]  # tiles
     group_pattern: str
     metadata_file: str  # in root
     metadata: list[str]  # columns of it
@@ -57,6 +65,20 @@ class DatasetParams(Params):
         if isinstance(given, list) and len(set(map(str, given))) < len(given):
             raise ValueError("name each category once")
         return given
+
+    @field_validator("vector_file", "aoi")
+    @classmethod
+    def _be_a_file_name(cls, name: str) -> str:
+        if set(name) & set("/\\\0") or name in (".", ".."):
+            raise ValueError("must be the name of a file in train/ or beside it, without a folder")
+        return name
+
+    @field_validator("tile_overlap")
+    @classmethod
+    def _be_a_part_of_a_tile(cls, overlap: int, info: ValidationInfo) -> int:
+        if 2 * overlap > info.data.get("tile_size", 2 * overlap):
+            raise ValueError("must be at most half of tile_size")
+        return overlap
 
     @field_validator("metadata_file")
     @classmethod

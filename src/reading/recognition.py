@@ -15,6 +15,8 @@ from src.base.errors import InputError
 from src.base.params import AUTO
 from src.reading.coco_dataset import annotation_file
 from src.reading.image_folders import files_below, folders_in, is_image
+from src.reading.labelme_dataset import folder_of_images as labelme_folder
+from src.reading.labelme_dataset import is_labelme
 from src.reading.mask_files import look_at_mask
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset
@@ -25,6 +27,16 @@ from src.reading.rle_csv_dataset import (
     is_runs,
     read_head,
 )
+from src.reading.tiles import ENOUGH, choose_block
+from src.reading.vector_dataset import (
+    aoi_file,
+    file_of_split,
+    find_scenes,
+    folder_of_images,
+    vector_files,
+)
+from src.reading.vector_files import SUFFIXES, only_layer
+from src.reading.yolo_dataset import labels_folder
 
 ID_NAMES = ("id", "imageid", "image", "imagename", "img", "imgid", "imgname", "filename", "file")
 RLE_NAMES = ("encodedpixels", "rle", "rlemask", "maskrle", "rles", "encoding", "runs", "runlengths")
@@ -79,7 +91,8 @@ def recognise(root: Path, params: DatasetParams) -> tuple[DatasetParams, list[Ch
         raise InputError(f"{root}: no such folder; give the one that holds train/")
     choices = [_format(root)] if params.format == AUTO else []
     params = _with(params, choices)
-    find = {"mask_folder": _mask_files, "rle_csv": _run_lengths}.get(params.format)
+    find = {"mask_folder": _mask_files, "rle_csv": _run_lengths, "vector": _outlines}
+    find = find.get(params.format)
     found = find(root, params) if find else []
     return _with(params, found), choices + found
 
@@ -105,7 +118,7 @@ def with_category(params: DatasetParams, dataset: Dataset) -> tuple[DatasetParam
         return params.model_copy(update={"category_id": dataset.category["id"]}), []
     number, name = dataset.category["id"], dataset.category["name"]
     reason = "there is one kind of object, which gets the first number"
-    if params.format == "coco":
+    if params.format in ("coco", "yolo"):
         reason = f"'{name}' is the only category that has annotations"
     choices = [Choice("dataset.category_id", number, reason)]
     return _with(params, choices), choices
@@ -120,13 +133,18 @@ def _with(params: DatasetParams, choices: list[Choice]) -> DatasetParams:
 
 def _format(root: Path) -> Choice:
     train = root / "train"
+    if not train.is_dir() and (root / "labels/train").is_dir() and (root / "images/train").is_dir():
+        return Choice("dataset.format", "yolo", "there are images/train and labels/train")
     if not train.is_dir():
         raise InputError(
             f"{root}: holds no folder 'train' but {_listed(root)}; put images and annotations "
             "there as docs/data.md says"
         )
     found = {"coco": _coco_file(train), "mask_folder": _mask_folders(train)}
-    found |= {"rle_csv": _run_length_table(root)}
+    found |= {"rle_csv": _run_length_table(root), "vector": _vector_files(root)}
+    found |= {"yolo": _text_labels(root), "labelme": _shapes(train)}
+    if found["labelme"] and not (train / "annotation.json").is_file():
+        found["coco"] *= (train / "images").is_dir()  # else it is one of labelme's
     seen = {format: what for format, what in found.items() if what}
     if len(seen) > 1:
         both = " and ".join(f"{format} ({what})" for format, what in seen.items())
@@ -137,8 +155,8 @@ def _format(root: Path) -> Choice:
         tables = [table for table in ("train.csv", "train/train.csv") if (root / table).is_file()]
         without = f" and no run lengths in {tables[0]}" if tables else ""
         raise InputError(
-            f"{train}: holds {_listed(train)}, so no JSON file, no folder of masks{without}; lay "
-            "it out as docs/data.md says, or set dataset.format"
+            f"{train}: holds {_listed(train)}, so no JSON file, no folder of masks, no vector "
+            f"file of outlines{without}; lay it out as docs/data.md says, or set dataset.format"
         )
     [(format, what)] = seen.items()
     return Choice("dataset.format", format, f"there is {what}, and nothing of another format")
@@ -171,6 +189,67 @@ def _run_length_table(root: Path) -> str:
     columns, rows = read_head(table, ROWS)
     runs = _columns_of_runs(columns, rows)
     return f"{table.relative_to(root).as_posix()} with a column '{runs[0]}'" if runs else ""
+
+
+def _text_labels(root: Path) -> str:
+    labels = labels_folder(root, "train")
+    there = labels.is_dir() and any(name.endswith(".txt") for name in files_below(labels))
+    return f"text files in {labels.relative_to(root).as_posix()}" if there else ""
+
+
+def _shapes(train: Path) -> str:
+    """Name a file of labelme beside an image."""
+    folder = labelme_folder(train)
+    names = set(files_below(folder))
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        beside = is_image(name) and path.with_suffix(".json").as_posix() in names
+        if beside and is_labelme(folder / path.with_suffix(".json")):
+            return f"'{path.with_suffix('.json').name}' of labelme beside an image"
+    return ""
+
+
+def _vector_files(root: Path) -> str:
+    files = vector_files(root)
+    return ", ".join(path.relative_to(root).as_posix() for path in files[:SHOWN])
+
+
+# vector
+
+
+def _outlines(root: Path, params: DatasetParams) -> list[Choice]:
+    """Find the file of outlines, its layer, the area of interest, and the size of blocks."""
+    choices, name = [], params.vector_file
+    if name == AUTO:
+        files = vector_files(root)
+        if len(files) != 1:
+            held = f"holds {_quoted([path.name for path in files])}" if files else "holds none"
+            raise InputError(
+                f"{root / 'train'}: {held} of the vector files of outlines that are known "
+                f"({' '.join(SUFFIXES)}); set dataset.vector_file to the one to read"
+            )
+        name = files[0].name
+        reason = f"it is the only vector file in '{files[0].parent.name}'"
+        choices.append(Choice("dataset.vector_file", name, reason))
+    if params.layer == AUTO:
+        layer = only_layer(
+            file_of_split(root, "train", name, "dataset.vector_file"), "dataset.layer"
+        )
+        reason = f"it is the only layer of {name} that may hold polygons"
+        choices.append(Choice("dataset.layer", layer, reason))
+    if params.aoi == AUTO:
+        area = aoi_file(root)
+        reason = "outside of its polygons nothing counts" if area else "there is no file 'aoi'"
+        choices.append(Choice("dataset.aoi", area.name if area else "", reason))
+    if params.tile_block == AUTO:
+        scenes, _ = find_scenes(folder_of_images(root / "train"))
+        block, groups = choose_block(scenes, params.tile_size, params.tile_overlap)
+        reason = (
+            f"so many tiles a side give {groups} groups of neighbouring tiles in train, of which "
+            f"there should be {ENOUGH}"
+        )
+        choices.append(Choice("dataset.tile_block", block, reason))
+    return choices
 
 
 # mask_folder

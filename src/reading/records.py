@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from src.base.errors import InputError
 from src.base.files import is_inside
+from src.image_files.geotiff import Window
 from src.reading.regions import Region
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # cannot stand in a table or an archive
@@ -24,6 +25,7 @@ class ImageRecord(NamedTuple):
     group: str  # as listed, or the name
     size: tuple[int, int] | None  # (H, W) as listed; None where the dataset does not say
     objects: tuple  # what the format's `read_objects` finds this image's objects by; () in test
+    window: Window | None = None  # the part of the file that is the image; None: all of it
 
 
 class SourceObject(NamedTuple):
@@ -39,6 +41,8 @@ class SourceObject(NamedTuple):
     incomplete: bool = False  # a part of the outline has fewer than three points
     shrunk: bool = False  # by a row and a column, since the outline goes through pixel centres
     outside: bool = False  # the outline left the image by more than a pixel; masks cannot
+    line: bool = False  # no outline but a line or a point, which covers nothing
+    outer: bool = False  # a crowd: all that lies outside of where objects were looked for
 
 
 class Dataset(NamedTuple):
@@ -48,6 +52,7 @@ class Dataset(NamedTuple):
     category: dict  # {"id", "name"}
     unlisted: int  # files in the labelled image folders that the dataset does not list
     of_others: int = 0  # annotations of other categories
+    further: tuple[tuple[str, int], ...] = ()  # what else was left out, in words, and how often
 
 
 def image_files(folder: Path) -> set[str]:

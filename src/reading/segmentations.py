@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
-from src.reading.regions import Region
+from src.reading.regions import Region, region_of
 from src.reading.windings import crosses_itself, is_simple, winding_runs
 
 MAX_COORDINATE = 1e6  # px; farther out no polygon of an image lies
@@ -66,8 +66,7 @@ def read_segmentation(
             f"the segmentation is of type {type(segmentation).__name__}, "
             "neither a list of polygons nor an RLE"
         )
-    area = int((runs[:, 1] - runs[:, 0]).sum())
-    return Region(runs, area, _bounding_box(runs, height)), repaired
+    return region_of(runs, height), repaired
 
 
 def leaves_image(segmentation, height: int, width: int) -> bool:
@@ -285,14 +284,3 @@ def _runs(counts: list[int]) -> np.ndarray:
         elif start < stop:
             runs += [start, stop]
     return np.array(runs, np.int64).reshape(-1, 2)
-
-
-def _bounding_box(runs: np.ndarray, height: int) -> tuple[int, int, int, int]:
-    if not runs.size:
-        return 0, 0, 0, 0
-    first, last = runs[:, 0], runs[:, 1] - 1
-    left, right = int(first[0] // height), int(last[-1] // height)
-    if (first // height != last // height).any():  # such a run touches bottom and top
-        return left, 0, right - left + 1, height
-    top, bottom = int((first % height).min()), int((last % height).max())
-    return left, top, right - left + 1, bottom - top + 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.base.errors import InputError
-from src.image_files.geotiff import as_shown, open_geotiff
+from src.image_files.geotiff import CACHE, as_shown, open_geotiff
 from src.image_files.geotransforms import read_geotransform
 from src.image_files.silence import without_warnings
 from src.mosaics.placing import Place, find_mosaics
@@ -17,7 +17,6 @@ from src.preparing.stretches import to_8_bits
 from src.reading.params import ImagesParams
 
 PIECE = 1 << 22  # px of one file decoded at a time
-CACHE = 64  # MiB of decoded blocks that GDAL keeps; it would take a share of all memory
 LOOKED_AT = 1024  # px a side of the reduced scene that percentiles are taken of
 
 READY = ImagesParams(

@@ -88,6 +88,8 @@ DATASET = {
     "root": "x", "format": "auto", "category_id": "auto", "masks": "auto", "mask_folder": "auto",
     "mask_suffix": "auto", "id_column": "auto", "rle_column": "auto", "class_column": "auto",
     "rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": [],
+    "boxes": "refuse", "vector_file": "auto", "layer": "auto", "aoi": "auto", "where": {},
+    "tile_size": 512, "tile_overlap": 0, "tile_block": "auto",
     "crowd": "ignore", "polygons": "edges", "group_pattern": "",
     "metadata_file": "metadata.csv", "metadata": [],
 }  # fmt: skip

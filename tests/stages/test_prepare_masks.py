@@ -40,6 +40,14 @@ dataset:
   rle_first: 1
   rle_starts: absolute
   rle_empty: []
+  boxes: refuse
+  vector_file: auto
+  layer: auto
+  aoi: auto
+  where: {}
+  tile_size: 512
+  tile_overlap: 0
+  tile_block: auto
   group_pattern: ""
   metadata_file: metadata.csv
   metadata: []

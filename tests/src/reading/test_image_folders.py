@@ -70,7 +70,7 @@ def test_records_are_sorted_by_name_and_numbered_from_1(folder):
     ]
     assert others == 2
     assert records == sorted(records)
-    assert records[0] == ("val/a", "val", 1, "a.png", path / "a.png", "val/a", None, ())
+    assert records[0] == ("val/a", "val", 1, "a.png", path / "a.png", "val/a", None, (), None)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ REAL = Path(__file__).parents[4] / "shared" / "data"
 IMAGE = np.full((8, 9, 3), 120, np.uint8)
 SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}
 KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_column", "rle_column",
-        "class_column")  # fmt: skip
+        "class_column", "vector_file", "layer", "aoi", "tile_block")  # fmt: skip
 SECTION = {"root": "x", "group_pattern": "", "metadata_file": "metadata.csv", "metadata": []}
 SECTION |= {"rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": []}
+SECTION |= {"boxes": "refuse", "where": {}, "tile_size": 512, "tile_overlap": 0}
 SECTION |= {"crowd": "ignore", "polygons": "edges"}
 AUTO = DatasetParams.model_validate(SECTION | dict.fromkeys(KEYS, "auto"))
 ONE = np.zeros((8, 9), np.uint8)
