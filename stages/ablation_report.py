@@ -17,9 +17,9 @@ Reads  prepared/            {train,val,test}/images.csv, {train,val}/images.zip 
 Writes index.html           self-contained: needs neither network nor other files
        figures/*.png        its pictures as files, uint8 RGB
        results.md, ablation.md                  its tables
-
-The page, not the tables, also tells when, where and from which commit it was made, and how long
-training took where --events holds what was written for TensorBoard by the training of these models.
+Keeps  made.txt            when, where and from which commit the page was made, and how long
+                           training took where --events holds what was written for TensorBoard by
+                           the training of these models; no output of DVC, as it differs each time
 """
 
 import argparse
@@ -43,7 +43,7 @@ from src.reporting.image_sets import set_rows
 from src.reporting.operating_points import operating_sentence
 from src.reporting.overlays import COLOURS
 from src.reporting.params import ReportParams
-from src.reporting.provenance import data_set_name, provenance
+from src.reporting.provenance import data_set_name, made_text, provenance
 from src.reporting.score_figures import draw_scores
 from src.reporting.scores import JUDGES, headline_markdown, read_scores, title_of
 from src.reporting.training_figures import draw_training
@@ -87,7 +87,6 @@ def main(argv: list[str] | None = None) -> None:
         "reporting/report.html.jinja",
         title=title_of(data_set, scores),
         data_set=data_set,
-        made=provenance(),
         scores=scores,
         judges=JUDGES,
         operating_point=operating_sentence(read_operating_point(point)) if point.exists() else "",
@@ -95,7 +94,6 @@ def main(argv: list[str] | None = None) -> None:
         contents=set_rows(images),
         rejected=len(rejected),
         members=members,
-        minutes=minutes,
         crowded=crowded,
         overlays=overlays,
         close_ups=close_ups,
@@ -114,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
         "results.md": headline_markdown(scores.splits, scores.headline),
         "ablation.md": ablation_markdown(ablations),
     }
+    texts["made.txt"] = made_text(provenance(), page, minutes)
     _write(args.reports, pictures, texts)
     print(f"{len(pictures)} pictures -> {args.reports / 'index.html'}")
 
