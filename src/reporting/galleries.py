@@ -147,9 +147,9 @@ def draw_close_ups(
         masks = [Shown(outcome, *crop_mask(rle)) for outcome, rle in listed]
         around = [one for one in masks if one.outcome == "fn"]
         around = around or [one for one in masks if one.outcome == "fp"]
-        _, *largest = max(around, key=lambda one: np.count_nonzero(one.mask))
+        largest = max(around, key=lambda one: np.count_nonzero(one.mask))
         photo = read_photo(photos, name)
-        window = window_around(*largest, photo.shape, WINDOW)
+        window = window_around(largest, photo.shape, WINDOW)
         seen = filter(None, (in_window(one, window) for one in masks))
         photo = np.ascontiguousarray(photo[window])
         file = f"error_{judged.split}_{kind}_{row['place']}.png"

@@ -148,15 +148,13 @@ def list_error(
     return [(outcome, record["segmentation"]) for outcome, record in masks]
 
 
-def window_around(mask: np.ndarray, x: int, y: int, shape: tuple, side: int) -> tuple:
-    """Cut out the surroundings of a mask.
+def window_around(shown: Shown, shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    """Cut out the surroundings of an object.
 
     Parameters
     ----------
-    mask : ndarray of bool, shape (h, w)
-        With at least one pixel in its outermost rows and columns.
-    x, y : int
-        Column and row of its upper left pixel.
+    shown : Shown
+        With at least one pixel in the outermost rows and columns of its mask.
     shape : (H, W, ...)
         Of the image.
     side : int
@@ -169,7 +167,7 @@ def window_around(mask: np.ndarray, x: int, y: int, shape: tuple, side: int) -> 
         Of rows and columns, as nearly as the image allows with the mask in the middle.
     """
     spans = []
-    for low, held, length in zip((y, x), mask.shape, shape[:2], strict=True):
+    for low, held, length in zip((shown.y, shown.x), shown.mask.shape, shape[:2], strict=True):
         extent = min(max(side, held + side // 2), length)
         start = min(max((2 * low + held - extent) // 2, 0), length - extent)
         spans.append(slice(start, start + extent))

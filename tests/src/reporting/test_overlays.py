@@ -160,5 +160,5 @@ def test_a_duplicate_is_shown_with_the_object_that_is_found():
 )
 def test_the_window_holds_the_mask_and_stays_in_the_image(box, side, rows, columns):
     top, left, height, width = box
-    mask = np.ones((height, width), bool)
-    assert window_around(mask, left, top, (80, 100, 3), side) == (slice(*rows), slice(*columns))
+    shown = block("fn", top, left, height, width)
+    assert window_around(shown, (80, 100, 3), side) == (slice(*rows), slice(*columns))
