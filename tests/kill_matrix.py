@@ -91,7 +91,7 @@ def run_repository(root: Path, *targets: str) -> Repository:
             process = stage_process(running.pid)
             if process is not None:
                 seconds[command_of(process)] = processor_seconds(process) or 0.0
-            time.sleep(PATIENCE)
+            time.sleep(10 * PATIENCE)  # all processes are looked through
     assert running.returncode == 0, log.read_text()
     seconds.pop("", None)  # it had just ended
     return Repository(root, list(targets), digests(root), seconds)

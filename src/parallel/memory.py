@@ -30,9 +30,7 @@ def most_pixels(images: Iterable[bytes]) -> int:
     most = 0
     for content in images:
         if not content.startswith(PNG_START) or len(content) < PNG_SIZE.size:
-            raise InputError(
-                "an archive of maps holds what is no PNG; run the stage that writes it"
-            )
+            raise InputError("an archive of maps holds no PNG; run the stage that writes it")
         most = max(most, math.prod(PNG_SIZE.unpack_from(content)))
     return most
 
