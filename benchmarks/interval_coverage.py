@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from src.judging.differences import paired_difference
+from experiments.differences import paired_difference
 from src.judging.group_draws import Sampled, group_weights, percentiles
 
 RESULT = Path(__file__).parent / "results" / "interval_coverage.json"

@@ -28,11 +28,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.differences import holm, paired_difference
 from experiments.revisions import WORKSPACE, commit_of, data_of
 from src.base.errors import InputError
 from src.formats.tables import read_parquet, read_table
 from src.judging.bootstrap import METRICS, PERCENTS, resample
-from src.judging.differences import holm, paired_difference
 from src.judging.group_draws import Sampled
 
 SPLITS = ("oof", "val")
@@ -142,7 +142,7 @@ def differences(base: Runs, other: Runs) -> list[dict]:
     -------
     rows : list of dict
         split, metric, value (of the other, the mean over seeds), and what
-        `src.judging.differences.Difference` has, None where undefined.
+        `experiments.differences.Difference` has, None where undefined.
 
     Raises
     ------

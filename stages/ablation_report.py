@@ -20,9 +20,9 @@ Writes index.html           self-contained: needs neither network nor other file
        figures/*.png        its pictures as files, uint8 RGB; images/*.webp beside them likewise:
                             <n>.webp and <n>_map.webp of the n-th image that is explored
        results.md, ablation.md                  its tables
-
-The page, not the tables, also tells when, where and from which commit it was made, and how long
-training took where --events holds what was written for TensorBoard by the training of these models.
+Keeps  made.txt            when, where and from which commit the page was made, and how long
+                           training took where --events holds what was written for TensorBoard by
+                           the training of these models; no output of DVC, as it differs each time
 """
 
 import argparse
@@ -51,7 +51,7 @@ from src.reporting.operating_points import operating_sentence
 from src.reporting.overlays import COLOURS
 from src.reporting.page_data import PageSet, judged_set, page_data, unjudged_set
 from src.reporting.params import ReportParams
-from src.reporting.provenance import data_set_name, provenance
+from src.reporting.provenance import data_set_name, made_text, provenance
 from src.reporting.score_figures import draw_scores
 from src.reporting.scores import JUDGES, headline_markdown, read_scores, title_of
 from src.reporting.shown_copies import map_copy, photo_copy, place_copies
@@ -103,7 +103,6 @@ def main(argv: list[str] | None = None) -> None:
     context: dict[str, Any] = dict(
         title=title,
         data_set=data_set,
-        made=provenance(),
         scores=scores,
         judges=JUDGES,
         operating_point=operating_sentence(points) if points else "",
@@ -111,7 +110,6 @@ def main(argv: list[str] | None = None) -> None:
         contents=set_rows(images),
         rejected=len(rejected),
         members=members,
-        minutes=minutes,
         crowded=crowded,
         close_ups=close_ups,
         close_ups_of=close_ups_of,
@@ -130,7 +128,8 @@ def main(argv: list[str] | None = None) -> None:
         "results.md": headline_markdown(scores.splits, scores.headline),
         "ablation.md": ablation_markdown(ablations),
     }
-    _write(args.reports, pictures, copies, context, texts, params)
+    page = _write(args.reports, pictures, copies, context, texts, params)
+    write_text(args.reports / "made.txt", made_text(provenance(), page, minutes))
     _tell_size(args.reports / "index.html", len(pictures), len(copies))
 
 
@@ -175,8 +174,11 @@ def _write(
     context: dict,
     texts: dict[str, str],
     params: ReportParams,
-) -> None:
-    """Write the pictures, then the page, which tells where the copies are, and the tables."""
+) -> str:
+    """Write the pictures, then the page, which tells where the copies are, and the tables.
+
+    The page is returned.
+    """
     with new_folder(reports / "figures") as folder:
         for name, png in pictures.items():
             (folder / name).write_bytes(png)
@@ -188,6 +190,7 @@ def _write(
         page = render_page("reporting/report.html.jinja", shown_pictures=shown, **context)
     for name, text in {"index.html": page, **texts}.items():
         write_text(reports / name, text)
+    return page
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ from src.base.params import load_params
 from src.base.running import run_stage
 from src.formats.archive import ImageArchive, decode_image, encode_png, write_archive
 from src.label_maps.distances import WeightMapParams, weight_planes
+from src.parallel.memory import most_pixels
 from src.parallel.workers import WorkersParams, in_order
+
+BYTES = 31  # of memory that a pixel takes at most
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,7 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     if not archive.names:
         raise InputError(f"{args.instances}: holds no instance maps; prepare a labelled split")
     encoded = ((archive.read_bytes(name), f"{args.instances}: {name}") for name in archive.names)
-    maps = in_order(weight_map, encoded, scheduler=scheduler, max_distance=params.max_distance)
+    memory = BYTES * most_pixels(archive.read_bytes(name) for name in archive.names)
+    fixed = {"scheduler": scheduler, "memory": memory, "max_distance": params.max_distance}
+    maps = in_order(weight_map, encoded, **fixed)
     maps = tqdm(maps, total=len(archive.names), desc="weight maps", unit="image")
     count = write_archive(args.weight_maps, zip(archive.names, maps, strict=True))
     print(f"{count} weight maps -> {args.weight_maps}")

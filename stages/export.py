@@ -27,11 +27,10 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pyogrio
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from src.base.errors import InputError
@@ -50,6 +49,7 @@ from src.formats.archive import ImageArchive, encode_png, write_archive
 from src.formats.prepared import open_photos, read_recognised
 from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
+from src.matching.unions import union_of
 from src.mosaics.placing import Place
 from src.objects.rle import crop_mask, decode
 from src.parallel.workers import WorkersParams, in_order
@@ -162,7 +162,7 @@ def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterabl
 
 def _submission_texts(image: ImageObjects, *, united: bool, dialect: dict) -> list[str]:
     """Return the run lengths of all objects together, or of each; "" where there are none."""
-    rles: list[Any] = [coco_mask.merge(cast("Any", image.rles))] if united else image.rles
+    rles: list[Any] = [union_of(image.rles)] if united and image.rles else image.rles
     return [encode_submission(decode(rle), **dialect) for rle in rles if image.rles] or [""]
 
 

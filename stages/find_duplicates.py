@@ -54,6 +54,8 @@ THUMBNAILS = np.dtype(
 )
 GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 
+BYTES = 8  # of memory that a pixel takes at most
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -71,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     names, train = images["name"].tolist(), (images["split"] == "train").to_numpy()
     thumbnails, blank = np.empty(0, THUMBNAILS), None
     if params.distance >= 0:
-        thumbnails = _read_thumbnails(args.prepared, names, workers.scheduler)
+        memory = BYTES * int((images["height"] * images["width"]).max())
+        thumbnails = _read_thumbnails(args.prepared, names, workers.scheduler, memory)
         blank = int(is_blank(thumbnails["coarse"]).sum())
     pairs, train_pairs = _find_pairs(thumbnails, train, params)
     places = _read_places(args.prepared) if params.tile_overlap > 0 else {}
@@ -157,7 +160,7 @@ def shrink_image(encoded: bytes, origin: str) -> tuple[np.ndarray, np.ndarray]:
     return shrink_twice(decode_image(encoded, GREY, origin))
 
 
-def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.ndarray:
+def _read_thumbnails(prepared: Path, names: list[str], scheduler: str, memory: int) -> np.ndarray:
     """Return the thumbnails of all images, of the type THUMBNAILS."""
     photos = open_photos(prepared, *SPLITS)
     archives = [archive_of(photos, name) for name in names]
@@ -165,7 +168,7 @@ def _read_thumbnails(prepared: Path, names: list[str], scheduler: str) -> np.nda
         (one.read_bytes(name), f"{one.path}: {name}")
         for one, name in zip(archives, names, strict=True)
     )
-    thumbnails = in_order(shrink_image, images, scheduler=scheduler)
+    thumbnails = in_order(shrink_image, images, scheduler=scheduler, memory=memory)
     thumbnails = tqdm(thumbnails, total=len(names), desc="hash", unit="image")
     return np.fromiter(thumbnails, THUMBNAILS, len(names))
 

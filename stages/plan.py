@@ -39,6 +39,8 @@ from src.planning.params import PlanParams
 from src.planning.plan_folder import Choice, write_plan
 from src.training.params import TrainParams, phase_losses, used_heads
 
+BYTES = 29  # of memory that a pixel takes at most
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -62,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     drawn = drawn_images(len(table), pixels, most=params.max_images, seed=params.seed)
     names = table["name"].iloc[drawn].tolist()
     encoded = ((archive.read_bytes(name), f"{archive.path}: {name}") for name in names)
-    measured = in_order(measured_objects, encoded, scheduler=scheduler)
+    memory = BYTES * int((table["height"] * table["width"]).iloc[drawn].max())
+    measured = in_order(measured_objects, encoded, scheduler=scheduler, memory=memory)
     measured = list(tqdm(measured, total=len(names), desc="plan", unit="image"))
     chosen = partial(
         choose,

@@ -54,8 +54,11 @@ from src.objects.params import (
     searched_keys,
     with_chosen,
 )
+from src.parallel.memory import most_pixels
 from src.parallel.workers import WorkersParams, in_order
 from src.parts.image_parts import ALL, image_parts, learning_images
+
+BYTES = 64  # of memory that a pixel takes at most, of crowded images
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -84,13 +87,15 @@ def main(argv: list[str] | None = None) -> None:
     choice_of = {part: choices.index(one) for part, one in of_parts.items()}
     with new_folder(args.candidates) as folder:
         for split in SPLITS:
-            names = open_maps(maps, split, "mask").names
+            archive = open_maps(maps, split, "mask")
+            names = archive.names
+            memory = BYTES * most_pixels(archive.read_bytes(name) for name in names)
             wanted = {split: dict.fromkeys(names, choice_of[ALL])}
             if split == "oof":
                 wanted = _oof_tables(names, part_of, choice_of)
             jobs = list(dict.fromkeys(job for rows in wanted.values() for job in rows.items()))
             inputs = _inputs(maps, split, kinds, jobs, choices)
-            found = in_order(_candidates, inputs, scheduler=scheduler)
+            found = in_order(_candidates, inputs, scheduler=scheduler, memory=memory)
             found = tqdm(found, split, total=len(jobs), unit="image")
             tables = dict(zip(jobs, found, strict=True))
             for table, rows in wanted.items():

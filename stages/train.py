@@ -49,6 +49,7 @@ from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
 from src.training.dry_pass import refuse_unusable
+from src.training.free_space import bytes_of_training, refuse_full_disk
 from src.training.image_sampling import sampling_weights
 from src.training.images import depth_range, image_weights, pseudo_images, training_images
 from src.training.labelled_images import Sources, open_sources
@@ -101,6 +102,7 @@ def _train(args: argparse.Namespace, training: Training) -> None:
     first = not processes.rank()
     if first:
         print(f"trains {_arithmetic(device, bf16)}", flush=True)
+        _refuse_full_disk(args, model, train)
     checkpoints = _checkpoints(args, training, model, (device.type, bf16, processes.count()))
     trained = fit(
         model,
@@ -165,6 +167,12 @@ def _training(path: Path, plan: Path, member: str) -> Training:
         allowed=load_params(path, "views", ViewsParams).allowed,
         max_distance=load_params(path, "weight_maps", WeightMapParams, plan=plan).max_distance,
     )
+
+
+def _refuse_full_disk(args: argparse.Namespace, model: torch.nn.Module, train) -> None:
+    of_checkpoints, of_weights = bytes_of_training(model, train)
+    kept = {} if args.checkpoints is None else {args.checkpoints: of_checkpoints}
+    refuse_full_disk({args.model: of_weights} | kept)
 
 
 def _checkpoints(args, training: Training, model: torch.nn.Module, arithmetic) -> Checkpoints:

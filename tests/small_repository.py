@@ -17,9 +17,11 @@ SMALL = {
     "report": {"close_ups": 1},
 }
 PHASE = {"epochs": 80, "lr": 0.01}
+TINY = SMALL | {"sample": {"train": 12, "val": 4, "test": 4}}  # with TINY_EPOCHS: in seconds
+TINY_EPOCHS = 4
 
 
-def small_repository(root: Path) -> Path:
+def small_repository(root: Path, changes: dict[str, dict] = SMALL) -> Path:
     """Copy what git knows to a folder, with params for a small sample; nothing is run."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -29,9 +31,10 @@ def small_repository(root: Path) -> Path:
             shutil.copy(ROOT / name, root / name)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     params = read_params(root)
-    for section, values in SMALL.items():
+    for section, values in changes.items():
         params[section].update(values)
-    params["train"]["phases"][0].update(PHASE)
+    epochs = {"epochs": TINY_EPOCHS} if changes is TINY else {}
+    params["train"]["phases"][0].update(PHASE | epochs)
     write_params(root, params)
     return root
 

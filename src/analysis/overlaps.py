@@ -36,7 +36,8 @@ def shared_pixels(first: list[dict], second: list[dict]) -> np.ndarray:
 
 def mask_areas(masks: list[dict]) -> np.ndarray:
     """Return the pixels of each of N compressed RLEs, int64 (N,)."""
-    return np.asarray(coco_mask.area(cast("Any", masks)), np.int64)
+    # One by one, since pycocotools counts a list in 8 bits and refuses one of 256.
+    return np.array([coco_mask.area(cast("Any", mask)) for mask in masks], np.int64)
 
 
 def mask_boxes(masks: list[dict]) -> np.ndarray:

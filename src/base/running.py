@@ -14,7 +14,8 @@ LIMITS = {
     errno.EFBIG: "a file grew larger than the disk or `ulimit -f` permits; raise the limit",
     errno.EMFILE: "too many files are open at once; raise `ulimit -n`, or lower train.workers",
     errno.ENFILE: "too many files are open on this machine; close other programs",
-    errno.ENOMEM: "memory is used up; close other programs, lower train.workers and train.cache_mb",
+    errno.ENOMEM: "memory is used up; close other programs, lower train.workers and "
+    "train.cache_mb, or set LOKY_MAX_CPU_COUNT to fewer processes",
 }
 # What libraries say in exceptions of their own.
 SAYINGS = {
@@ -30,6 +31,7 @@ SAYINGS = {
     "CUDA out of memory": "the memory of the GPU is used up; lower train.batch_size (and raise "
     "train.accumulate as much), train.crop_size or predict.max_size",
     "can't allocate memory": LIMITS[errno.ENOMEM],
+    "Insufficient memory": LIMITS[errno.ENOMEM],  # of OpenCV
 }
 LONGEST = 2000  # characters of a message
 

@@ -1,6 +1,6 @@
 """From the maps of one image to candidates: the objects of one label map, or of nested ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,8 @@ class Layer(NamedTuple):
     instances: np.ndarray  # (H, W) uint16: 0 background, 1..N
     kept: np.ndarray  # (N,) bool: False if its parent has the very same pixels
     parent: np.ndarray  # (N,) int64: position among the kept of all layers, -1 none
-    position: np.ndarray  # (N,) int64: its own there, or where it is not kept that of its parent
+    position: np.ndarray  # (N,) int64: its own there, or where it is not kept that of its parent;
+    # of parts, which nothing is linked to, -1
     stability_up: np.ndarray  # (N,) float64 in [0, 1]
     stability_down: np.ndarray  # (N,) float64 in [0, 1]
     part: bool = False  # whether they are parts of objects of the same threshold
@@ -61,7 +62,7 @@ def image_candidates(
         repeat their parent. `part` is 1 for the parts of an object, else 0; the parent of a part is
         that object. By layer, then by label, the parts last.
     """
-    tables = []
+    tables: tuple[list, list] = [], []
     for layer in image_layers(maps, empty_probability, params):
         objects = encode_instances(layer.instances)
         count = len(objects.rles)
@@ -71,14 +72,15 @@ def image_candidates(
         table |= {"threshold": np.full(count, layer.threshold), "parent": layer.parent}
         table |= {"part": np.full(count, float(layer.part))}
         table |= {"stability_up": layer.stability_up, "stability_down": layer.stability_down}
-        tables.append({column: table[column][layer.kept] for column in COLUMNS})
-    return {column: np.concatenate([table[column] for table in tables]) for column in COLUMNS}
+        tables[layer.part].append({column: table[column][layer.kept] for column in COLUMNS})
+    both = tables[False] + tables[True]
+    return {column: np.concatenate([table[column] for table in both]) for column in COLUMNS}
 
 
 def image_layers(
     maps: Mapping[str, np.ndarray], empty_probability: float, params: PostprocessParams
-) -> list[Layer]:
-    """Find the candidates of one image.
+) -> Iterator[Layer]:
+    """Find the candidates of one image, layer by layer, so that few are in memory at a time.
 
     Parameters
     ----------
@@ -90,12 +92,14 @@ def image_layers(
         threshold are candidates too, since no threshold parts objects that touch all along a side.
         The other methods find objects as `src.objects.map_objects.find_objects` at `threshold`.
 
-    Returns
-    -------
-    layers : list of Layer
+    Yields
+    ------
+    layer : Layer
         By rising threshold. With "layers" one for each threshold, the objects linked as by
-        `linked_layers`, then those of parts, whose stability both ways is the IoU with the object
-        they are part of; what is an object whole is not kept again. Else a single one without
+        `linked_layers`, each followed by that of its parts if it has one, whose stability both ways
+        is the IoU with the object they are part of, whose parent is that; what is an object whole
+        is not kept again. Positions count the layers without those of parts. Else a single one
+        without
         parents, whose stability is the IoU with the object that shares most pixels at a threshold
         higher, or lower, by 0.1; the lowest is one step of the maps, 1/255, and above 1 there is no
         object.
@@ -107,65 +111,62 @@ def image_layers(
         return find_objects(maps, empty_probability, at_threshold)
 
     if params.method == "layers":
-        layers = linked_layers([found(at) for at in params.layers], params.layers)
-        if params.seeds == "mask":
-            return layers
-        return layers + _parts(layers, lambda at: found(at, "watershed"))
+        layers = linked_layers(map(found, params.layers), params.layers)
+        for place, layer in enumerate(layers):
+            yield layer
+            if params.seeds != "mask" and place % PARTED == 0:
+                parts = _linked(layer.threshold, found(layer.threshold, "watershed"), layer, 0)
+                nowhere = np.full(len(parts.kept), -1)
+                up = parts.stability_down
+                yield parts._replace(position=nowhere, stability_up=up, part=True)
+        return
     threshold = params.threshold
     instances = found(threshold)
     up = overlap_partners(instances, found(threshold + STEP)).iou
     down = overlap_partners(instances, found(max(threshold - STEP, 1 / 255))).iou
     alone = np.full(len(up), -1)
-    return [Layer(threshold, instances, alone < 0, alone, np.arange(len(up)), up, down)]
+    yield Layer(threshold, instances, alone < 0, alone, np.arange(len(up)), up, down)
 
 
-def _parts(layers: list[Layer], parted: Callable[[float], np.ndarray]) -> list[Layer]:
-    """Return the layers of parts of objects; `parted` gives the label map of a threshold."""
-    parts: list[Layer] = []
-    for layer in layers[::PARTED]:
-        found = _linked(layer.threshold, parted(layer.threshold), layer, layers + parts)
-        parts.append(found._replace(stability_up=found.stability_down, part=True))
-    return parts
-
-
-def linked_layers(maps: Sequence[np.ndarray], thresholds: Sequence[float]) -> list[Layer]:
+def linked_layers(maps: Iterable[np.ndarray], thresholds: Sequence[float]) -> Iterator[Layer]:
     """Link each object to the one around it in the map below and mark those that repeat it.
 
     Parameters
     ----------
-    maps : sequence of ndarray of uint16, shape (H, W)
-        Label maps of objects 1..N, each N its own, by rising threshold.
+    maps : iterable of ndarray of uint16, shape (H, W)
+        Label maps of objects 1..N, each N its own, by rising threshold; two are held at a time.
     thresholds : sequence of float
         One for each map.
 
-    Returns
-    -------
-    layers : list of Layer
-        The parent is the object one map below that shares most pixels: the one that contains it,
-        where objects are nested. One with the very same pixels as its parent is not kept, and what
-        would be its children are its parent's. Stability is the IoU with the parent and, upwards,
-        with the object one map above that shares most pixels; 0 where there is none.
+    Yields
+    ------
+    layer : Layer
+        Of each map. The parent is the object one map below that shares most pixels: the one that
+        contains it, where objects are nested. One with the very same pixels as its parent is not
+        kept, and what would be its children are its parent's. Stability is the IoU with the parent
+        and, upwards, with the object one map above that shares most pixels; 0 where there is none.
     """
-    layers: list[Layer] = []
+    below, first = None, 0
     for threshold, instances in zip(thresholds, maps, strict=True):
-        layers.append(_linked(threshold, instances, layers[-1] if layers else None, layers))
-    for place, (low, high) in enumerate(zip(maps, maps[1:], strict=False)):
-        up = overlap_partners(low, high).iou
-        layers[place] = layers[place]._replace(stability_up=up)
-    return layers
+        layer = _linked(threshold, instances, below, first)
+        if below is not None:
+            yield below._replace(stability_up=overlap_partners(below.instances, instances).iou)
+        below, first = layer, first + int(layer.kept.sum())
+    if below is not None:
+        yield below
 
 
-def _linked(
-    threshold: float, instances: np.ndarray, around: Layer | None, before: list[Layer]
-) -> Layer:
-    """Link objects to those around them in one of the layers before; `stability_up` is left 0."""
+def _linked(threshold: float, instances: np.ndarray, around: Layer | None, first: int) -> Layer:
+    """Link objects to those around them in a layer before; `stability_up` is left 0.
+
+    `first` is the position of the first that is kept.
+    """
     count = int(instances.max())
     link, positions = Partners(np.full(count, -1), np.zeros(count)), np.empty(0, np.int64)
     if around is not None:
         link, positions = overlap_partners(instances, around.instances), around.position
     parent = np.append(positions, -1)[link.index]  # index -1 has none
     kept = link.iou < 1
-    first = sum(int(layer.kept.sum()) for layer in before)
     position = np.where(kept, first + np.cumsum(kept) - 1, parent)
     return Layer(threshold, instances, kept, parent, position, np.zeros(count), link.iou)
 
@@ -202,7 +203,9 @@ def overlap_partners(instances: np.ndarray, others: np.ndarray) -> Partners:
     best = np.lexsort((two, -pixels, one))
     best = best[np.diff(one[best], prepend=-1) > 0]  # the first of each object
     one, two, pixels = one[best], two[best], pixels[best]
-    areas, other_areas = np.bincount(ones)[1:], np.bincount(twos)[1:]
+    areas, other_areas = (
+        np.bincount(labels[starts], weights=length).astype(np.int64)[1:] for labels in (ones, twos)
+    )
     index, iou = np.full(len(areas), -1), np.zeros(len(areas))
     index[one] = two
     iou[one] = pixels / (areas[one] + other_areas[two] - pixels)

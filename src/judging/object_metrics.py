@@ -15,6 +15,7 @@ from src.formats.prepared import Annotation, ImageRecord, Rle
 from src.judging.boundaries import boundary_iou
 from src.judging.coco_evaluation import THRESHOLDS, Matches, Prediction
 from src.matching.matching import region_overlaps
+from src.matching.unions import union_of
 
 IMAGE_COLUMNS = [
     "name",
@@ -279,7 +280,7 @@ def _iou(both: int, predicted: int, truth: int) -> float:
 
 
 def _union(records: Sequence[Annotation | Prediction]) -> Rle | None:
-    return coco_mask.merge([record["segmentation"] for record in records]) if records else None
+    return union_of([record["segmentation"] for record in records]) if records else None
 
 
 def _areas(predicted: Rle | None, truth: Rle | None, ignored: Rle | None) -> tuple[int, int, int]:

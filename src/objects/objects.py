@@ -8,6 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from src.base.errors import InputError
 
+STRIP = 256  # rows
 MAX_OBJECTS = 65534  # of one image: labels are uint16 and 65535 has a meaning of its own
 
 
@@ -96,8 +97,8 @@ def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: i
     InputError
         If more than 65,534 objects are left, which the labels cannot tell apart.
     """
-    flat = labels.ravel()
-    areas = np.bincount(flat)
+    starts, areas = _runs(labels)
+    of_run = labels.ravel()[starts]
     keep = areas >= max(min_area, 1)
     if max_area:
         keep &= areas <= max_area
@@ -109,11 +110,11 @@ def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: i
             f"image, more than {MAX_OBJECTS}; raise it"
         )
     first = np.zeros(areas.size, np.int64)
-    first[flat[::-1]] = np.arange(flat.size)[::-1]  # of equal labels the last assignment stays
+    first[of_run[::-1]] = starts[::-1]  # of equal labels the last assignment stays
     renumber = np.zeros(areas.size, np.uint16)
     renumber[kept[np.argsort(first[kept])]] = np.arange(1, kept.size + 1)
-    instances = renumber[labels]
-    return grow_objects(instances, dilate)
+    instances = np.repeat(renumber[of_run], np.diff(starts, append=labels.size))
+    return grow_objects(instances.reshape(labels.shape), dilate)
 
 
 def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
@@ -133,9 +134,15 @@ def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
     """
     if not dilate or not instances.any():
         return instances
-    found = distance_transform_edt(instances == 0, return_indices=True)
-    away, nearest = cast("tuple[np.ndarray, np.ndarray]", found)  # its type depends on arguments
-    return np.where(away <= dilate, instances[tuple(nearest)], 0).astype(np.uint16)
+    found = distance_transform_edt(instances == 0, return_distances=False, return_indices=True)
+    nearest = cast("np.ndarray", found)  # (2, H, W) int32; its type depends on arguments
+    grown, column = np.empty_like(instances), np.arange(instances.shape[1])
+    for top in range(0, len(instances), STRIP):  # since distances of all take 40 bytes a pixel
+        rows, columns = nearest[:, top : top + STRIP]
+        down = rows - np.arange(top, top + len(rows))[:, None]
+        near = down**2 + (columns - column) ** 2 <= dilate**2
+        grown[top : top + STRIP] = np.where(near, instances[rows, columns], 0)
+    return grown
 
 
 def _small_regions(
@@ -143,9 +150,24 @@ def _small_regions(
 ) -> np.ndarray:
     """Regions of `mask` of at most `most` pixels, bool (H, W); at the image edge only if asked."""
     regions = connected_labels(mask, connectivity)
-    small = np.bincount(regions.ravel()) <= most
+    starts, areas = _runs(regions)
+    small = areas <= most
     small[0] = False  # what is not in the mask
     if not at_edge:
         for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
             small[edge] = False
-    return small[regions]
+    of_run = small[regions.ravel()[starts]]
+    return np.repeat(of_run, np.diff(starts, append=mask.size)).reshape(mask.shape)
+
+
+def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where runs of one label begin in the flat map, and the pixels of each label.
+
+    Of objects there are far fewer runs than pixels, and NumPy counts and looks up with 8 bytes for
+    each that it is given, which a large image has no memory for.
+    """
+    flat = labels.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    starts = np.concatenate([np.zeros(1, np.int64), changes + 1])
+    lengths = np.diff(starts, append=flat.size)
+    return starts, np.bincount(flat[starts], weights=lengths).astype(np.int64)

@@ -72,7 +72,7 @@ def decode(rle: Mapping[str, Any]) -> np.ndarray:
 
 
 def crop_mask(rle: Mapping[str, Any]) -> tuple[np.ndarray, int, int]:
-    """Decode an object within its box.
+    """Decode an object within its box, in a time that does not depend on the size of its image.
 
     Parameters
     ----------
@@ -87,7 +87,18 @@ def crop_mask(rle: Mapping[str, Any]) -> tuple[np.ndarray, int, int]:
         Column and row of its upper left pixel in the image.
     """
     x, y, width, height = coco_mask.toBbox(cast("Any", rle)).astype(int).tolist()
-    return np.ascontiguousarray(decode(rle)[y : y + height, x : x + width]), x, y
+    rows = rle["size"][0]
+    if height == rows or not height:  # a run may go on in the next column
+        return np.ascontiguousarray(decode(rle)[y : y + height, x : x + width]), x, y
+    ends = np.cumsum(_run_lengths(rle["counts"]))
+    starts, stops = ends[: len(ends) // 2 * 2].reshape(-1, 2).T
+    filled = starts < stops
+    column, first = np.divmod(starts[filled], rows)
+    begins_and_ends = np.zeros((width, height + 1), np.int8)
+    begins_and_ends[column - x, first - y] += 1
+    begins_and_ends[column - x, first - y + (stops - starts)[filled]] -= 1
+    inside = np.cumsum(begins_and_ends[:, :-1], axis=1, dtype=np.int8)
+    return np.ascontiguousarray(inside.T.astype(bool)), x, y
 
 
 def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int) -> np.ndarray:
@@ -98,6 +109,20 @@ def _boxes(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, height: int
     x, y = np.minimum.reduceat(left, first), np.minimum.reduceat(top, first)
     right, bottom = np.maximum.reduceat(right, first), np.maximum.reduceat(bottom, first)
     return np.stack([x, y, right - x + 1, bottom - y + 1], axis=1)
+
+
+def _run_lengths(text: str | bytes) -> np.ndarray:
+    """Read the run lengths of one object, int64; the inverse of `_compress`."""
+    content = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8)
+    groups = content.astype(np.int64) - 48
+    last = np.flatnonzero(groups & 32 == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(len(groups)) - np.repeat(first, last - first + 1)
+    values = np.add.reduceat((groups & 31) << (5 * place), first)
+    values -= np.where(groups[last] & 16, np.int64(1) << (5 * (place[last] + 1)), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
 
 
 def _compress(counts: np.ndarray, ends: np.ndarray) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import field_validator
 
 from src.base.errors import InputError
 from src.base.params import Params
+from src.parallel.memory import available_memory
 
 # joblib and distributed have no types for what is used of them here.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -25,6 +26,9 @@ Submit = Callable[..., Any]  # hands a call over and returns its future
 
 AHEAD = 32  # calls handed out for each core, of which results may wait in memory
 BATCH = 4  # of them sent together
+QUEUED = 1 << 28  # bytes; of calls that take more each, no more than two are handed out for a core
+PROCESS = 1 << 28  # bytes that a process takes before it has an image
+SHARE = 0.9  # of the memory that is available
 PATIENCE = 10  # s, for the scheduler and for the first of its workers
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SCHEMES = ("tcp://", "tls://")
@@ -48,6 +52,7 @@ def in_order(
     arguments: Iterable[tuple[Any, ...]],
     *,
     scheduler: str,
+    memory: int = 0,
     **fixed: Any,
 ) -> Iterator[Any]:
     """Call a function many times, in parallel, and give what it returns in the order of calls.
@@ -66,6 +71,9 @@ def in_order(
         that is one, or joblib is told to be sequential); or the address of a Dask scheduler. It
         and its workers need this project on their path, and the workers the files that
         `function` opens, under the same names.
+    memory : int
+        Bytes that the largest call takes; see `worker_count`. Workers of a cluster have limits of
+        their own.
     **fixed
         Keyword arguments of every call.
 
@@ -78,25 +86,64 @@ def in_order(
     ------
     InputError
         If the scheduler does not answer, has no workers, does not know this project, or fails on
-        the way, or a process is killed; and whatever `function` raises.
+        the way, or a process is killed, or there is not the memory for one call; and whatever
+        `function` raises.
     """
     arguments = iter(arguments)
-    if scheduler == "none" and effective_n_jobs(-1) == 1:
+    cores = 0 if scheduler != "none" else cast("int", effective_n_jobs(-1))
+    if cores and memory:
+        cores = worker_count(memory, cores, available_memory())
+    if cores == 1:
         for one in arguments:
             yield function(*one, **fixed)
         return
     waiting: deque[Any] = deque()
-    with _processes() if scheduler == "none" else _cluster(scheduler) as (submit, cores):
+    together, ahead = (BATCH, AHEAD) if memory <= QUEUED else (1, 2)
+    with _processes(cores) if cores else _cluster(scheduler) as (submit, cores):
         try:
-            while batch := list(islice(arguments, BATCH)):
+            while batch := list(islice(arguments, together)):
                 waiting.append(submit(_call, function, batch, fixed))
-                if len(waiting) * BATCH >= AHEAD * cores:
+                if len(waiting) * together >= ahead * cores:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def worker_count(memory: int, cores: int, available: int) -> int:
+    """Tell how many processes may work at once, each on a call that takes so much memory.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that the largest call takes at its peak.
+    cores : int
+        At least 1.
+    available : int
+        Bytes that may be taken, as `src.parallel.memory.available_memory` tells; a tenth of it is
+        left to others.
+
+    Returns
+    -------
+    count : int
+        From 1 to `cores`: as many as `PROCESS` and the call fit for. One alone is this process,
+        which is there already, so that the call alone has to fit.
+
+    Raises
+    ------
+    InputError
+        If not even one fits.
+    """
+    room = int(SHARE * available)
+    if memory > room:
+        raise InputError(
+            f"one of the images takes {memory / 1e9:.1f} GB of memory here and "
+            f"{available / 1e9:.1f} GB are available; close other programs, raise the limit of "
+            "memory, or cut the image into tiles"
+        )
+    return max(1, min(cores, room // (PROCESS + memory)))
 
 
 def _call(
@@ -106,9 +153,8 @@ def _call(
 
 
 @contextmanager
-def _processes() -> Generator[tuple[Submit, int]]:
-    """Give the function that hands a call to processes on this machine, and how many there are."""
-    cores = cast("int", effective_n_jobs(-1))
+def _processes(cores: int) -> Generator[tuple[Submit, int]]:
+    """Give the function that hands a call to so many processes on this machine, and how many."""
     alone = {name: os.environ.get(name, "1") for name in THREADS}  # each process is one of many
     try:
         yield loky.get_reusable_executor(max_workers=cores, env=alone).submit, cores

@@ -10,9 +10,15 @@ from src.base.files import read_json
 from src.formats.archive import ImageArchive
 from src.formats.prepared import read_photo, read_truth
 from src.formats.tables import read_parquet, read_table
-from src.objects.rle import decode
+from src.objects.rle import crop_mask
 from src.reporting.error_figures import KINDS
-from src.reporting.overlays import draw_outcomes, list_error, window_around
+from src.reporting.overlays import (
+    Shown,
+    draw_outcomes,
+    in_window,
+    list_error,
+    window_around,
+)
 from src.reporting.params import ReportParams
 from src.reporting.pictures import encode_picture
 
@@ -25,7 +31,7 @@ MATCHES = ("image_id", "detection", "score", "tp", "ignored", "truth_id", "iou",
 WORST = {"kind": str, "place": int, "name": str, "errors": int, "share": float}
 OBJECTS = {"name": str, "truth_id": int, "outcome": str, "detection": int}
 WRONG = {"name": str, "detection": int, "kind": str, "truth_id": int}
-Shown = dict[str, list[tuple[str, dict]]]  # kind -> (file name, what its caption tells)
+Pictured = dict[str, list[tuple[str, dict]]]  # kind -> (file name, what its caption tells)
 
 
 class Judged(NamedTuple):
@@ -71,7 +77,7 @@ def read_judged(
 
 def draw_close_ups(
     judged: Judged, photos: dict[str, ImageArchive], params: ReportParams
-) -> tuple[Shown, dict[str, bytes]]:
+) -> tuple[Pictured, dict[str, bytes]]:
     """Show of each kind of error the largest one in the images that have most of that kind.
 
     Parameters
@@ -99,13 +105,15 @@ def draw_close_ups(
             for table in (judged.objects, judged.wrong)
         )
         listed = list_error(kind, objects, wrong, truth, judged.predictions)
-        outcomes = [(outcome, decode(rle)) for outcome, rle in listed]
-        around = [mask for outcome, mask in outcomes if outcome == "fn"]
-        around = around or [mask for outcome, mask in outcomes if outcome == "fp"]
-        window = window_around(max(around, key=np.count_nonzero), WINDOW)
-        photo = np.ascontiguousarray(read_photo(photos, name)[window])
-        outcomes = [(outcome, np.ascontiguousarray(mask[window])) for outcome, mask in outcomes]
+        masks = [Shown(outcome, *crop_mask(rle)) for outcome, rle in listed]
+        around = [one for one in masks if one.outcome == "fn"]
+        around = around or [one for one in masks if one.outcome == "fp"]
+        largest = max(around, key=lambda one: np.count_nonzero(one.mask))
+        photo = read_photo(photos, name)
+        window = window_around(largest, photo.shape, WINDOW)
+        seen = filter(None, (in_window(one, window) for one in masks))
+        photo = np.ascontiguousarray(photo[window])
         file = f"error_{judged.split}_{kind}_{row['place']}.png"
-        pictures[file] = encode_picture(draw_outcomes(photo, outcomes, params.scale))
+        pictures[file] = encode_picture(draw_outcomes(photo, seen, params.scale))
         shown.setdefault(kind, []).append((file, row))
     return shown, pictures

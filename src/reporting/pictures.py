@@ -27,12 +27,23 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     ValueError
         If `scale` is below 1.
     """
+    step, times = enlargement(image.shape, scale)
+    return image[::step, ::step].repeat(times, axis=0).repeat(times, axis=1)
+
+
+def enlargement(shape: tuple[int, ...], scale: int) -> tuple[int, int]:
+    """Tell every which pixel of an image (H, W, ...) `enlarge` takes, and how often it repeats it.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is below 1.
+    """
     if scale < 1:
         raise ValueError(f"scale must be at least 1, got {scale}")
-    side = max(image.shape[:2])
+    side = max(shape[:2])
     step = -(-side // LONGEST_SIDE)  # 1 for all but huge images
-    times = 1 if step > 1 else max(1, min(scale, LONGEST_SIDE // side))
-    return image[::step, ::step].repeat(times, axis=0).repeat(times, axis=1)
+    return step, 1 if step > 1 else max(1, min(scale, LONGEST_SIDE // side))
 
 
 def colour_plane(plane: np.ndarray, highest: float, scale: int) -> np.ndarray:

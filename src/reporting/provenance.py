@@ -1,5 +1,6 @@
 """Of which data set a page is, and when, where and from which commit it was made."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -23,6 +24,37 @@ class Provenance(NamedTuple):
 def provenance() -> Provenance:
     """Tell when, where and from what a page is made that is made now."""
     return Provenance(date.today().isoformat(), commit_here(), machine_here())
+
+
+def made_text(made: Provenance, page: str, minutes: dict[str, list[float]]) -> str:
+    """Tell of a page what differs from run to run, and so must not stand in it.
+
+    DVC holds a page to its bytes, which follow from what it is made of.
+
+    Parameters
+    ----------
+    made : Provenance
+    page : str
+        The page, of which the SHA-256 is told: another page was made at another time.
+    minutes : dict
+        Member -> minutes that the training of each fold took; without those of which it is not
+        known.
+
+    Returns
+    -------
+    text : str
+        A line on the page, one for each member, ending in a line feed.
+    """
+    digest = hashlib.sha256(page.encode()).hexdigest()
+    commit = f" from commit {made.commit}" if made.commit else ""
+    lines = [
+        f"index.html (SHA-256 {digest}) was made on {made.date}{commit}, on {made.machine}; the "
+        "networks may have been trained elsewhere."
+    ]
+    for member, times in minutes.items():
+        told = ", ".join(f"{time:.1f}" for time in times)
+        lines.append(f"Training of {member} took {told} minutes, fold by fold.")
+    return "\n".join(lines) + "\n"
 
 
 def data_set_name(root: str) -> str:

@@ -15,9 +15,13 @@ def feature_names(table: pd.DataFrame) -> list[str]:
 
 
 def candidate_rles(table: pd.DataFrame) -> list[Rle]:
-    """Return the masks of all rows."""
+    """Return the masks of all rows; those of one size share it, since there may be a million."""
+    sizes: dict[tuple[int, int], list[int]] = {}
     rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
-    return [{"size": [height, width], "counts": counts} for height, width, counts in rows]
+    return [
+        {"size": sizes.setdefault((height, width), [height, width]), "counts": counts}
+        for height, width, counts in rows
+    ]
 
 
 def rows_of_images(table: pd.DataFrame, wanted: np.ndarray) -> pd.DataFrame:
@@ -35,6 +39,8 @@ def rows_of_images(table: pd.DataFrame, wanted: np.ndarray) -> pd.DataFrame:
     rows : DataFrame
         In their order, numbered from 0, and the parents with them.
     """
+    if wanted.all():  # no copy
+        return table.reset_index(drop=True)
     number = np.append(np.cumsum(wanted) - 1, -1)  # the last is what parent -1 reads
     rows = table[wanted].reset_index(drop=True)
     return rows.assign(parent=number[rows["parent"].to_numpy(np.int64)])

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from src.formats.prepared import Annotation, Rle
 from src.matching.matching import match_regions, reordered
+from src.matching.unions import union_of
 from src.scoring.candidate_targets import HIT_IOU, overlaps_by_image
 from src.scoring.params import MetricName
 
@@ -93,4 +94,4 @@ def _inside(rles: list[Rle], annotations: list[Annotation]) -> np.ndarray:
     crowd = [one["segmentation"] for one in annotations if one["iscrowd"]]
     if not crowd:
         return np.zeros(len(rles))
-    return np.asarray(coco_mask.iou(list(rles), [coco_mask.merge(crowd)], [1]))[:, 0]
+    return np.asarray(coco_mask.iou(list(rles), [union_of(crowd)], [1]))[:, 0]

@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.matching.matching import match_regions, region_overlaps
+from src.matching.unions import union_of
 from src.objects.map_objects import find_labels
 from src.objects.objects import grow_objects, sized_objects
 from src.objects.params import PostprocessParams
@@ -139,7 +140,7 @@ def _read_truth(annotations: list[dict], shape: tuple[int, int]) -> _Truth:
     unions = []
     for kind in (False, True):
         of_kind = [rle for rle, flag in zip(rles, crowd, strict=True) if flag == kind]
-        union = coco_mask.decode(coco_mask.merge(of_kind)) if of_kind else np.zeros(shape)
+        union = coco_mask.decode(union_of(of_kind)) if of_kind else np.zeros(shape)
         unions.append(union.astype(bool))
     flags = np.array(crowd, bool)
     return _Truth(rles, flags, crowd.count(False), unions[0] & ~unions[1], ~unions[1])

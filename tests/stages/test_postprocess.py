@@ -382,10 +382,11 @@ def test_the_work_goes_where_params_say(tmp_path, probability, monkeypatch):
     monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
     seen = []
 
-    def in_order(function, arguments, *, scheduler, **fixed):
-        seen.append(scheduler)
-        return (function(*one, **fixed) for one in arguments)
+    def in_order(function, arguments, *, scheduler, memory):
+        seen.append((scheduler, memory))
+        return (function(*one) for one in arguments)
 
     monkeypatch.setattr(postprocess, "in_order", in_order)
     assert len(run(tmp_path, [("val/a", probability)])["val"]) == 2
-    assert seen == ["tcp://127.0.0.1:8786"] * 3
+    taken = postprocess.BYTES * probability.size  # of the only image there is
+    assert seen == [("tcp://127.0.0.1:8786", memory) for memory in (0, taken, 0)]

@@ -48,3 +48,9 @@ def test_masks_of_different_sizes_are_refused():
 )
 def test_the_edge_is_two_pixels_wide(box, expected):
     assert at_edge(np.array([box]), height=10, width=20).tolist() == [expected]
+
+
+def test_areas_are_those_of_any_number_of_masks():
+    one = masks(300, shape=(3, 4))
+    np.testing.assert_array_equal(mask_areas(rles(one)), one.sum(axis=(1, 2)))
+    assert mask_areas([]).shape == (0,)

@@ -35,6 +35,7 @@ def test_every_stage_ends_with_it():
         (RuntimeError("unable to allocate shared memory(shm)"), "/dev/shm .* train.workers to 0"),
         (RuntimeError("DataLoader worker (pid 1) is killed by signal"), "train.workers to 0"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), "memory is used up"),
+        (MemoryError(), "LOKY_MAX_CPU_COUNT to fewer processes"),
         (OSError("x: Error while serializing: I/O error: (os error 28)"), "no space is left"),
     ],
 )
@@ -79,6 +80,39 @@ def test_an_end_is_one_sentence(does, told):
     process = run_main(f"def main(): {does}")
     assert process.communicate()[1] == f"{told}\n"
     assert process.returncode == 1
+
+
+LIMITED = "import resource\n    resource.setrlimit(resource.RLIMIT_{}, ({}, {}))\n    "
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        (LIMITED.format("AS", 1 << 33, 1 << 33) + "bytes(1 << 34)", "memory is used up; close"),
+        (
+            LIMITED.format("AS", 1 << 33, 1 << 33)
+            + "import cv2, numpy\n    cv2.resize(numpy.zeros((9, 9)), (1 << 15, 1 << 15))",
+            "memory is used up; close",
+        ),
+        (
+            LIMITED.format("NOFILE", 30, 30) + "kept = [open('/dev/null') for _ in range(30)]",
+            "/dev/null: too many files are open at once; raise `ulimit -n`",
+        ),
+        (
+            LIMITED.format("FSIZE", 1000, 1000) + "write_text(Path({folder!r}, 'a'), 'a' * 1001)",
+            "a file grew larger than the disk or `ulimit -f` permits",
+        ),
+        ("Path('/dev/full').write_text('a')", "no space is left on the disk; make room"),
+    ],
+)
+def test_a_real_limit_is_told_in_a_sentence_and_leaves_nothing(tmp_path, does, told):
+    does = does.replace("{folder!r}", repr(str(tmp_path)))
+    process = run_main(f"from src.base.files import write_text\ndef main():\n    {does}\n")
+    error = process.communicate(timeout=60)[1]
+    assert error.startswith(told)
+    assert error.count("\n") == 1
+    assert process.returncode == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_defect_keeps_its_traceback():

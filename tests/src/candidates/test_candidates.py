@@ -18,7 +18,8 @@ PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 1.0}
 
 def layers_of(mask, empty=0.0, **changes):
     maps = mask if isinstance(mask, dict) else {"mask": np.asarray(mask, np.uint8)}
-    return image_layers(maps, empty, plain(**PARAMS | changes))
+    found = image_layers(maps, empty, plain(**PARAMS | changes))
+    return sorted(found, key=lambda layer: layer.part)  # parts last
 
 
 def candidates_of(mask, spreads=None, **changes):
@@ -94,7 +95,7 @@ def test_children_of_repeated_objects_find_them_among_others():
 
 def test_an_object_of_equal_area_but_other_pixels_is_kept():
     maps = [np.array([row], np.uint16) for row in ([1, 1, 0, 2], [0, 1, 1, 2])]
-    layers = linked_layers(maps, [0.3, 0.6])
+    layers = list(linked_layers(maps, [0.3, 0.6]))
     assert layers[1].kept.tolist() == [True, False]
     assert layers[1].parent.tolist() == [0, 1]
     assert layers[1].stability_down.tolist() == [1 / 3, 1]
@@ -102,17 +103,17 @@ def test_an_object_of_equal_area_but_other_pixels_is_kept():
 
 def test_an_object_without_one_below_has_no_parent():
     maps = [np.array([row], np.uint16) for row in ([0, 0, 1], [1, 0, 2], [1, 0, 0])]
-    layers = linked_layers(maps, [0.3, 0.6, 0.7])
+    layers = list(linked_layers(maps, [0.3, 0.6, 0.7]))
     assert [layer.parent.tolist() for layer in layers] == [[-1], [-1, 0], [1]]
     assert [layer.kept.tolist() for layer in layers] == [[True], [True, False], [False]]
 
 
 def test_empty_layers_between_others_cut_the_links():
     maps = [np.array([row], np.uint16) for row in ([1, 1], [0, 0], [1, 0])]
-    layers = linked_layers(maps, [0.3, 0.6, 0.7])
+    layers = list(linked_layers(maps, [0.3, 0.6, 0.7]))
     assert [layer.parent.tolist() for layer in layers] == [[-1], [], [-1]]
     assert layers[0].stability_up.tolist() == [0]
-    assert [layer.kept.tolist() for layer in linked_layers([maps[1]], [0.5])] == [[]]
+    assert [layer.kept.tolist() for layer in list(linked_layers([maps[1]], [0.5]))] == [[]]
 
 
 @pytest.mark.parametrize("seed", range(8))

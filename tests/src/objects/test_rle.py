@@ -176,3 +176,31 @@ def test_a_crop_is_the_box_of_the_mask(rows, columns):
 def test_a_mask_without_a_pixel_has_an_empty_crop():
     crop, *_ = crop_mask(coco_mask.encode(np.zeros((4, 5), np.uint8, order="F")))
     assert crop.shape == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("as_text", [True, False])
+def test_crops_are_those_of_the_whole_mask(seed, as_text):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 3000 if seed % 2 else 30, 2)
+    mask = np.zeros((height, width), np.uint8, order="F")
+    row, column = rng.integers(0, height), rng.integers(0, width)
+    part = mask[row : row + rng.integers(1, 90), column : column + rng.integers(1, 90)]
+    part[:] = rng.random(part.shape) < rng.choice([0.1, 0.9, 1.0])
+    rle = coco_mask.encode(mask)
+    if as_text:
+        rle["counts"] = rle["counts"].decode()
+    crop, x, y = crop_mask(rle)
+    box = coco_mask.toBbox(rle).astype(int)
+    assert [x, y, *crop.shape[::-1]] == box.tolist()
+    assert crop.dtype == bool
+    assert crop.flags.c_contiguous
+    np.testing.assert_array_equal(crop, mask[y : y + crop.shape[0], x : x + crop.shape[1]] > 0)
+
+
+def test_runs_of_no_pixel_are_nothing_in_a_crop():
+    counts = [3, 2, 0, 1, 4, 0, 2, 2, 26]  # object, object again, nothing, object
+    rle = coco_mask.frPyObjects({"size": [8, 5], "counts": counts}, 8, 5)
+    crop, x, y = crop_mask(rle)
+    np.testing.assert_array_equal(crop, decode(rle)[y : y + 3, x : x + 2])
+    assert crop.sum() == 5

@@ -11,7 +11,8 @@ import pytest
 
 from src.base.errors import InputError
 from src.base.params import load_params
-from src.parallel.workers import AHEAD, BATCH, WorkersParams, in_order
+from src.parallel import workers
+from src.parallel.workers import AHEAD, BATCH, PROCESS, WorkersParams, in_order, worker_count
 
 CORES = joblib.cpu_count()
 several = pytest.mark.skipif(CORES == 1, reason="one core needs no other process")
@@ -69,6 +70,48 @@ def test_arguments_are_taken_as_results_are_used(backend, ahead):
         assert [next(results) for _ in range(BATCH)][-1] == BATCH / 2
         assert len(taken) == (BATCH + 1 if backend == "sequential" else ahead + BATCH)
         assert len(list(results)) == AHEAD * CORES + 50 - BATCH - 1
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("memory", "cores", "available", "count"),
+    [
+        (0, 16, 16 * GB, 16),  # as many as there are cores
+        (4 * GB, 16, 24 * GB, 5),  # 21.6 of 24 GB, 4.27 each
+        (4 * GB, 4, 24 * GB, 4),
+        (4 * GB, 16, 9 * GB, 1),  # two want 8.5 of 8.1
+        (4 * GB, 16, int(4.5 * GB), 1),  # in this process, which is there
+        (29 * 12_000**2, 8, 16 * GB, 3),
+    ],
+)
+def test_as_many_processes_work_as_memory_has_room_for(memory, cores, available, count):
+    assert worker_count(memory, cores, available) == count
+    if 1 < count < cores:
+        assert count * (PROCESS + memory) <= 0.9 * available < (count + 1) * (PROCESS + memory)
+
+
+def test_an_image_without_the_memory_for_it_is_said_in_a_sentence(monkeypatch):
+    words = r"takes 4.0 GB of memory here and 4.0 GB are available; .* cut the image into tiles"
+    with pytest.raises(InputError, match=words):
+        worker_count(4 * GB, 2, 4 * GB)
+    monkeypatch.setattr(workers, "available_memory", lambda: 4 * GB)
+    with pytest.raises(InputError, match=words):
+        list(in_order(half, numbers(2), scheduler="none", memory=4 * GB))
+
+
+@several
+def test_calls_that_take_much_memory_are_handed_out_one_by_one_to_fewer_processes(monkeypatch):
+    monkeypatch.setattr(workers, "available_memory", lambda: 10 * GB)
+    taken = []
+    calls = ((taken.append(number) or number,) for number in range(9))
+    with joblib.parallel_config(backend="loky"):
+        results = in_order(half, calls, scheduler="none", memory=4 * GB)  # for two
+        assert [next(results), len(taken)] == [0, 4]
+        assert list(results) == [number / 2 for number in range(1, 9)]
+        processes = set(in_order(process_of, numbers(9), scheduler="none", memory=8 * GB))
+    assert processes == {os.getpid()}
 
 
 @several

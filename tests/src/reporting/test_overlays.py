@@ -1,21 +1,26 @@
 import numpy as np
 import pytest
 
-from src.reporting.overlays import COLOURS, draw_outcomes, list_error, window_around
+from src.reporting.overlays import (
+    COLOURS,
+    Shown,
+    draw_outcomes,
+    in_window,
+    list_error,
+    window_around,
+)
 
 GREY = np.full((12, 14, 3), 100, np.uint8)
 ANNOTATIONS = {n: {"segmentation": f"object {n}"} for n in (7, 8, 9)}
 PREDICTIONS = [{"segmentation": f"detection {n}"} for n in range(4)]
 
 
-def block(top, left, height, width):
-    mask = np.zeros((12, 14), bool)
-    mask[top : top + height, left : left + width] = True
-    return mask
+def block(outcome, top, left, height, width):
+    return Shown(outcome, np.ones((height, width), bool), left, top)
 
 
 def test_outline_shade_and_photo_lie_where_they_should():
-    picture = draw_outcomes(GREY, [("tp", block(1, 2, 9, 10))], scale=1)
+    picture = draw_outcomes(GREY, [block("tp", 1, 2, 9, 10)], scale=1)
     row = picture[5]
     assert (row[:2] == 100).all()  # outside
     assert (row[2:5] == COLOURS["tp"]).all()  # three pixels of outline, inside the mask
@@ -27,41 +32,65 @@ def test_outline_shade_and_photo_lie_where_they_should():
 
 @pytest.mark.parametrize("outcome", ["fp", "fn", "ignored"])
 def test_what_is_not_right_is_tinted_with_its_colour(outcome):
-    picture = draw_outcomes(GREY, [(outcome, block(0, 0, 12, 14))], scale=1)
+    picture = draw_outcomes(GREY, [block(outcome, 0, 0, 12, 14)], scale=1)
     assert (picture[0, 0] == COLOURS[outcome]).all()  # the outline closes at the image edge
     expected = np.rint(0.7 * 100 + 0.3 * np.array(COLOURS[outcome]))
     np.testing.assert_array_equal(picture[6, 6], expected)
 
 
 def test_outlines_are_drawn_on_the_enlarged_picture():
-    picture = draw_outcomes(GREY, [("fp", block(4, 4, 6, 6))], scale=3)
+    picture = draw_outcomes(GREY, [block("fp", 4, 4, 6, 6)], scale=3)
     assert picture.shape == (36, 42, 3)
     assert (picture[12:15, 12:30] == COLOURS["fp"]).all()
     assert (picture[11] == 100).all()
 
 
 def test_the_last_outcome_is_on_top():
-    outcomes = [("fn", block(0, 0, 12, 14)), ("tp", block(0, 0, 12, 14))]
+    outcomes = [block("fn", 0, 0, 12, 14), block("tp", 0, 0, 12, 14)]
     assert (draw_outcomes(GREY, outcomes, scale=1)[0, 0] == COLOURS["tp"]).all()
 
 
 def test_the_photo_itself_is_left_as_it_is():
     photo = GREY.copy()
-    draw_outcomes(photo, [("fp", block(0, 0, 12, 14))], scale=1)
+    draw_outcomes(photo, [block("fp", 0, 0, 12, 14)], scale=1)
     np.testing.assert_array_equal(photo, GREY)
 
 
 def test_an_object_as_thin_as_its_outline_is_shown():
-    picture = draw_outcomes(GREY, [("fn", block(3, 3, 1, 1))], scale=1)
+    picture = draw_outcomes(GREY, [block("fn", 3, 3, 1, 1)], scale=1)
     assert (picture[3, 3] == COLOURS["fn"]).all()
     assert (picture == COLOURS["fn"]).all(axis=2).sum() == 1
 
 
 def test_unknown_outcomes_and_foreign_masks_are_refused():
     with pytest.raises(ValueError, match="'maybe' is unknown; known: tp, fp, fn, ignored"):
-        draw_outcomes(GREY, [("maybe", block(0, 0, 1, 1))], scale=1)
+        draw_outcomes(GREY, [block("maybe", 0, 0, 1, 1)], scale=1)
     with pytest.raises(ValueError, match="mask of bool"):
-        draw_outcomes(GREY, [("tp", np.ones((3, 3), bool))], scale=1)
+        draw_outcomes(GREY, [block("tp", 10, 0, 3, 3)], scale=1)
+    with pytest.raises(ValueError, match=r"at \(-1, 0\) on a photo"):
+        draw_outcomes(GREY, [block("tp", 0, -1, 3, 3)], scale=1)
+
+
+@pytest.mark.parametrize(("side", "scale"), [(40, 3), (1500, 2), (2500, 2)])
+def test_an_object_is_drawn_in_its_box_as_in_the_whole_picture(side, scale):
+    rng = np.random.default_rng(side)
+    photo = rng.integers(0, 256, (side, side - 7, 3)).astype(np.uint8)
+    blob = rng.random((30, 21)) < 0.9
+    for x, y in ((0, 0), (5, 7), (side - 28, side - 30)):
+        whole = np.zeros(photo.shape[:2], bool)
+        whole[y : y + 30, x : x + 21] = blob
+        parted = draw_outcomes(photo, [Shown("fp", blob, x, y)], scale)
+        np.testing.assert_array_equal(
+            parted, draw_outcomes(photo, [Shown("fp", whole, 0, 0)], scale)
+        )
+
+
+def test_what_of_an_object_lies_in_a_window_is_placed_in_it():
+    one, window = block("tp", 3, 4, 5, 6), (slice(5, 20), slice(0, 7))
+    outcome, mask, x, y = in_window(one, window)
+    assert (outcome, mask.shape, x, y) == ("tp", (3, 3), 4, 0)
+    assert in_window(one, (slice(8, 20), slice(0, 20))) is None
+    assert in_window(one, (slice(0, 20), slice(0, 4))) is None
 
 
 def listed(kind, objects, detections):
@@ -109,6 +138,5 @@ def test_a_duplicate_is_shown_with_the_object_that_is_found():
 )
 def test_the_window_holds_the_mask_and_stays_in_the_image(box, side, rows, columns):
     top, left, height, width = box
-    mask = np.zeros((80, 100), bool)
-    mask[top : top + height, left : left + width] = True
-    assert window_around(mask, side) == (slice(*rows), slice(*columns))
+    shown = block("fn", top, left, height, width)
+    assert window_around(shown, (80, 100, 3), side) == (slice(*rows), slice(*columns))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.differences import holm, paired_difference
 from src.judging.bootstrap import resample
-from src.judging.differences import holm, paired_difference
 from src.judging.group_draws import Sampled, interval
 
 ALL = (-1.0, 1.0)
