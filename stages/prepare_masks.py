@@ -110,6 +110,8 @@ def _summary(written: Written, dataset: Dataset) -> str:
     counts |= {what: written.losses[what] for what in ("ignored", *LOSSES)}
     counts |= {"images rejected": len(written.rejected), "files not listed": dataset.unlisted}
     counts |= {"annotations of other categories": dataset.of_others} if dataset.of_others else {}
+    if dataset.unmarked:
+        counts["images without masks, taken as empty"] = dataset.unmarked
     nowhere = written.images.total() - written.placed.total()
     if written.placed and nowhere:
         counts["images without a place on the map, which others have"] = nowhere

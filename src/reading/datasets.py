@@ -6,6 +6,7 @@ from pathlib import Path
 from src.base.errors import InputError
 from src.base.params import AUTO
 from src.reading import coco_dataset, mask_folder_dataset, rle_csv_dataset
+from src.reading.mask_names import names_by
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
@@ -69,9 +70,14 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
         )
     category_id = numbers[0] if numbers else ONLY_CATEGORY
     if params.format == "mask_folder":
-        names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(
-            root, category_id=category_id, masks=params.masks, **names
+            root,
+            category_id=category_id,
+            masks=params.masks,
+            mask_folder=params.mask_folder,
+            names=names_by(params),
+            missing_mask=params.missing_mask,
+            ignore_value=params.ignored_value,
         )
     columns = {"id_column": params.id_column, "rle_column": params.rle_column}
     dialect = rle_csv_dataset.Dialect(
@@ -84,6 +90,7 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
         dialect=dialect,
         class_column=class_column,
         classes=None if given is None else tuple(map(str, given)),
+        missing_mask=params.missing_mask,
         **columns,
     )
 

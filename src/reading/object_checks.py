@@ -60,7 +60,7 @@ def object_warnings(objects: Sequence[SourceObject]) -> list[tuple[str, str]]:
         "repaired": [one.id for one in objects if one.repaired],
         "incomplete": [one.id for one in objects if one.incomplete],
         "shrunk": [one.id for one in objects if one.shrunk],
-        "crowd": [one.id for one in objects if one.crowd],
+        "crowd": [one.id for one in objects if one.crowd and not one.void],
         "comb": [one.id for one in objects if one.comb],
         "vanished": [one.id for one in objects if not one.region.area],
         "duplicate": [

@@ -26,6 +26,10 @@ class DatasetParams(Params):
     masks: Literal["auto", "instances", "components", "whole", "ids"]
     mask_folder: str  # this and the next three may be auto
     mask_suffix: str
+    image_pattern: str
+    mask_pattern: str
+    missing_mask: Literal["refuse", "empty"]
+    ignore_value: Literal["none"] | Annotated[int, Field(ge=1)]
     id_column: Name
     rle_column: Name
     class_column: str  # may be auto; empty: none; that of ids: what follows their last "_"
@@ -51,6 +55,11 @@ class DatasetParams(Params):
             return None
         return self.category_id if isinstance(self.category_id, list) else [self.category_id]
 
+    @property
+    def ignored_value(self) -> int | None:
+        """That of pixels of a mask which are neither object nor background."""
+        return None if self.ignore_value == "none" else self.ignore_value
+
     @field_validator("category_id")
     @classmethod
     def _name_categories_once(cls, given: int | str | list[int | str]) -> object:
@@ -72,6 +81,19 @@ class DatasetParams(Params):
             re.compile(pattern)
         except re.error as error:
             raise ValueError(f"is no regular expression ({error}); correct it") from None
+        return pattern
+
+    @field_validator("image_pattern", "mask_pattern")
+    @classmethod
+    def _find_one_part(cls, pattern: str, info: ValidationInfo) -> str:
+        if pattern and re.compile(cls._be_a_regular_expression(pattern)).groups != 1:
+            raise ValueError(
+                "must have one group, (...), which finds what the names of image and mask have in "
+                "common; write (?:...) for others"
+            )
+        suffix = info.data.get("mask_suffix", AUTO)
+        if pattern and suffix not in (AUTO, ""):
+            raise ValueError(f"cannot go with mask_suffix, which is '{suffix}'; leave that auto")
         return pattern
 
     @field_validator("metadata")

@@ -16,6 +16,8 @@ KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_colu
         "class_column")  # fmt: skip
 SECTION = {"root": "x", "group_pattern": "", "metadata_file": "metadata.csv", "metadata": []}
 SECTION |= {"rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": []}
+SECTION |= {"image_pattern": "", "mask_pattern": "", "missing_mask": "refuse"}
+SECTION |= {"ignore_value": "none"}
 SECTION |= {"crowd": "ignore", "polygons": "edges"}
 AUTO = DatasetParams.model_validate(SECTION | dict.fromkeys(KEYS, "auto"))
 ONE = np.zeros((8, 9), np.uint8)
