@@ -22,7 +22,7 @@ from src.base.params import load_params
 from src.base.running import run_stage
 from src.data_pages.params import DataReportParams
 from src.data_pages.thumbnails import thumbnail
-from src.formats.prepared import SPLITS, open_photos, read_images, read_photo, read_recognised
+from src.formats.prepared import SPLITS, open_photos, read_images, read_picture, read_recognised
 from src.formats.tables import read_table
 from src.pages.pages import render_page
 from src.planning.plan_folder import read_plan
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     rejected = read_table(args.prepared / "rejected.csv", "prepare_masks", ["file", "reason"])
     names = sorted(set(_names_in(shown)))
     photos = open_photos(args.prepared, *SPLITS)
-    pictures = {name: thumbnail(read_photo(photos, name), params.thumbnail) for name in names}
+    pictures = {name: thumbnail(read_picture(photos, name), params.thumbnail) for name in names}
     page = render_page(
         "data_pages/data_report.html.jinja",
         recognised=read_recognised(args.prepared),

@@ -78,8 +78,9 @@ def main(argv: list[str] | None = None) -> None:
 
     source = load_params(args.params, "dataset", DatasetParams)
     columns = _columns(source, args.prepared)
-    official = params.official_list and Path(source.root) / params.official_list
-    official = official and read_official_list(official, *columns)
+    official = None
+    if params.official_list:
+        official = read_official_list(Path(source.root) / params.official_list, *columns)
     dialect = {"order": source.rle_order, "first": source.rle_first, "starts": source.rle_starts}
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": NO_DATE})
     with new_folder(args.exports) as folder:

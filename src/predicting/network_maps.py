@@ -15,8 +15,9 @@ from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import stride
-from src.networks.network_input import network_input
+from src.networks.network_input import BANDS, network_input
 from src.networks.positions import needs_positions
+from src.networks.resizing import image_tensor
 from src.predicting.params import PredictParams
 from src.predicting.prediction import predict_image
 
@@ -48,8 +49,9 @@ def image_predictor(
     Returns
     -------
     predict : callable
-        Of an image, uint8 (H, W, 3) RGB, and its relative depth, a number that only networks with
-        the channel "depth" look at. It returns what `src.predicting.prediction.predict_image` does.
+        Of an image, uint8 (H, W, 3) RGB or its bands, and its relative depth, a number that only
+        networks with the channel "depth" look at. It returns what
+        `src.predicting.prediction.predict_image` does.
     """
     device, bf16 = choose_device(params.precision)
     network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
@@ -100,11 +102,12 @@ def predictor_by(
 
     @torch.inference_mode()
     def predict(image: np.ndarray, depth: float) -> Prediction:
+        _refuse_others(image, description)
         if description["clahe"]:
             image = equalise(image, description["clahe"])
         return predict_image(
             partial(forward, depth=depth),
-            torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
+            image_tensor(image).contiguous().to(device),
             params,
             stride=stride,
             resize=description["resize"],
@@ -113,6 +116,16 @@ def predictor_by(
         )
 
     return predict
+
+
+def _refuse_others(image: np.ndarray, description: dict[str, Any]) -> None:
+    """Refuse an image of other bands than the network learnt from."""
+    bands, is_rgb = len(description["mean"]), description["image_channels"] != BANDS
+    if image.shape[2] != bands or (is_rgb and image.dtype != np.uint8):
+        raise InputError(
+            f"an image of {image.shape[2]} bands of {image.dtype}, but the network learnt from "
+            f"{bands}{' of uint8' * is_rgb}; read images as they were for training"
+        )
 
 
 def stored_maps(prediction: Prediction, name: str) -> dict[str, np.ndarray | float]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.base.files import read_json
 from src.formats.archive import ImageArchive
-from src.formats.prepared import read_photo, read_truth
+from src.formats.prepared import read_picture, read_truth
 from src.formats.tables import read_parquet, read_table
 from src.objects.rle import decode
 from src.reporting.error_figures import KINDS
@@ -98,7 +98,9 @@ def draw_overlays(
         shown[kind] = []
         for place, row in enumerate(rows, start=1):
             picture = draw_outcomes(
-                read_photo(photos, row["name"]), _outcomes_of(judged, row["image_id"]), params.scale
+                read_picture(photos, row["name"]),
+                _outcomes_of(judged, row["image_id"]),
+                params.scale,
             )
             file = f"overlay_{judged.split}_{kind.replace(' ', '_')}_{place}.png"
             pictures[file] = encode_picture(picture)
@@ -140,7 +142,7 @@ def draw_close_ups(
         around = [mask for outcome, mask in outcomes if outcome == "fn"]
         around = around or [mask for outcome, mask in outcomes if outcome == "fp"]
         window = window_around(max(around, key=np.count_nonzero), WINDOW)
-        photo = np.ascontiguousarray(read_photo(photos, name)[window])
+        photo = np.ascontiguousarray(read_picture(photos, name)[window])
         outcomes = [(outcome, np.ascontiguousarray(mask[window])) for outcome, mask in outcomes]
         file = f"error_{judged.split}_{kind}_{row['place']}.png"
         pictures[file] = encode_picture(draw_outcomes(photo, outcomes, params.scale))

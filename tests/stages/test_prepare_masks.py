@@ -54,6 +54,8 @@ images:
   high: 0.0
   no_data: none
   orientation: ignore
+  keep: 8bit
+  shown: []
 prepare_masks:
   edge_objects: ignore
   edge_width: 2
