@@ -115,7 +115,7 @@ def test_counts_by_hand():
 
 @pytest.mark.parametrize("change", [{"image_channels": "bgr"}, {"extra_channels": ["height"]}])
 def test_unknown_channels_are_refused(change):
-    with pytest.raises(ValueError, match="are unknown; known: rgb, grey; depth, coordinates"):
+    with pytest.raises(ValueError, match="are unknown; known: rgb, grey, bands; depth, coord"):
         network_input(IMAGES, DEPTH, **RGB | change)
 
 

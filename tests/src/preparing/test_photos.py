@@ -703,7 +703,7 @@ def test_what_follows_the_end_is_no_damage(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"bands": [1, 2]},
+        {"bands": [1, 2] * 9},
         {"bands": [0]},
         {"orientation": "turn"},
         {"stretch": "linear"},
