@@ -16,7 +16,7 @@ from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import stride
 from src.networks.network_input import BANDS, network_input
-from src.networks.positions import needs_positions
+from src.networks.positions import BYTES, needs_positions
 from src.networks.resizing import image_tensor
 from src.predicting.params import PredictParams
 from src.predicting.prediction import predict_image
@@ -59,6 +59,7 @@ def image_predictor(
     size = description["embedding_size"]
 
     def answers(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
+        _refuse_others(images, description)
         given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return head_outputs(network(given), description["heads"], size)
@@ -102,7 +103,6 @@ def predictor_by(
 
     @torch.inference_mode()
     def predict(image: np.ndarray, depth: float) -> Prediction:
-        _refuse_others(image, description)
         if description["clahe"]:
             image = equalise(image, description["clahe"])
         return predict_image(
@@ -118,13 +118,14 @@ def predictor_by(
     return predict
 
 
-def _refuse_others(image: np.ndarray, description: dict[str, Any]) -> None:
-    """Refuse an image of other bands than the network learnt from."""
-    bands, is_rgb = len(description["mean"]), description["image_channels"] != BANDS
-    if image.shape[2] != bands or (is_rgb and image.dtype != np.uint8):
+def _refuse_others(images: torch.Tensor, description: dict[str, Any]) -> None:
+    """Refuse images of other bands than the network learnt from."""
+    there = images.shape[1] - BYTES * needs_positions(description["extra_channels"])
+    bands, deep = len(description["mean"]), images.dtype != torch.uint8
+    if there != bands or (deep and description["image_channels"] != BANDS):
         raise InputError(
-            f"an image of {image.shape[2]} bands of {image.dtype}, but the network learnt from "
-            f"{bands}{' of uint8' * is_rgb}; read images as they were for training"
+            f"an image of {there} bands{' of 16 bits' * deep}, but the network learnt from {bands} "
+            f"({description['image_channels']}); prepare images as they were for training"
         )
 
 
