@@ -9,6 +9,9 @@ import numpy as np
 import torch
 
 
+CHANNELS = 4  # of which OpenCV takes the mean over an area at once
+
+
 def resized(image: np.ndarray, factor: float) -> np.ndarray:
     """Scale an image smoothly.
 
@@ -24,6 +27,10 @@ def resized(image: np.ndarray, factor: float) -> np.ndarray:
         Sides are rounded to whole pixels, one at least. By a factor of 1 the image itself.
     """
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    if image.shape[2] > CHANNELS:
+        return np.dstack(
+            [_scaled(band, factor, smooth) for band in np.dsplit(image, image.shape[2])]
+        )
     return _scaled(image, factor, smooth)
 
 
