@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import torch
 
-
 CHANNELS = 4  # of which OpenCV takes the mean over an area at once
 
 
