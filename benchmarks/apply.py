@@ -6,10 +6,10 @@ Needs data/prepared: run `make repro` first, and requirements-onnx.txt. Every im
 squares put together of such images, is predicted by all networks of the bundle in all its views,
 in every way in turn, as machines change speed from one second to the next; on one thread:
 
-    stage predict   all views of an image through a network at once
-    torch, pairs    two at a time: what deploy.apply does
-    torch, single   one at a time: what it does with the tiles of scenes
-    onnxruntime     one at a time by onnxruntime: deploy.apply --runtime onnx
+    all at once     all views of an image through a network at once, in float32
+    torch, float32  as many at a time as is fast
+    torch           likewise, in the arithmetic of this processor: what predict and deploy.apply do
+    onnxruntime     by onnxruntime: deploy.apply --runtime onnx
 
 All end with maps in bytes. Times are those of the processor, ratios of their sums. Objects of the
 maps take the same time in all ways, which is told apart. AP50 is that of the images of val.
@@ -35,18 +35,25 @@ from tqdm import tqdm
 
 from src.applying.maps import Maps, merged_maps, network_maps, predictors
 from src.applying.objects import found_objects
-from src.bundles.reading import Bundle, read_bundle
+from src.bundles.reading import Bundle, Network, read_bundle
 from src.exchange.export import export_networks
 from src.exchange.session import onnx_predictors
 from src.formats.prepared import open_photos, read_images, read_photo, read_truth
-from src.judging.coco_evaluation import Prediction, evaluate_detections
+from src.judging.coco_evaluation import Prediction as Detection
+from src.judging.coco_evaluation import evaluate_detections
+from src.networks.heads import head_outputs
+from src.networks.model import stride
+from src.networks.network_input import network_input
+from src.predicting.network_maps import Predict, Prediction
+from src.predicting.params import PredictParams
+from src.predicting.prediction import predict_image
 from src.scoring.candidate_tables import candidate_rles
 
 PREPARED = Path("data/prepared")
 RESULT = Path(__file__).parent / "results" / "apply.json"
 SIDES = (256, 512)  # px, of squares of images
 FEW = 4  # of them
-BASE = "stage predict"
+BASE = "all at once"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -65,10 +72,12 @@ def main(argv: list[str] | None = None) -> None:
         started = time.process_time()
         files = export_networks(bundle, Path(folder))
         export = time.process_time() - started
+        predict = bundle.predict.model_copy(update={"precision": "float32"})
+        exact = bundle._replace(predict=predict)
         ways = {
-            BASE: predictors(bundle),
-            "torch, pairs": predictors(bundle, 2),
-            "torch, single": predictors(bundle, 1),
+            BASE: [_all_at_once(one, exact.predict) for one in exact.networks],
+            "torch, float32": predictors(exact),
+            "torch": predictors(bundle),
             "onnxruntime": onnx_predictors(bundle, files),
         }
         calls = {
@@ -81,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
             rows += _rows(name, of_set, seconds, maps)
     started = time.process_time()
     ids = table["image_id"].tolist()
-    judged = {way: _ap50(bundle, found[way], ids) for way in (BASE, "onnxruntime")}
+    judged = {way: _ap50(bundle, found[way], ids) for way in ways}
     objects = (time.process_time() - started) / len(judged)
     result = {
         "networks": len(bundle.networks),
@@ -102,6 +111,28 @@ def main(argv: list[str] | None = None) -> None:
     for row in rows:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
     print(f"AP50: {judged}")
+
+
+def _all_at_once(one: Network, params: PredictParams) -> Predict:
+    """Return a predictor as `network_maps` makes them, but for the views that go together."""
+    inputs = {
+        key: one.description[key] for key in ("image_channels", "extra_channels", "mean", "std")
+    }
+    network = one.model.to("cpu", memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
+
+    def forward(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        given = network_input(images, images.new_zeros(len(images)), **inputs)
+        return head_outputs(
+            network(given), one.description["heads"], one.description["embedding_size"]
+        )
+
+    @torch.inference_mode()
+    def predict(image: np.ndarray, _depth: float) -> Prediction:
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        resize = one.description["resize"]
+        return predict_image(forward, pixels, params, stride=stride(one.model), resize=resize)
+
+    return predict
 
 
 def _squares(images: list[np.ndarray], side: int) -> list[np.ndarray]:
@@ -161,7 +192,7 @@ def _megapixels(images: list[np.ndarray]) -> float:
 
 
 def _ap50(bundle: Bundle, maps: list[Maps], ids: list[int]) -> float:
-    predictions: list[Prediction] = []
+    predictions: list[Detection] = []
     truth = read_truth(PREPARED, "val")
     [category] = truth["categories"]
     for number, of_image in zip(ids, maps, strict=True):

@@ -117,7 +117,10 @@ def _judge(folder: Path) -> dict:
         "cpu_seconds": cpu_seconds,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "metrics": {key: _shown(scores[key]) for key in SHOWN},
-        "intervals": {key: [_shown(bound) for bound in interval(sampled[key])] for key in SHOWN},
+        "intervals": {
+            key: [_shown(bound) for bound in interval(sampled[key], within=(0.0, 1.0))]
+            for key in SHOWN
+        },
     }
 
 

@@ -76,7 +76,7 @@ def _covered(seeds: int, groups: int, of_seed: float, effect: float, sets: int) 
             drawn = np.take_along_axis(drawn, chosen, axis=0).mean(axis=0)
         plain = percentiles(Sampled(0.0, drawn.ravel(), groups))
         for way, (low, high) in zip(ways, (plain, ours), strict=True):
-            held[way] += low <= truth <= high
+            held[way] += low <= truth <= high  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]  numbers
     told = {way: None if count is None else round(count / sets, 3) for way, count in held.items()}
     return {"seeds": seeds, "groups": groups, "of a seed": of_seed, "effect": effect, **told}
 

@@ -36,7 +36,7 @@ from src.base.params import load_keys, load_params
 from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import ImageArchive
-from src.formats.prepared import SPLITS, open_photos, read_images, read_photo
+from src.formats.prepared import SPLITS, open_photos, read_images, read_picture
 from src.formats.tables import read_table
 from src.maps.map_folder import file_of
 from src.objects.chosen_values import read_chosen
@@ -161,7 +161,7 @@ def _copies(
             maps = ImageArchive(ensemble / file_of(one.record["name"], "mask"))
             names = [image["name"] for image in one.images]
             copies += [
-                (photo_copy(read_photo(photos, name), side), map_copy(maps.read(name), side))
+                (photo_copy(read_picture(photos, name), side), map_copy(maps.read(name), side))
                 for name in names
             ]
     return copies

@@ -34,7 +34,7 @@ from src.networks.device import choose_device
 from src.networks.model import load_model, save_model, stride
 from src.networks.network_input import network_input
 from src.networks.positions import needs_positions, position_bytes
-from src.networks.resizing import resized
+from src.networks.resizing import image_tensor, resized
 from src.training.weight_average import (
     average_states,
     differing_statistics,
@@ -113,8 +113,7 @@ def _crop(image: np.ndarray, description: dict, multiple: int) -> torch.Tensor:
     )
     if needs_positions(description["extra_channels"]):
         image = np.dstack([image, position_bytes(*image.shape[:2])])
-    crop = image[rows[:, None], columns]
-    return torch.from_numpy(crop.transpose(2, 0, 1).copy())
+    return image_tensor(image[rows[:, None], columns]).contiguous()
 
 
 if __name__ == "__main__":

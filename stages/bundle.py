@@ -45,7 +45,7 @@ from src.bundles.reading import read_bundle
 from src.bundles.writing import json_part, write_bundle
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import encode_png
-from src.formats.prepared import open_photos, read_images, read_photo, read_recognised, read_truth
+from src.formats.prepared import open_photos, read_images, read_picture, read_recognised, read_truth
 from src.formats.tables import read_table
 from src.image_files.geotransforms import read_geotransforms
 from src.merging.params import EnsembleParams, StudentParams
@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
             write_text(folder / "README.txt", NONE)
             print(NONE.strip())
             return
+        _refuse_bands(load_params(args.params, "images", ImagesParams), args.params)
         told, parts = _scoring(args)
         networks, weights = _networks(args)
         told |= {
@@ -103,6 +104,16 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("bundle", type=Path, help="folder to write")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     return parser.parse_args(argv)
+
+
+def _refuse_bands(images: ImagesParams, path: Path) -> None:
+    """Answer that networks of bands stay with their data set, before anything is packed."""
+    if images.as_bands:
+        raise InputError(
+            f"{path}: images.keep {images.keep}, images.bands {images.bands}: networks of bands "
+            "cannot go into a bundle, since only the stages read their images; set "
+            "bundle.networks to none"
+        )
 
 
 def _stated(text: str) -> str | None:
@@ -245,7 +256,7 @@ def _picture(prepared: Path, path: Path) -> bytes | None:
         if len(table):
             ranked = table.sort_values(["objects", "name"])["name"]
             name = str(ranked.iloc[len(table) // 2])
-            image = centre_of(read_photo(open_photos(prepared, split), name))
+            image = centre_of(read_picture(open_photos(prepared, split), name))
             found = apply_to_image(bundle, image)
             print(f"{len(found.objects)} objects in {name}, of which the picture is")
             return encode_png(outlined(image, found.labels))

@@ -31,7 +31,7 @@ from src.formats.prepared import (
     SPLITS,
     open_photos,
     read_images,
-    read_photo,
+    read_picture,
     read_recognised,
 )
 from src.formats.tables import read_table
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     rejected = read_table(args.prepared / "rejected.csv", "prepare_masks", ["file", "reason"])
     names = sorted(set(_names_in(shown)))
     photos = open_photos(args.prepared, *SPLITS)
-    pictures = {name: thumbnail(read_photo(photos, name), params.thumbnail) for name in names}
+    pictures = {name: thumbnail(read_picture(photos, name), params.thumbnail) for name in names}
     measured = measure_images(args.prepared, photos, images, params.measured)
     page = render_page(
         "data_pages/data_report.html.jinja",
@@ -98,7 +98,7 @@ def _annotated(
         labels = ImageArchive(prepared / "labels" / split / "instances.zip")
         shown[split] = []
         for name in annotated_names(rows, params.examples):
-            photo, outlined = read_photo(photos, name), labels.read(name)
+            photo, outlined = read_picture(photos, name), labels.read(name)
             webp = annotated_picture(photo, outlined, 2 * params.thumbnail)
             shown[split].append((name, int(objects[name]), base64.b64encode(webp).decode()))
     return shown

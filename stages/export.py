@@ -6,6 +6,7 @@ Reads  recognised.json                     names of the columns, where params sa
        {train,val,test}/images.csv         name, image_id, height, width
        {train,val,test}/images.zip         for the colours of objects
        geotransforms/{train,val,test}.csv  where images lie on which map, of those that say so
+       export.submission_list              in dataset.root, where it names a file: the ids of test
        {oof,val,test}.json                 COCO results; those with `accepted` false are left out
 Writes, per split that has images and by the formats asked for
        submission_<split>.csv    id (file name without extension), rle_mask: all objects united,
@@ -39,6 +40,12 @@ from src.base.params import AUTO, load_params
 from src.base.running import run_stage
 from src.exporting.delivery import crs_of
 from src.exporting.label_maps import paint_objects
+from src.exporting.official_list import (
+    OfficialList,
+    answered,
+    list_sentences,
+    read_official_list,
+)
 from src.exporting.params import ExportParams
 from src.exporting.placed_objects import store_objects
 from src.exporting.plain_files import write_measurements
@@ -71,6 +78,9 @@ def main(argv: list[str] | None = None) -> None:
 
     source = load_params(args.params, "dataset", DatasetParams)
     columns = _columns(source, args.prepared)
+    official = None
+    if params.official_list:
+        official = read_official_list(Path(source.root) / params.official_list, *columns)
     dialect = {"order": source.rle_order, "first": source.rle_first, "starts": source.rle_starts}
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": NO_DATE})
     with new_folder(args.exports) as folder:
@@ -80,7 +90,11 @@ def main(argv: list[str] | None = None) -> None:
             images = [image for image in images if split != "oof" or image.rles]
             if images and "submission" in params.formats:
                 path = folder / f"submission_{split}.csv"
-                _write_submission(path, images, params, columns, dialect, scheduler)
+                texts = _submission_texts(path, images, params, dialect, scheduler)
+                if official is None or split != "test":
+                    _write_submission(path, images, texts, params, columns)
+                else:
+                    _write_answers(path, images, texts, official, params.submission_list)
             if images and "label_maps" in params.formats:
                 _write_label_maps(folder / f"label_maps_{split}.zip", images, scheduler)
             if images and {*params.formats} & {*OUTLINED}:
@@ -100,28 +114,49 @@ def _columns(source: DatasetParams, prepared: Path) -> tuple[str, str]:
     return given["id_column"], given["rle_column"]
 
 
-def _write_submission(
-    path: Path,
-    images: list[ImageObjects],
-    params: ExportParams,
-    columns: tuple[str, str],
-    dialect: dict,
-    scheduler: str,
-) -> None:
+def _submission_texts(
+    path: Path, images: list[ImageObjects], params: ExportParams, dialect: dict, scheduler: str
+) -> list[list[str]]:
+    """Return the cells of each image's rows."""
     texts = in_order(
-        _submission_texts,
+        _texts_of,
         ((image,) for image in images),
         scheduler=scheduler,
         united=params.submission_rows == "image",
         dialect=dialect,
     )
+    return list(_shown(texts, path, images))
+
+
+def _write_submission(
+    path: Path,
+    images: list[ImageObjects],
+    texts: list[list[str]],
+    params: ExportParams,
+    columns: tuple[str, str],
+) -> None:
     named = params.submission_ids == "file_name"
     rows = [
         (image.file_name if named else image.name.split("/", 1)[1], text)
-        for image, of_image in zip(images, _shown(texts, path, images), strict=True)
+        for image, of_image in zip(images, texts, strict=True)
         for text in of_image
     ]
     write_table(path, pd.DataFrame(rows, columns=pd.Index(columns)))
+
+
+def _write_answers(
+    path: Path,
+    images: list[ImageObjects],
+    texts: list[list[str]],
+    official: OfficialList,
+    name: str,
+) -> None:
+    """Write a row for each id of an official list, in its order, and say what does not fit."""
+    names = [(image.name.split("/", 1)[1], image.file_name) for image in images]
+    found = answered(official, names, texts)
+    for sentence in list_sentences(name, found, len(images)):
+        print(sentence)
+    write_table(path, found.table)
 
 
 def _write_label_maps(path: Path, images: list[ImageObjects], scheduler: str) -> None:
@@ -160,7 +195,7 @@ def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterabl
     return tqdm(results, path.stem, total=len(images), unit="image")
 
 
-def _submission_texts(image: ImageObjects, *, united: bool, dialect: dict) -> list[str]:
+def _texts_of(image: ImageObjects, *, united: bool, dialect: dict) -> list[str]:
     """Return the run lengths of all objects together, or of each; "" where there are none."""
     rles: list[Any] = [union_of(image.rles)] if united and image.rles else image.rles
     return [encode_submission(decode(rle), **dialect) for rle in rles if image.rles] or [""]

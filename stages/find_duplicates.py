@@ -45,6 +45,7 @@ from src.duplicates.params import FindDuplicatesParams
 from src.duplicates.perceptual_hash import FINE, SIDE, hash_views, is_blank, shrink_twice
 from src.formats.archive import decode_image
 from src.formats.prepared import SPLITS, archive_of, open_photos, read_images
+from src.formats.stored_bands import decode_picture, is_bands
 from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
 from src.parallel.workers import WorkersParams, in_order
@@ -157,7 +158,11 @@ def _read_places(prepared: Path) -> dict[str, tuple]:
 
 def shrink_image(encoded: bytes, origin: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the thumbnails, uint8 (SIDE, SIDE) and (FINE, FINE), of an encoded image."""
-    return shrink_twice(decode_image(encoded, GREY, origin))
+    if is_bands(encoded):
+        grey = cv2.cvtColor(decode_picture(encoded, origin), cv2.COLOR_RGB2GRAY)
+    else:
+        grey = decode_image(encoded, GREY, origin)
+    return shrink_twice(grey)
 
 
 def _read_thumbnails(prepared: Path, names: list[str], scheduler: str, memory: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ def _draw_splits(
     own = {split: sizes[split] - copies[split] for split in sizes}
     scenes = {split: math.ceil(own[split] / params.scene_tiles**2) for split in sizes}
     kinds = [list(ZONES)[i % len(ZONES)] for count in scenes.values() for i in range(count)]
-    cut = {"size": params.tile_size, "per_side": params.scene_tiles}
+    cut: dict[str, Any] = {"size": params.tile_size, "per_side": params.scene_tiles}
     cut |= {"min_area": params.min_area, "rle": params.rle}
     calls = (
         (np.random.default_rng([params.seed, number]), kind, GROUP.format(number))

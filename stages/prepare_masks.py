@@ -111,6 +111,8 @@ def _summary(written: Written, dataset: Dataset) -> str:
     counts |= {"images rejected": len(written.rejected), "files not listed": dataset.unlisted}
     counts |= {"annotations of other categories": dataset.of_others} if dataset.of_others else {}
     counts |= dict(dataset.further)
+    if dataset.unmarked:
+        counts["images without masks, taken as empty"] = dataset.unmarked
     nowhere = written.images.total() - written.placed.total()
     if written.placed and nowhere:
         counts["images without a place on the map, which others have"] = nowhere

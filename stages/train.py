@@ -7,7 +7,7 @@ A student learns from images with pseudo labels besides: with `--pseudo data/pse
 
 Reads  plan/model.json, loss.json, train.json, weight_maps.json  what is auto in these sections
        prepared/train/images.csv, folds.csv    the images, their folds and near-duplicates
-       prepared/train/images.zip               uint8 RGB (H, W, 3)
+       prepared/train/images.zip               uint8 RGB (H, W, 3), or bands
        prepared/labels/train/instances.zip            uint16 (H, W)
        weight_maps.zip                         uint8 (H, W, 3)
        prepared/test/images.csv, images.zip    with --pseudo alone, as is what follows
@@ -42,9 +42,12 @@ from src.losses.batch_loss import batch_loss
 from src.losses.params import LossParams
 from src.networks.device import choose_device
 from src.networks.model import save_model
+from src.networks.network_input import BANDS
 from src.networks.params import ModelParams
 from src.predicting.allowed_views import ViewsParams
 from src.training import processes
+from src.training.augmentation import left_out_of_bands
+from src.training.bands import with_bands
 from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
 from src.training.curve import curve_table, event_writer
@@ -78,13 +81,14 @@ def _train(args: argparse.Namespace, training: Training) -> None:
     train = training.train
     device, bf16 = choose_device(train.precision)
     _make_repeatable(train.deterministic, train.seed + args.fold)
+    sources = open_sources(args.prepared, args.weight_maps, args.pseudo)
+    table = _images(args, sources, train)
+    training = _fed_with(training, table, sources)
     model = training_network(training)
     params = with_statistics(training.model)
     training = training._replace(model=params)
     model = model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
 
-    sources = open_sources(args.prepared, args.weight_maps, args.pseudo)
-    table = _images(args, sources, train)
     description = described(training, depth_range(table, params))
     table = table.assign(
         relative_depth=fed_depths(table, description),
@@ -173,6 +177,15 @@ def _refuse_full_disk(args: argparse.Namespace, model: torch.nn.Module, train) -
     of_checkpoints, of_weights = bytes_of_training(model, train)
     kept = {} if args.checkpoints is None else {args.checkpoints: of_checkpoints}
     refuse_full_disk({args.model: of_weights} | kept)
+
+
+def _fed_with(training: Training, table: pd.DataFrame, sources: Sources) -> Training:
+    """Tell how many bands there are and what is common in them, where images are bands."""
+    learnt = table["name"][(table["use"] == "learn") & table["in_train"]].tolist()
+    model = with_bands(training.model, sources.photos, learnt)
+    if model.image_channels == BANDS and (skipped := left_out_of_bands(training.augment)):
+        print(f"augment.{', augment.'.join(skipped)}: of colours, left out for images of bands")
+    return training._replace(model=model)
 
 
 def _checkpoints(args, training: Training, model: torch.nn.Module, arithmetic) -> Checkpoints:

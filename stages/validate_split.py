@@ -33,14 +33,15 @@ from src.base.errors import InputError
 from src.base.files import new_folder, write_text
 from src.base.params import load_params
 from src.base.running import run_stage
-from src.formats.archive import PHOTO, ImageArchive, decode_image
+from src.formats.archive import ImageArchive
 from src.formats.prepared import (
     SPLITS,
     archive_of,
     open_photos,
     read_images,
-    read_photo,
+    read_picture,
 )
+from src.formats.stored_bands import decode_picture
 from src.formats.tables import read_table, write_table
 from src.likeness.image_statistics import FEATURES, image_statistics
 from src.likeness.params import ValidateSplitParams
@@ -137,7 +138,7 @@ def _features(
         return features, list(FEATURES)
     from src.likeness.encoder_features import encoder_features  # imports torch, which takes seconds
 
-    images = (read_photo(photos, name) for name in names)
+    images = (read_picture(photos, name) for name in names)
     images = tqdm(images, "encoder", total=len(names), unit="image")
     learnt = encoder_features(images, encoder=params.encoder, weights=params.encoder_weights)
     channels = [f"encoder_{channel}" for channel in range(learnt.shape[1])]
@@ -145,7 +146,7 @@ def _features(
 
 
 def _statistics(encoded: bytes, name: str) -> np.ndarray:
-    return image_statistics(decode_image(encoded, PHOTO, name))
+    return image_statistics(decode_picture(encoded, name))
 
 
 def _compare(

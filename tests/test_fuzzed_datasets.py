@@ -376,6 +376,7 @@ def test_photos(folder, photo, stretch, bands, orientation):
     path = folder / "photo"
     path.write_bytes(photo[1])
     options = {"low": 2.0, "high": 98.0, "no_data": 0.0, "orientation": orientation}
+    options |= {"keep": "8bit", "shown": []}
     images = ImagesParams(bands=bands, stretch=stretch, **options)
     found = answer(read_photo, path, images)
     if isinstance(found, str):

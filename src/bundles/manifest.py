@@ -37,6 +37,7 @@ MOST_OF_PART = {  # bytes; networks are bounded by MOST_OF_NETWORK
 MOST_OF_NETWORK = 8 << 30  # bytes
 MOST_NUMBER = 1 << 53  # beyond it a float no longer tells whole numbers apart
 MOST_ENLARGED = 16.0  # times the side of an image, by resize and scale
+LATER: dict[str, Any] = {"keep": "8bit", "shown": []}  # keys that older bundles do not have
 ENCODER = re.compile(r"[A-Za-z0-9_.\-]+")
 
 Name = Annotated[str, Field(pattern=r"^\w{1,100}$")]
@@ -161,10 +162,23 @@ class SecondLevel(Part):
 class Expected(Part):
     """The images that networks have learnt from, and others should be like."""
 
-    read: ImagesParams  # bands, stretch, no_data; with stretch auto the range that was found
+    read: ImagesParams  # bands, stretch, no_data; with stretch auto the range that was found;
+    # keys of LATER are left out where they say what was always so
     height: int | None = Field(ge=1)  # px, median of train
     width: int | None = Field(ge=1)
     pixel_size: Finite | None = Field(gt=0)  # m, median of those that lie on the map
+
+    @field_validator("read", mode="before")
+    @classmethod
+    def _say_what_was_always_so(cls, read: object) -> object:
+        return LATER | read if isinstance(read, dict) else read
+
+    @field_validator("read")
+    @classmethod
+    def _be_8_bit(cls, read: ImagesParams) -> ImagesParams:
+        if read.as_bands:
+            raise ValueError("images of bands are not read without the data set")
+        return read
 
 
 class Manifest(Part):
@@ -256,7 +270,12 @@ def description_of(network: NetworkPart) -> dict[str, Any]:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Write a manifest, always in the same bytes."""
-    return (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
+    told = manifest.model_dump(mode="json")
+    read = told["expected"]["read"]
+    told["expected"]["read"] = {
+        key: value for key, value in read.items() if LATER.get(key) != value
+    }
+    return (json.dumps(told, indent=1) + "\n").encode()
 
 
 def parse_manifest(content: bytes) -> Manifest:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from src.formats.archive import ImageArchive
-from src.formats.prepared import LABELLED, read_photo
+from src.formats.prepared import LABELLED, read_picture
 from src.planning.fingerprint import REACH, drawn_images, measured_objects
 
 BARS = 32
@@ -68,7 +68,7 @@ def measure_images(
     for split, rows in images.groupby("split"):
         pixels = float((rows["height"] * rows["width"]).mean())
         names = rows["name"].iloc[drawn_images(len(rows), pixels, most=most, seed=SEED)]
-        brightness = [float(read_photo(photos, name).mean(axis=(0, 1)) @ GREY) for name in names]
+        brightness = [float(read_picture(photos, name).mean(axis=(0, 1)) @ GREY) for name in names]
         found = []
         if split in LABELLED:
             archive = ImageArchive(prepared / "labels" / str(split) / "instances.zip")

@@ -11,8 +11,9 @@ from src.exporting.delivery import Delivery
 from src.exporting.object_file import batches, object_rows, write_objects
 from src.exporting.params import ExportParams
 from src.exporting.predicted_objects import ImageObjects
-from src.formats.archive import PHOTO, ImageArchive, decode_image
+from src.formats.archive import ImageArchive
 from src.formats.prepared import archive_of
+from src.formats.stored_bands import decode_picture
 from src.mosaics.image_objects import image_objects
 from src.mosaics.placing import Mosaic, Place, find_mosaics
 from src.mosaics.seams import join_at_seams
@@ -77,7 +78,7 @@ def _rows(
         if image.rles:
             counts = [rle["counts"] for rle in image.rles]
             table = pd.DataFrame({"counts": counts, "score": image.scores, "accepted": True})
-            photo = decode_image(encoded, PHOTO, image.name)
+            photo = decode_picture(encoded, image.name)
             objects.append(image_objects(table, photo, mosaic.height, area))
             areas.append(area)
     joined = join_at_seams(objects, areas, mosaic.height, mosaic.width)

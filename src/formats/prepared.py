@@ -1,6 +1,6 @@
 """The prepared data set as stages share it, read by one function for each kind of file.
 
-    prepared/train, val, test/images.zip               uint8 RGB (H, W, 3), PNG or JPEG
+    prepared/train, val, test/images.zip               uint8 RGB (H, W, 3), PNG or JPEG; or bands
                               images.csv               a row for each image, by name
     prepared/labels/train, val/instances.zip           uint16 (H, W)
                                truth.json              COCO ground truth
@@ -21,7 +21,8 @@ import pandas as pd
 
 from src.base.errors import InputError
 from src.base.files import read_json
-from src.formats.archive import PHOTO, ImageArchive
+from src.formats.archive import ImageArchive
+from src.formats.stored_bands import decode_photo, decode_picture
 from src.formats.tables import read_table
 
 SPLITS = ("train", "val", "test")
@@ -198,11 +199,21 @@ def archive_of(photos: dict[str, ImageArchive], name: str) -> ImageArchive:
 
 
 def read_photo(photos: dict[str, ImageArchive], name: str) -> np.ndarray:
-    """Return the image of a name as uint8 RGB, shape (H, W, 3).
+    """Return the image of a name as networks see it.
+
+    uint8 RGB (H, W, 3), or where `images.keep` or `images.bands` ask for it its bands (H, W, B),
+    uint8 or uint16.
 
     Raises
     ------
     InputError
         If it is of a split that is not open, or its archive does not hold it.
     """
-    return archive_of(photos, name).read(name, PHOTO)
+    archive = archive_of(photos, name)
+    return decode_photo(archive.read_bytes(name), f"{archive.path}: {name}")
+
+
+def read_picture(photos: dict[str, ImageArchive], name: str) -> np.ndarray:
+    """Return the image of a name as eyes see it, uint8 RGB (H, W, 3); else as `read_photo`."""
+    archive = archive_of(photos, name)
+    return decode_picture(archive.read_bytes(name), f"{archive.path}: {name}")

@@ -78,7 +78,7 @@ def batch_input(
     Where it is fed with positions, they are the last of the planes (`src.networks.positions`).
     """
     if needs_positions(params.extra_channels):
-        images = torch.cat([images, planes[:, -BYTES:]], dim=1)
+        images = torch.cat([images, planes[:, -BYTES:].to(images)], dim=1)
     return network_input(
         images,
         numbers[:, 0],

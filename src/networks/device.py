@@ -1,5 +1,6 @@
 """Where networks run, and with which arithmetic."""
 
+from collections.abc import Mapping
 from typing import get_args
 
 import torch
@@ -32,7 +33,7 @@ def choose_device(precision: Precision) -> tuple[torch.device, bool]:
     return device, device.type == "cuda" or multiplies_bf16(torch.cpu.get_capabilities())
 
 
-def multiplies_bf16(capabilities: dict[str, bool]) -> bool:
+def multiplies_bf16(capabilities: Mapping[str, bool]) -> bool:
     """Return whether a CPU has instructions that multiply bfloat16, as `torch.cpu` tells of it.
 
     With AMX they halve the time and more. With AVX-512 alone a training step of the default network

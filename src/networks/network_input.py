@@ -8,23 +8,35 @@ from src.networks.positions import needs_positions, position_bytes, positions_of
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B: ITU-R BT.601
 IMAGE_CHANNELS = {"rgb": 3, "grey": 1}
+BANDS = "bands"  # as many as there are means
 EXTRA_CHANNELS = {"depth": 1, "coordinates": 2, "row_gradient": 1}
 
 
-def input_channels(image_channels: str, extra_channels: Sequence[str]) -> int:
-    """Return how many channels `network_input` gives.
+def input_channels(
+    image_channels: str, extra_channels: Sequence[str], mean: Sequence[float] = ()
+) -> int:
+    """Return how many channels `network_input` gives; of bands there are as many as means.
 
     Raises
     ------
     ValueError
         If a name is unknown.
     """
-    if image_channels not in IMAGE_CHANNELS or not set(extra_channels) <= set(EXTRA_CHANNELS):
+    known = IMAGE_CHANNELS | {BANDS: len(mean)}
+    if image_channels not in known or not set(extra_channels) <= set(EXTRA_CHANNELS):
         raise ValueError(
             f"input channels {image_channels}, {extra_channels} are unknown; known: "
-            f"{', '.join(IMAGE_CHANNELS)}; {', '.join(EXTRA_CHANNELS)}"
+            f"{', '.join(known)}; {', '.join(EXTRA_CHANNELS)}"
         )
-    return IMAGE_CHANNELS[image_channels] + sum(EXTRA_CHANNELS[name] for name in extra_channels)
+    return known[image_channels] + sum(EXTRA_CHANNELS[name] for name in extra_channels)
+
+
+def full_value(images: torch.Tensor) -> int:
+    """Return the largest value of images: 255 of bytes, 65535 of int32, which 16 bits are held in.
+
+    (Of PyTorch's own 16 unsigned bits few operations know.)
+    """
+    return 255 if images.dtype == torch.uint8 else 65535
 
 
 def network_input(
@@ -41,10 +53,12 @@ def network_input(
     Parameters
     ----------
     images : Tensor of uint8, shape (B, 3, H, W) or (B, 7, H, W)
-        RGB, and the bytes of `src.networks.positions` where it is not the whole of an image.
+        RGB, and the bytes of `src.networks.positions` where it is not the whole of an image. For
+        "bands" any number of them, uint8 or (16 bits) int32.
     depth : Tensor of float32, shape (B,)
         One number per image, the plane of the channel "depth"; not looked at without it.
-    image_channels : {"rgb", "grey"}
+    image_channels : {"rgb", "grey", "bands"}
+        Bands: (x / 255 - mean) / std or, of 16 bits, (x / 65535 - mean) / std, each by its own.
         Three planes (x / 255 - mean) / std, or one: the luma of the image in [0, 1] less the luma
         of `mean`, over the luma of `std`.
     extra_channels : sequence of str
@@ -53,7 +67,7 @@ def network_input(
         CoordConv), 0 where there is only one. "row_gradient": luma in [0, 1] times the row's
         position, from 0 at the first to 1 at the last, 0.5 where there is only one.
     mean, std : list of float
-        Of R, G and B in [0, 1].
+        Of R, G and B in [0, 1], or of each band.
 
     Returns
     -------
@@ -66,9 +80,12 @@ def network_input(
         If a name is unknown.
     """
     input_channels(image_channels, extra_channels)  # refuses unknown names
-    images, where = images[:, :3], images[:, 3:]
-    centre, spread = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (mean, std))
-    scaled = images.float() / 255
+    count = len(mean)
+    images, where = images[:, :count], images[:, count:]
+    centre, spread = (
+        torch.tensor(v, device=images.device).view(1, count, 1, 1) for v in (mean, std)
+    )
+    scaled = images.float() / full_value(images)
     if image_channels == "grey":
         planes = [(_luma(scaled) - _luma(centre)) / _luma(spread)]
     else:

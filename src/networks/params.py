@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from src.base.params import Auto, Params
+from src.base.params import AUTO, Auto, Params
 
-Colours = Annotated[list[float], Field(min_length=3, max_length=3), Auto]
+Colours = Annotated[list[float], Field(min_length=1, max_length=16), Auto]
 
 
 class NetworkParams(Params):
@@ -25,10 +25,17 @@ class NetworkParams(Params):
 
 class ModelParams(NetworkParams):
     encoder_weights: str
-    image_channels: Literal["rgb", "grey"]
+    image_channels: Literal["rgb", "grey", "bands"]
     extra_channels: list[Literal["depth", "coordinates", "row_gradient"]]
     depth_column: str
     clahe: float = Field(ge=0)
     resize: Annotated[float, Field(gt=0, le=8), Auto]
     mean: Colours
     std: Colours
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _be_of_three_colours(cls, given: list[float] | str, info: ValidationInfo) -> object:
+        if given != AUTO and len(given) != 3 and info.data.get("image_channels") != "bands":
+            raise ValueError("give three numbers, or auto; others go with image_channels bands")
+        return given

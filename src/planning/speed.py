@@ -5,10 +5,11 @@ import time
 import numpy as np
 import torch
 
+from src.base.errors import InputError
 from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import build_model
-from src.networks.network_input import input_channels
+from src.networks.network_input import BANDS, input_channels
 from src.networks.params import ModelParams
 from src.networks.precision import Precision
 
@@ -44,6 +45,11 @@ def seconds_per_step(
     InputError
         If the network cannot be built.
     """
+    if params.image_channels == BANDS:
+        raise InputError(
+            "params.yaml: plan.minutes: networks of bands are not timed; set it to 0 and choose "
+            "plan.steps"
+        )
     device, bf16 = choose_device(precision)
     channels = input_channels(params.image_channels, params.extra_channels)
     model = build_model(params, in_channels=channels, heads=heads, encoder_weights=None)

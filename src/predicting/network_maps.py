@@ -15,8 +15,9 @@ from src.networks.contrast import equalise
 from src.networks.device import choose_device
 from src.networks.heads import head_outputs
 from src.networks.model import stride
-from src.networks.network_input import network_input
-from src.networks.positions import needs_positions
+from src.networks.network_input import BANDS, network_input
+from src.networks.positions import BYTES, needs_positions
+from src.networks.resizing import image_tensor
 from src.predicting.params import PredictParams
 from src.predicting.prediction import predict_image
 
@@ -48,8 +49,9 @@ def image_predictor(
     Returns
     -------
     predict : callable
-        Of an image, uint8 (H, W, 3) RGB, and its relative depth, a number that only networks with
-        the channel "depth" look at. It returns what `src.predicting.prediction.predict_image` does.
+        Of an image, uint8 (H, W, 3) RGB or its bands, and its relative depth, a number that only
+        networks with the channel "depth" look at. It returns what
+        `src.predicting.prediction.predict_image` does.
     """
     device, bf16 = choose_device(params.precision)
     network = network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
@@ -57,6 +59,7 @@ def image_predictor(
     size = description["embedding_size"]
 
     def answers(images: torch.Tensor, depth: float) -> dict[str, torch.Tensor]:
+        _refuse_others(images, description)
         given = network_input(images, torch.full((len(images),), depth, device=device), **inputs)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return head_outputs(network(given), description["heads"], size)
@@ -104,7 +107,7 @@ def predictor_by(
             image = equalise(image, description["clahe"])
         return predict_image(
             partial(forward, depth=depth),
-            torch.from_numpy(image.transpose(2, 0, 1).copy()).to(device),
+            image_tensor(image).contiguous().to(device),
             params,
             stride=stride,
             resize=description["resize"],
@@ -113,6 +116,17 @@ def predictor_by(
         )
 
     return predict
+
+
+def _refuse_others(images: torch.Tensor, description: dict[str, Any]) -> None:
+    """Refuse images of other bands than the network learnt from."""
+    there = images.shape[1] - BYTES * needs_positions(description["extra_channels"])
+    bands, deep = len(description["mean"]), images.dtype != torch.uint8
+    if there != bands or (deep and description["image_channels"] != BANDS):
+        raise InputError(
+            f"an image of {there} bands{' of 16 bits' * deep}, but the network learnt from {bands} "
+            f"({description['image_channels']}); prepare images as they were for training"
+        )
 
 
 def stored_maps(prediction: Prediction, name: str) -> dict[str, np.ndarray | float]:

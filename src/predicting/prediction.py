@@ -43,7 +43,7 @@ def predict_image(
         Maps uint8 RGB (B, 3, h, w), h and w multiples of `stride`, to logits by the name of their
         head: maps (B, h, w), "boundary_distance" among them holding values and not logits,
         "embedding" (B, E, h, w) of any values, and "empty" (B,).
-    image : Tensor of uint8, shape (3, H, W)
+    image : Tensor of uint8, shape (3, H, W), or of bands as `network_input` takes them
         On the device of the model; any H and W from 1.
     params : PredictParams
         `views`, the test-time augmentation: 1, 2, 4 or 8. `scales`, factors on height and width on
@@ -132,7 +132,7 @@ def _predict_scaled(
     rows, columns = image.shape[-2:]
     if positions:  # in the whole image, whatever windows and views make of it
         where = torch.from_numpy(position_bytes(rows, columns)).permute(2, 0, 1)
-        image = torch.cat([image, where.to(image.device)])
+        image = torch.cat([image, where.to(image)])
     max_size, overlap = params.max_size, params.overlap
     totals, numbers = {}, {head: [] for head in NUMBERS}
     weight = torch.zeros(rows, columns, device=image.device)

@@ -36,7 +36,8 @@ def choose_levels(
     -------
     images : ImagesParams
         The same if `stretch` is not auto. Else `low` and `high` are the percentiles 0.1 and 99.9
-        of the pooled values of the images that have more than 8 bits, in all bands, without pixels
+        of the pooled values of the images that have more than 8 bits (where 16 are kept: other
+        types than uint8 and uint16), in all bands, without pixels
         that hold no data, the same number at most of each image. Both are 0 if none has more than
         8 bits.
     choices : list of Choice
@@ -49,16 +50,18 @@ def choose_levels(
     deep = [record for record in train if _may_be_deep(record.path)]
     drawn = np.random.default_rng(SEED).permutation(len(deep))[:LOOKED_AT]
     pooled, kinds = [], set()
+    kept = (np.uint8, np.uint16) if images.keep == "16bit" else (np.uint8,)
     for place in sorted(drawn.tolist()):
         try:
             values, invalid = read_values(deep[place].path, images, deep[place].window)
         except (InputError, MemoryError):
             continue  # it is rejected later, which says why
-        if values.dtype != np.uint8:
+        if values.dtype not in kept:
             pooled.append(_sample(values, invalid, place))
             kinds.add(str(values.dtype))
     if not pooled:
-        reason = f"none of the {len(train)} images of train is known to have more than 8 bits"
+        more = "more than 8 bits" if len(kept) == 1 else "other than whole values of 16 bits"
+        reason = f"none of the {len(train)} images of train is known to have {more}"
         images = images.model_copy(update={"low": 0.0, "high": 0.0})
         return images, [Choice("images.stretch", "none", f"{reason}, so that values stay")]
     low, high = _percentiles(np.concatenate(pooled))
@@ -66,12 +69,13 @@ def choose_levels(
     reason = (
         f"{len(pooled)} of {len(drawn)} images of train looked at hold {held}, of "
         f"whose values {LOW} % lie below images.low and {100 - HIGH:.1f} % above images.high; "
-        "all images of more than 8 bits get this one range, others stay"
+        + ("all images of more than 8 bits" if len(kept) == 1 else "all such images")
+        + " get this one range, others stay"
     )
     choices = [
         Choice("images.stretch", "range", reason),
         Choice("images.low", low, "this value becomes 0"),
-        Choice("images.high", high, "this value becomes 255"),
+        Choice("images.high", high, f"this value becomes {255 if len(kept) == 1 else 65535}"),
     ]
     return images.model_copy(update={"low": low, "high": high}), choices
 

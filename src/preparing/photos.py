@@ -8,13 +8,15 @@ import numpy as np
 
 from src.base.errors import InputError
 from src.formats.archive import encode_png
+from src.formats.stored_bands import encode_bands
 from src.image_files.geotiff import Window
 from src.image_files.geotransforms import read_geotransform
 from src.preparing.image_bands import ImageBands, read_bands, read_orientation, read_window
-from src.preparing.stretches import to_8_bits
+from src.preparing.stretches import to_8_bits, to_16_bits
 from src.reading.params import ImagesParams
 
 MAX_BYTES = 2 << 30  # of a file
+SIDEWAYS = (5, 6, 7, 8)  # orientation tags by which height and width change places
 FLAT = 2  # grey levels
 FEW = 64  # grey levels of 256, up to which an image of more bits has lost much
 
@@ -22,7 +24,7 @@ FEW = 64  # grey levels of 256, up to which an image of more bits has lost much
 class Photo(NamedTuple):
     """An image file as the archive stores it, and what its pixels are like."""
 
-    content: bytes  # the file itself, or an 8-bit PNG, grey or RGB
+    content: bytes  # the file itself, or an 8-bit PNG, grey or RGB, or bands in a PNG
     height: int  # px, of what `PHOTO` decodes from content
     width: int
     blank: bool  # in every band the greatest and the smallest value lie at most 2 apart
@@ -47,7 +49,8 @@ def read_photo(
         name.
     images : ImagesParams
         `bands`: one band (it becomes grey) or three, numbered from 1; [] is the first three, or the
-        first alone where there are fewer than three. `stretch`, `low`, `high`: see
+        first alone where there are fewer than three. Others, up to 16, and all of which `keep`
+        has 16 bits, are stored by `src.formats.stored_bands`. `stretch`, `low`, `high`: see
         `src.preparing.stretches.to_8_bits`; with auto as `choose_levels` returns them. A pixel with
         the value `no_data` in all chosen bands holds no data. `orientation` apply: turned as the
         orientation tag (EXIF) says; ignore: as stored.
@@ -72,31 +75,53 @@ def read_photo(
         With the reason alone: absent, empty, unreadable, damaged, too large, of another size,
         without a band asked for, or of values that need a stretch.
     """
-    content = _file_content(path) if window is None else Path(path)
+    content = content_of_file = _file_content(path) if window is None else Path(path)
     try:
         with np.errstate(invalid="ignore"):  # of signalling NaNs, which a file may hold
             (values, bits, invalid, as_stored, pages), changes = _decoded(content, images, window)
             levels = {"stretch": images.stretch, "low": images.low, "high": images.high}
-            image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
-            few_levels = _few_levels(values, image)
+            if images.keep == "16bit":
+                image, few_levels = to_16_bits(values, **levels, invalid=invalid), None
+            else:
+                image = to_8_bits(values, **levels, bits=bits, invalid=invalid)
+                few_levels = _few_levels(values, image)
             tag = 1
             if images.orientation == "apply" and isinstance(content, bytes):
                 tag = read_orientation(content)
             image = _turned(image, tag, path)
             kept = as_stored and not changes and images.stretch in ("none", "auto") and tag == 1
-            if not kept or not isinstance(content, bytes):
+            if images.as_bands:
+                content = encode_bands(image, images.shown_places)
+            elif not kept or not isinstance(content, bytes):
                 content = encode_png(image[..., 0] if image.shape[2] == 1 else image)
     except MemoryError:
         raise InputError("needs more memory than there is; cut the image into tiles") from None
     height, width = image.shape[:2]
     if size is not None and (height, width) != size:
-        raise InputError(
-            f"the file is {height}x{width} px (height x width), "
-            f"the annotations say {size[0]}x{size[1]}"
-        )
+        raise InputError(_other_size(content_of_file, (height, width), size, images.orientation))
     share = 0.0 if invalid is None else float(np.count_nonzero(invalid) / invalid.size)
     blank, saturated = _is_blank(image), _saturated(image)
     return Photo(content, height, width, blank, saturated, share, few_levels, pages)
+
+
+def _other_size(
+    content: bytes | Path, size: tuple[int, int], listed: tuple[int, int], orientation: str
+) -> str:
+    """Say how the size of an image is another than listed, and where turning it would help."""
+    words = (
+        f"the file is {size[0]}x{size[1]} px (height x width), "
+        f"the annotations say {listed[0]}x{listed[1]}"
+    )
+    tag = read_orientation(content) if isinstance(content, bytes) else 1
+    if size[::-1] != listed or tag not in SIDEWAYS:
+        return words
+    if orientation == "ignore":
+        return (
+            f"{words}, as it is after its orientation tag ({tag}); set images.orientation to apply"
+        )
+    return (
+        f"{words}, as it is without its orientation tag ({tag}); set images.orientation to ignore"
+    )
 
 
 def read_values(
@@ -182,7 +207,7 @@ def _turned(image: np.ndarray, tag: int, path: Path) -> np.ndarray:
             f"has an orientation tag ({tag}), but lies on the map as it is stored; "
             "set images.orientation to ignore"
         )
-    if tag in (5, 6, 7, 8):
+    if tag in SIDEWAYS:
         image = image.swapaxes(0, 1)
     if tag in (3, 4, 7, 8):
         image = image[::-1]
@@ -212,6 +237,9 @@ def _few_levels(values: np.ndarray, image: np.ndarray) -> tuple[int, int] | None
 
 
 def _saturated(image: np.ndarray) -> float:
+    if image.dtype != np.uint8 or image.shape[2] not in (1, 3):
+        full = np.iinfo(image.dtype).max
+        return float(np.mean(((image == 0) | (image == full)).all(axis=2)))
     between = cv2.inRange(image.reshape(len(image), -1), 1, 254).reshape(image.shape)
     if image.shape[2] == 3:
         between = cv2.cvtColor(between, cv2.COLOR_RGB2GRAY)  # 0 only where each band is 0

@@ -86,7 +86,7 @@ def prepare_image(
         category_id = cast("int", dataset.category_id)  # `with_category` has made it one
         labelled, hidden = _labelled(record, kept, image, category_id, params)
         lost = hidden, len(kept) - len(labelled["truth"]), len(objects) - len(kept)
-        lost += (sum(one.crowd and not one.outer for one in objects),)
+        lost += (sum(one.crowd and not (one.outer or one.void) for one in objects),)
         labelled["losses"] = dict(zip(LOSSES, lost, strict=True))
         warnings += _hidden_warnings(hidden)
     for kind, detail in warnings:

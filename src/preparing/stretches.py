@@ -76,6 +76,59 @@ def to_8_bits(
     return image
 
 
+def to_16_bits(
+    values: np.ndarray,
+    *,
+    stretch: str,
+    low: float,
+    high: float,
+    invalid: np.ndarray | None = None,
+) -> np.ndarray:
+    """Bring the values of an image to 0..65535, or leave them as they are there.
+
+    Parameters
+    ----------
+    values : ndarray, shape (H, W, bands)
+        Whole or real numbers.
+    stretch : str
+        none and auto: uint8 and uint16 stay, each value what it is. auto: others as with range.
+        range, percentile: as `to_8_bits`, up to 65535 in place of 255.
+    low, high : float
+        As there.
+    invalid : ndarray, bool, shape (H, W), optional
+        Pixels that have no part in the percentiles, and become 0.
+
+    Returns
+    -------
+    image : ndarray, uint16, shape (H, W, bands)
+
+    Raises
+    ------
+    InputError
+        With the reason alone, if values that are neither uint8 nor uint16 have no range.
+    ValueError
+        As `to_8_bits`.
+    """
+    check_stretch(stretch, low, high)
+    if values.dtype in (np.uint8, np.uint16) and stretch in ("none", "auto"):
+        image = values.astype(np.uint16)
+    elif stretch == "none" or not low < high:
+        raise InputError(
+            f"values of type {values.dtype}, of which 16 bits cannot be kept as they are; set "
+            "images.stretch to range"
+        )
+    else:
+        image = np.empty(values.shape, np.uint16)
+        for band in range(values.shape[2]):
+            plane, limits = values[..., band], (low, high)
+            if stretch == "percentile":
+                limits = _percentiles(plane, low, high, invalid)
+            _spread(plane, *limits, image[..., band])
+    if invalid is not None:
+        image[invalid] = 0
+    return image
+
+
 def check_stretch(stretch: str, low: float, high: float) -> None:
     """Raise ValueError if these are not what `to_8_bits` takes."""
     if stretch not in STRETCHES:
@@ -115,12 +168,12 @@ def _percentiles(
 
 def _spread(plane: np.ndarray, low: float, high: float, image: np.ndarray) -> None:
     """Write the band into the image, row by row or many at once."""
-    step = max(1, BLOCK // plane.shape[1])
+    step, full = max(1, BLOCK // plane.shape[1]), float(np.iinfo(image.dtype).max)
     for top in range(0, len(plane), step):
         rows = plane[top : top + step].astype(np.float64)
         rows[np.isnan(rows)] = low
         if high / 2 - low / 2 > 0:  # halves: the difference itself may be too large for a float
-            rows = (rows.clip(low, high) / 2 - low / 2) / (high / 2 - low / 2) * 255
+            rows = (rows.clip(low, high) / 2 - low / 2) / (high / 2 - low / 2) * full
         else:
-            rows = np.where(rows > high, 255.0, 0.0)
+            rows = np.where(rows > high, full, 0.0)
         image[top : top + step] = np.rint(rows)

@@ -17,6 +17,8 @@ from src.reading.records import (
     Dataset,
     ImageRecord,
     SourceObject,
+    as_on_disk,
+    by_composed_name,
     check_file_name,
     check_unique,
     image_files,
@@ -222,10 +224,16 @@ def _read_labelled(
     if not records:
         raise InputError(f"{path}: lists no images; list every image of {folder}")
     check_unique(records, path)
+    decomposed = by_composed_name(present, folder)
+    there = [as_on_disk(record.file_name, present, decomposed) for record in records]
+    records = [
+        record if name == record.file_name else record._replace(path=folder / name)
+        for record, name in zip(records, there, strict=True)
+    ]
     _check_category(annotations.categories, path, chosen or [category["id"]])
     records = _with_objects(records, annotations, path, way)
     of_others = annotations.lengths.count(0)
-    listed = {PurePosixPath(record.file_name).as_posix() for record in records}
+    listed = {PurePosixPath(name).as_posix() for name in there}
     return records, category, len(present - listed), of_others
 
 

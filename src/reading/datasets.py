@@ -13,6 +13,7 @@ from src.reading import (
     vector_dataset,
     yolo_dataset,
 )
+from src.reading.mask_names import names_by
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
 
@@ -93,9 +94,14 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
     if params.format == "vector":
         return vector_dataset.find_records(root, params, category_id)
     if params.format == "mask_folder":
-        names = {"mask_folder": params.mask_folder, "mask_suffix": params.mask_suffix}
         return mask_folder_dataset.find_records(
-            root, category_id=category_id, masks=params.masks, **names
+            root,
+            category_id=category_id,
+            masks=params.masks,
+            mask_folder=params.mask_folder,
+            names=names_by(params),
+            missing_mask=params.missing_mask,
+            ignore_value=params.ignored_value,
         )
     columns = {"id_column": params.id_column, "rle_column": params.rle_column}
     dialect = rle_csv_dataset.Dialect(
@@ -108,6 +114,7 @@ def _of_format(root: Path, params: DatasetParams) -> Dataset:
         dialect=dialect,
         class_column=class_column,
         classes=None if given is None else tuple(map(str, given)),
+        missing_mask=params.missing_mask,
         **columns,
     )
 

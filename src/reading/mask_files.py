@@ -44,7 +44,9 @@ class _Decoded(NamedTuple):
     shown: np.ndarray | None = None  # values as viewers show them, where 0 is white in the file
 
 
-def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
+def read_binary_mask(
+    path: Path, height: int, width: int, *, ignore_value: int | None = None
+) -> np.ndarray:
     """Read a mask of two values: 0 or black is background, the other one object.
 
     Parameters
@@ -55,6 +57,8 @@ def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
         shows. A JPEG is cut at grey level 128.
     height, width : int
         That the mask must have, in pixels.
+    ignore_value : int, optional
+        What `read_ignored` finds by it becomes background.
 
     Returns
     -------
@@ -67,7 +71,53 @@ def read_binary_mask(path: Path, height: int, width: int) -> np.ndarray:
         With the reason alone: unreadable, of another size, more than two values, two of which
         none is 0, a number that is not finite.
     """
-    return _binary(_decode(path, (height, width)))
+    return _binary(_without_ignored(_decode(path, (height, width)), ignore_value))
+
+
+def read_ignored(path: Path, height: int, width: int, *, ignore_value: int) -> np.ndarray:
+    """Tell which pixels of a mask have a value that stands for neither object nor background.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_binary_mask`; of a palette the indices count, of three channels each must
+        have the value, and of a TIFF file in which 0 is white the numbers that it holds.
+    height, width : int
+        That the mask must have, in pixels.
+    ignore_value : int
+        The value.
+
+    Returns
+    -------
+    ignored : ndarray of bool, shape (height, width)
+
+    Raises
+    ------
+    InputError
+        With the reason alone: unreadable, of another size, or a JPEG.
+    """
+    return _ignored(_decode(path, (height, width)), ignore_value)
+
+
+def _ignored(decoded: _Decoded, ignore_value: int) -> np.ndarray:
+    if decoded.lossy:
+        raise InputError(
+            "a JPEG mask, which does not keep the value of dataset.ignore_value; store it as PNG"
+        )
+    same = decoded.values == ignore_value
+    return same.all(axis=2) if same.ndim == 3 else same
+
+
+def _without_ignored(decoded: _Decoded, ignore_value: int | None) -> _Decoded:
+    """Put background where pixels are ignored."""
+    if ignore_value is None:
+        return decoded
+    ignored = _ignored(decoded, ignore_value)
+    values, shown = np.array(decoded.values), decoded.shown
+    values[ignored] = 0
+    if shown is not None:
+        shown = np.where(ignored, 0, shown)
+    return decoded._replace(values=values, shown=shown)
 
 
 def _binary(decoded: _Decoded) -> np.ndarray:
@@ -89,12 +139,15 @@ def _binary(decoded: _Decoded) -> np.ndarray:
             other = values.flat[others.argmax()]
             raise InputError(
                 f"a mask with the values {_shown(value, coloured)} and {_shown(other, coloured)} "
-                "beside the background's 0, not one for all objects"
+                "beside the background's 0, not one for all objects; if one of them marks what is "
+                "neither, set dataset.ignore_value to it"
             )
     return filled
 
 
-def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
+def read_object_ids(
+    path: Path, height: int, width: int, *, ignore_value: int | None = None
+) -> np.ndarray:
     """Read a mask whose values are numbers of objects, 0 being background.
 
     Parameters
@@ -106,6 +159,8 @@ def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
         red + 256 green + 65536 blue.
     height, width : int
         That the mask must have, in pixels.
+    ignore_value : int, optional
+        What `read_ignored` finds by it becomes background.
 
     Returns
     -------
@@ -117,16 +172,18 @@ def read_object_ids(path: Path, height: int, width: int) -> np.ndarray:
     InputError
         With the reason alone: unreadable, of another size, a JPEG, negative or fractional ids.
     """
-    return _ids(_decode(path, (height, width)))
+    return _ids(_without_ignored(_decode(path, (height, width)), ignore_value))
 
 
-def look_at_mask(path: Path) -> MaskLook:
+def look_at_mask(path: Path, ignore_value: int | None = None) -> MaskLook:
     """Tell whether a mask of unknown meaning has two values, or more, and in how many parts.
 
     Parameters
     ----------
     path : Path
         A mask as `read_binary_mask` or `read_object_ids` takes it, of any size.
+    ignore_value : int, optional
+        As there.
 
     Returns
     -------
@@ -139,7 +196,7 @@ def look_at_mask(path: Path) -> MaskLook:
     InputError
         With the reason alone, if it is neither.
     """
-    decoded = _decode(path, None)
+    decoded = _without_ignored(_decode(path, None), ignore_value)
     try:
         return MaskLook(True, int(_binary(decoded).any()), 0)
     except InputError:
@@ -240,7 +297,9 @@ def component_regions(mask: np.ndarray) -> list[Region]:
     return [regions[index] for index in np.argsort(first)]
 
 
-def number_objects(record: ImageRecord, regions: list[Region]) -> list[SourceObject]:
+def number_objects(
+    record: ImageRecord, regions: list[Region], ignored: list[Region] | None = None
+) -> list[SourceObject]:
     """Make objects of regions that have no ids of their own.
 
     Parameters
@@ -249,16 +308,27 @@ def number_objects(record: ImageRecord, regions: list[Region]) -> list[SourceObj
         Of the image; its id is the upper part of `truth_id`, so that these differ in a split.
     regions : list of Region
         Numbered from 1 in this order.
+    ignored : list of Region, optional
+        Numbered after them: where there is neither object nor background.
 
     Raises
     ------
     InputError
         With the reason alone, if there are more than 65534.
     """
-    check_count(len(regions))
+    everything = regions + (ignored or [])
+    check_count(len(everything))
     return [
-        SourceObject(number, record.image_id * IDS_PER_IMAGE + number, False, None, region, False)
-        for number, region in enumerate(regions, start=1)
+        SourceObject(
+            number,
+            record.image_id * IDS_PER_IMAGE + number,
+            number > len(regions),
+            None,
+            region,
+            False,
+            void=number > len(regions),
+        )
+        for number, region in enumerate(everything, start=1)
     ]
 
 

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from src.base.errors import InputError
 from src.reading.image_folders import is_image
@@ -46,7 +47,8 @@ def read_metadata(
     wanted, by_id, read = set(names), _names_by_id(names), {}
     for line, row in _rows(path, columns):
         where = f"{path}: line {line}"
-        name = row["name"] if "name" in row else _name(row["id"] or "", by_id, where)
+        given = normalize("NFC", row["name" if "name" in row else "id"] or "")
+        name = given if "name" in row else _name(given, by_id, where)
         if name not in wanted:
             continue
         if name in read:

@@ -61,7 +61,7 @@ def object_warnings(objects: Sequence[SourceObject]) -> list[tuple[str, str]]:
         "incomplete": [one.id for one in objects if one.incomplete],
         "shrunk": [one.id for one in objects if one.shrunk],
         "line": [one.id for one in objects if one.line],
-        "crowd": [one.id for one in objects if one.crowd and not one.outer],
+        "crowd": [one.id for one in objects if one.crowd and not (one.outer or one.void)],
         "comb": [one.id for one in objects if one.comb],
         "vanished": [one.id for one in objects if not (one.region.area or one.line)],
         "duplicate": [

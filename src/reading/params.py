@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from src.base.files import is_inside
 from src.base.params import AUTO, Auto, Params
 from src.formats.prepared import IMAGE_TYPES, LATER_COLUMNS
+from src.formats.stored_bands import MOST_BANDS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
@@ -26,6 +27,10 @@ class DatasetParams(Params):
     masks: Literal["auto", "instances", "components", "whole", "ids"]
     mask_folder: str  # this and the next three may be auto
     mask_suffix: str
+    image_pattern: str
+    mask_pattern: str
+    missing_mask: Literal["refuse", "empty"]
+    ignore_value: Literal["none"] | Annotated[int, Field(ge=1)]
     id_column: Name
     rle_column: Name
     class_column: str  # may be auto; empty: none; that of ids: what follows their last "_"
@@ -58,6 +63,11 @@ class DatasetParams(Params):
         if self.category_id == AUTO:
             return None
         return self.category_id if isinstance(self.category_id, list) else [self.category_id]
+
+    @property
+    def ignored_value(self) -> int | None:
+        """That of pixels of a mask which are neither object nor background."""
+        return None if self.ignore_value == "none" else self.ignore_value
 
     @field_validator("category_id")
     @classmethod
@@ -96,6 +106,19 @@ class DatasetParams(Params):
             raise ValueError(f"is no regular expression ({error}); correct it") from None
         return pattern
 
+    @field_validator("image_pattern", "mask_pattern")
+    @classmethod
+    def _find_one_part(cls, pattern: str, info: ValidationInfo) -> str:
+        if pattern and re.compile(cls._be_a_regular_expression(pattern)).groups != 1:
+            raise ValueError(
+                "must have one group, (...), which finds what the names of image and mask have in "
+                "common; write (?:...) for others"
+            )
+        suffix = info.data.get("mask_suffix", AUTO)
+        if pattern and suffix not in (AUTO, ""):
+            raise ValueError(f"cannot go with mask_suffix, which is '{suffix}'; leave that auto")
+        return pattern
+
     @field_validator("metadata")
     @classmethod
     def _name_new_columns_once(cls, metadata: list[str]) -> list[str]:
@@ -113,7 +136,9 @@ class DatasetParams(Params):
 class ImagesParams(Params):
     """The section `images`; with stretch `auto`, `src.preparing.levels` finds low and high."""
 
-    bands: list[Annotated[int, Field(ge=1)]]
+    keep: Literal["8bit", "16bit"]
+    bands: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=MOST_BANDS)]
+    shown: list[Annotated[int, Field(ge=1)]]
     stretch: Literal["auto", "none", "range", "percentile"]
     low: Finite
     high: Finite
@@ -122,10 +147,30 @@ class ImagesParams(Params):
 
     @field_validator("bands")
     @classmethod
-    def _be_grey_or_colour(cls, bands: list[int]) -> list[int]:
-        if len(bands) not in (0, 1, 3):
-            raise ValueError("name one band or three; an empty list takes the first ones")
+    def _be_named_where_16_bits_are_kept(cls, bands: list[int], info: ValidationInfo) -> list[int]:
+        if not bands and info.data.get("keep") == "16bit":
+            raise ValueError("name the bands where keep is 16bit, such as [1] or [1, 2, 3]")
         return bands
+
+    @field_validator("shown")
+    @classmethod
+    def _be_bands(cls, shown: list[int], info: ValidationInfo) -> list[int]:
+        bands = info.data.get("bands", [])
+        if len(shown) not in (0, 1, 3) or not set(shown) <= set(bands):
+            raise ValueError(f"name one or three of images.bands {bands}; [] is the first ones")
+        return shown
+
+    @property
+    def as_bands(self) -> bool:
+        """Whether images are stored as bands, not as 8-bit grey or RGB."""
+        return self.keep == "16bit" or len(self.bands) not in (0, 1, 3)
+
+    @property
+    def shown_places(self) -> list[int]:
+        """Places in `bands`, from 0, of those that pictures show; where there are bands."""
+        if self.shown:
+            return [self.bands.index(band) for band in self.shown]
+        return [0, 1, 2] if len(self.bands) >= 3 else [0]
 
     @field_validator("high")
     @classmethod

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from src.base.errors import InputError
 from src.base.params import AUTO
@@ -18,6 +19,7 @@ from src.reading.image_folders import files_below, folders_in, is_image
 from src.reading.labelme_dataset import folder_of_images as labelme_folder
 from src.reading.labelme_dataset import is_labelme
 from src.reading.mask_files import look_at_mask
+from src.reading.mask_names import names_by
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset
 from src.reading.rle_csv_dataset import (
@@ -280,16 +282,19 @@ def _mask_files(root: Path, params: DatasetParams) -> list[Choice]:
     if params.mask_folder == AUTO:
         choices.append(_mask_folder(train))
         params = _with(params, choices)
-    names = sorted(_names_of_masks(train / params.mask_folder)) if flat else []
+    masks = train / params.mask_folder
+    names = sorted(_names_of_masks(masks)) if flat else []
     images = files_below(train / "images") if flat else []
     stems = [PurePosixPath(name).with_suffix("").as_posix() for name in images if is_image(name)]
-    if params.mask_suffix == AUTO:
-        choices.append(_mask_suffix(train / params.mask_folder, stems, names))
+    if params.mask_suffix == AUTO and not names_by(params).patterned:
+        choices.append(_mask_suffix(masks, stems, names))
         params = _with(params, choices)
     if params.masks == AUTO:
         if flat:
-            expected = [stem + params.mask_suffix for stem in stems]
-            choices.append(_meaning(train / params.mask_folder, expected))
+            how = names_by(params)
+            of_images = set(map(how.key_of_image, stems)) - {None}
+            expected = [name for name in names if how.key_of_mask(name) in of_images]
+            choices.append(_meaning(masks, expected, params.ignored_value))
         else:
             reason = "each image has a folder of its own, with a mask for each object"
             choices.append(Choice("dataset.masks", "instances", reason))
@@ -354,7 +359,7 @@ def _mask_suffix(folder: Path, stems: list[str], names: list[str]) -> Choice:
     return Choice("dataset.mask_suffix", best[0], reason)
 
 
-def _meaning(folder: Path, expected: list[str]) -> Choice:
+def _meaning(folder: Path, expected: list[str], ignore_value: int | None) -> Choice:
     """Tell what the masks of those names show, by looking at some."""
     key = "dataset.masks"
     if any((folder / name).is_dir() for name in expected):
@@ -366,7 +371,7 @@ def _meaning(folder: Path, expected: list[str]) -> Choice:
     looks = []
     for file in dict.fromkeys(files):
         try:
-            looks.append(look_at_mask(folder / file))
+            looks.append(look_at_mask(folder / file, ignore_value))
         except InputError:
             continue  # its image is rejected later, which says why
     of_many = [look for look in looks if not look.binary]
@@ -394,8 +399,9 @@ def _run_lengths(root: Path, params: DatasetParams) -> list[Choice]:
     table, choices = find_table(root, "train"), []
     columns, rows = read_head(table, ROWS)
     if params.id_column == AUTO:
-        images = files_below(root / "train" / "images")
+        images = [normalize("NFC", name) for name in files_below(root / "train" / "images")]
         names = {*images, *(PurePosixPath(name).with_suffix("").as_posix() for name in images)}
+        rows = [[normalize("NFC", cell) for cell in row] for row in rows]
         others = [column for column in columns if column != params.rle_column]
         found = _columns_with(columns, rows, lambda cell: cell in names)
         with_class = _columns_with(columns, rows, lambda cell: cell.rpartition("_")[0] in names)

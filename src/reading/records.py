@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from src.base.errors import InputError
 from src.base.files import is_inside
@@ -43,6 +44,7 @@ class SourceObject(NamedTuple):
     outside: bool = False  # the outline left the image by more than a pixel; masks cannot
     line: bool = False  # no outline but a line or a point, which covers nothing
     outer: bool = False  # a crowd: all that lies outside of where objects were looked for
+    void: bool = False  # no object but pixels that a mask says to ignore
 
 
 class Dataset(NamedTuple):
@@ -53,6 +55,7 @@ class Dataset(NamedTuple):
     unlisted: int  # files in the labelled image folders that the dataset does not list
     of_others: int = 0  # annotations of other categories
     further: tuple[tuple[str, int], ...] = ()  # what else was left out, in words, and how often
+    unmarked: int = 0  # images without a mask or row, taken as images without objects
 
 
 def image_files(folder: Path) -> set[str]:
@@ -84,6 +87,51 @@ def image_files(folder: Path) -> set[str]:
     return found
 
 
+def as_on_disk(file_name: str, present: set[str], decomposed: dict[str, str]) -> str:
+    """Return the name that a listed file has on the disk, where both may differ in Unicode's form.
+
+    Parameters
+    ----------
+    file_name : str
+        As listed.
+    present : set of str
+        Files that are there.
+    decomposed : dict of str to str
+        Those whose name is not in the form NFC, by that form.
+
+    Returns
+    -------
+    file_name : str
+        As it is there; as listed if it is not.
+    """
+    if file_name in present:
+        return file_name
+    composed = normalize("NFC", file_name)
+    return composed if composed in present else decomposed.get(composed, file_name)
+
+
+def by_composed_name(present: set[str], where: Path) -> dict[str, str]:
+    """Return the files whose name is not in Unicode's form NFC, by that form.
+
+    Raises
+    ------
+    InputError
+        If the names of two files are one in that form.
+    """
+    found = {}
+    for file_name in sorted(present):
+        composed = normalize("NFC", file_name)
+        if composed == file_name:
+            continue
+        if composed in present or composed in found:
+            raise InputError(
+                f"{where}: two files named '{composed}', which differ only in how Unicode composes "
+                "letters with accents; rename or remove one"
+            )
+        found[composed] = file_name
+    return found
+
+
 def check_file_name(file_name: str, where: str) -> None:
     """Refuse the name of an image that leaves its folder, is hidden or cannot be printed.
 
@@ -108,8 +156,11 @@ def check_file_name(file_name: str, where: str) -> None:
 
 
 def record_name(split: str, file_name: str) -> str:
-    """Return "<split>/<file name without extension>", the name of an image everywhere."""
-    return f"{split}/{PurePosixPath(file_name).with_suffix('')}"
+    """Return "<split>/<file name without extension>", the name of an image everywhere.
+
+    In Unicode's form NFC, whichever form file systems and tables use.
+    """
+    return normalize("NFC", f"{split}/{PurePosixPath(file_name).with_suffix('')}")
 
 
 def check_unique(records: Iterable[ImageRecord], where: Path | str) -> None:
@@ -139,5 +190,6 @@ def check_unique(records: Iterable[ImageRecord], where: Path | str) -> None:
         if twin is not record:
             raise InputError(
                 f"{where}: '{twin.file_name}' and '{record.file_name}' are one name, "
-                f"'{record.name}', without the extension; rename or remove one"
+                f"'{record.name}', without the extension and however Unicode composes letters; "
+                "rename or remove one"
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from src.reading.regions import Region
 MASKS = ("instances", "components", "whole")
 NO_OBJECT = (b"", b"-1", b"nan")  # a cell without runs, in lower case
 MAX_DIGITS = 10  # of a number; more pixels no image has
+BEFORE_SPANS = 3  # what the objects of a record begin with: masks, dialect, table
+EMPTY_CELL = (0, 0)  # the place of a row without an object
 FEW = 4  # runs up to which an object is no comb
 MOST_SHIFT = 2  # px, by which an object's edge moves from line to line where it spans the image
 BRACKETS = bytes.maketrans(b"[](),", b"     ")
@@ -48,6 +51,7 @@ def find_records(
     dialect: Dialect = KAGGLE,
     class_column: str = "",
     classes: tuple[str, ...] | None = None,
+    missing_mask: str = "refuse",
 ) -> Dataset:
     """Find the images of a data set of run lengths, and where in the table those of each are.
 
@@ -75,6 +79,8 @@ def find_records(
         there is none.
     classes : tuple of str, optional
         Rows of other classes are left out; None: there must be one class alone.
+    missing_mask : {"refuse", "empty"}
+        An image without a row is rejected when it is read, or has no object.
 
     Returns
     -------
@@ -110,10 +116,18 @@ def find_records(
             table = find_table(root, split)
             found, strays, classes = _with_spans(found, table, (masks, dialect), columns, classes)
             records, unlisted = records + found, unlisted + others + strays
+    bare = {record.name for record in records if len(record.objects) == BEFORE_SPANS}
+    unmarked = len(bare) if missing_mask == "empty" else 0
+    if unmarked:
+        records = [_as_empty(record) if record.name in bare else record for record in records]
     found, others = _find_unlabelled(root)
     records, unlisted = records + found, unlisted + others
     name = ", ".join(classes) if class_column and classes else str(category_id)
-    return Dataset(sorted(records), {"id": category_id, "name": name}, unlisted)
+    return Dataset(sorted(records), {"id": category_id, "name": name}, unlisted, unmarked=unmarked)
+
+
+def _as_empty(record: ImageRecord) -> ImageRecord:
+    return record._replace(objects=(*record.objects, EMPTY_CELL))
 
 
 def read_objects(record: ImageRecord, height: int, width: int) -> list[SourceObject]:
@@ -252,8 +266,9 @@ def _with_spans(
     """
     names = defaultdict(set)
     for place, record in enumerate(records):
-        names[record.file_name].add(place)
-        names[str(PurePosixPath(record.file_name).with_suffix(""))].add(place)
+        file_name = normalize("NFC", record.file_name)
+        names[file_name].add(place)
+        names[str(PurePosixPath(file_name).with_suffix(""))].add(place)
     spans, strays, seen = [[] for _ in records], 0, Counter()
     id_column, _, class_column = columns
     for number, name, kind, span in _rows(table, columns):
@@ -261,9 +276,9 @@ def _with_spans(
             name, _, kind = name.rpartition("_")
         seen[kind] += span[1] > 0
         if classes is not None and class_column and kind not in classes:
-            span = (span[0], 0)  # a row without an object
+            span = EMPTY_CELL
             strays += 1
-        places = names.get(name, ())
+        places = names.get(normalize("NFC", name), ())
         if len(places) > 1:
             first, second = (records[place].file_name for place in sorted(places)[:2])
             raise InputError(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.base.files import read_json
 from src.formats.archive import ImageArchive
-from src.formats.prepared import read_photo, read_truth
+from src.formats.prepared import read_picture, read_truth
 from src.formats.tables import read_parquet, read_table
 from src.objects.rle import crop_mask
 from src.reporting.error_figures import KINDS
@@ -109,7 +109,7 @@ def draw_close_ups(
         around = [one for one in masks if one.outcome == "fn"]
         around = around or [one for one in masks if one.outcome == "fp"]
         largest = max(around, key=lambda one: np.count_nonzero(one.mask))
-        photo = read_photo(photos, name)
+        photo = read_picture(photos, name)
         window = window_around(largest, photo.shape, WINDOW)
         seen = filter(None, (in_window(one, window) for one in masks))
         photo = np.ascontiguousarray(photo[window])

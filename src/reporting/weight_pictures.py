@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.formats.archive import ImageArchive
-from src.formats.prepared import read_photo
+from src.formats.prepared import read_picture
 from src.reporting.pictures import colour_bar, colour_plane, encode_picture, enlarge
 
 GAP = 10  # px, d1 + d2 between close neighbours
@@ -47,7 +47,7 @@ def draw_weight_map(
     weight_map = maps.read(name)
     side = int(weight_map[..., 2].max())
     pictures = {
-        "weight_map_photo.png": enlarge(read_photo(photos, name), scale),
+        "weight_map_photo.png": enlarge(read_picture(photos, name), scale),
         "weight_map_distance.png": colour_plane(two_distances(weight_map), FARTHEST, scale),
         "weight_map_size.png": colour_plane(weight_map[..., 2], side, scale),
         "colour_bar.png": colour_bar(),

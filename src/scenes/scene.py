@@ -20,7 +20,14 @@ PIECE = 1 << 22  # px of one file decoded at a time
 LOOKED_AT = 1024  # px a side of the reduced scene that percentiles are taken of
 
 READY = ImagesParams(
-    bands=[], stretch="none", low=0.0, high=0.0, no_data="none", orientation="ignore"
+    bands=[],
+    keep="8bit",
+    shown=[],
+    stretch="none",
+    low=0.0,
+    high=0.0,
+    no_data="none",
+    orientation="ignore",
 )
 
 

@@ -12,6 +12,7 @@ import albumentations as A  # noqa: E402
 from src.base.errors import InputError
 from src.label_maps.labels import IGNORED
 from src.predicting.allowed_views import NESTED, Views, limited_views
+from src.training.band_levels import LEVELS, BandLevels
 from src.training.params import AugmentParams, refuse_far_turn
 from src.training.random_views import RandomView
 
@@ -102,7 +103,12 @@ UNSUITABLE = (  # of the colour transforms: other types than uint8, more inputs 
 )
 
 
-def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int) -> A.Compose:
+COLOURS_ALONE = ("hue", "saturation", "grey", "clahe")  # of augment, which bands do not have
+
+
+def training_transform(
+    augment: AugmentParams, *, allowed: Views, crop_size: int, bands: bool = False
+) -> A.Compose:
     """Compose the random views of one data set, with a crop of fixed size among them.
 
     In this order: views, affine and crop at once, colours, grid and elastic distortion, grey, blur,
@@ -126,6 +132,10 @@ def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int
         Which mirrored and turned views are physically possible.
     crop_size : int
         Height and width of the result in pixels; images are at least that large.
+    bands : bool
+        Whether images are bands (H, W, 1 to 16), uint8 or uint16. Then brightness, contrast, gamma
+        and noise are those of `src.training.band_levels`, what changes colours is left out (see
+        `left_out_of_bands`), and free transforms are refused.
 
     Returns
     -------
@@ -139,7 +149,9 @@ def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int
         If `rotate` or a free transform shows what is not allowed, or a free transform is unknown,
         has unknown or wrong arguments, or does more than to transform an image and its maps.
     """
-    augment = augment.model_copy(update=SETS.get(augment.set, {}))
+    augment = _values(augment)
+    if bands:
+        augment = _of_bands(augment)
     refuse_far_turn("augment.rotate", augment.rotate, allowed)
     free = [_free(number, entry, allowed) for number, entry in enumerate(augment.transforms)]
     steps: list[A.BasicTransform] = [
@@ -151,13 +163,35 @@ def training_transform(augment: AugmentParams, *, allowed: Views, crop_size: int
             crop_size=0 if free else crop_size,
         )
     ]
-    steps += _colours(augment)
+    if bands and any(getattr(augment, key) for key in LEVELS):
+        steps.append(BandLevels(**{key: getattr(augment, key) for key in LEVELS}))
+    steps += [] if bands else _colours(augment)
     if free:  # what they do may depend on the whole image
         border = cv2.BORDER_REPLICATE
         crop = A.RandomCrop(crop_size, crop_size, pad_if_needed=True, border_mode=border)
         steps += [*free, crop]
-    steps += _distortions(augment)
+    steps += _distortions(augment.model_copy(update={"noise": 0.0}) if bands else augment)
     return A.Compose([*steps], mask_interpolation=cv2.INTER_NEAREST)
+
+
+def left_out_of_bands(augment: AugmentParams) -> list[str]:
+    """Return the keys of augment that do something to colours, and nothing to bands."""
+    return [key for key in COLOURS_ALONE if getattr(_values(augment), key)]
+
+
+def _values(augment: AugmentParams) -> AugmentParams:
+    """Return the section with the values of its set."""
+    return augment.model_copy(update=SETS.get(augment.set, {}))
+
+
+def _of_bands(augment: AugmentParams) -> AugmentParams:
+    """Return what can be done to bands; refuse what may take them for colours."""
+    if augment.transforms:
+        raise InputError(
+            "params.yaml: augment.transforms: are not made for images of bands "
+            "(model.image_channels); empty it"
+        )
+    return augment.model_copy(update=dict.fromkeys(COLOURS_ALONE, 0))
 
 
 def centre_crop(crop_size: int) -> A.Compose:

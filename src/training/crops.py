@@ -13,8 +13,9 @@ from torch.utils.data import Dataset, get_worker_info
 
 from src.label_maps.distances import weight_planes
 from src.label_maps.labels import IGNORED
+from src.networks.network_input import BANDS
 from src.networks.params import ModelParams
-from src.networks.positions import needs_positions, position_bytes
+from src.networks.positions import BYTES, needs_positions, position_bytes
 from src.networks.resizing import resized, resized_maps
 from src.training.augmentation import centre_crop, training_transform
 from src.training.labelled_images import LabelledImages, Sources
@@ -76,7 +77,10 @@ class TrainingCrops(Dataset):
         return len(self.images)
 
     def __getitem__(self, draw: tuple[int, int]) -> Crop:
-        """Return image uint8 (3, S, S), planes uint8 (P, S, S) and numbers float32 (2,)."""
+        """Return image uint8 (3, S, S), planes uint8 (P, S, S) and numbers float32 (2,).
+
+        Of bands the image has their number, and is int32 where they have 16 bits.
+        """
         return self._crop(draw, self.transforms[0])
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> list[Crop]:
@@ -124,7 +128,8 @@ class TrainingCrops(Dataset):
             image = np.dstack([image, position_bytes(*image.shape[:2])])
         image, planes = padded(image, planes, self.crop_size, self.padding)
         if self.positions:
-            image, planes = image[..., :3].copy(), np.dstack([planes, image[..., 3:]])
+            where = image[..., -BYTES:].astype(np.uint8)
+            image, planes = image[..., :-BYTES].copy(), np.dstack([planes, where])
         # One generator for all steps: set_random_seed would seed each alike and couple their draws.
         transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         crop = transform(image=image, mask=planes)
@@ -142,7 +147,9 @@ class TrainingCrops(Dataset):
             image, instances = paste_objects(image, instances, *self._part(other), rng)
         weights = weight_planes(instances, self.max_distance)
         names = self.images.plane_names
-        return image[..., :3].copy(), training_planes(instances, weights, image[..., 3:], names)
+        bands = image.shape[2] - ("soft" in names)
+        soft = image[..., bands:].astype(np.uint8)
+        return image[..., :bands].copy(), training_planes(instances, weights, soft, names)
 
     def _part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image and instances to mix; a soft target goes with the image as a channel."""
@@ -198,7 +205,12 @@ def crops_by_use(
 
     learnt = crops(
         "learn",
-        training_transform(augment, allowed=training.allowed, crop_size=train.crop_size),
+        training_transform(
+            augment,
+            allowed=training.allowed,
+            crop_size=train.crop_size,
+            bands=training.model.image_channels == BANDS,
+        ),
         train.cache_mb / max(1, train.workers),
         mosaic=augment.mosaic,
         copy_paste=augment.copy_paste,
@@ -223,7 +235,8 @@ def padded(
     if not down and not right:
         return image, planes
     top, left = down // 2, right // 2
-    image = cv2.copyMakeBorder(image, top, down - top, left, right - left, BORDERS[padding])
+    bordered = cv2.copyMakeBorder(image, top, down - top, left, right - left, BORDERS[padding])
+    image = bordered.reshape(*bordered.shape[:2], image.shape[2])  # OpenCV drops a single band
     framed = np.full((*image.shape[:2], planes.shape[2]), IGNORED, np.uint8)
     framed[top : top + height, left : left + width] = planes
     return image, framed
@@ -233,4 +246,4 @@ def _channels_first(array: np.ndarray) -> torch.Tensor:
     """Turn (H, W, C) into a tensor (C, H, W); faster than a transposed copy."""
     planes = np.empty((array.shape[2], *array.shape[:2]), array.dtype)
     cv2.split(array, list(planes))
-    return torch.from_numpy(planes)
+    return torch.from_numpy(planes.astype(np.int32) if planes.dtype == np.uint16 else planes)

@@ -108,7 +108,8 @@ def _try(
     bf16: bool,
 ) -> None:
     params, (count, height, width) = training.model, shape
-    images = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=device)
+    bands = len(params.mean)
+    images = torch.zeros(count, bands, height, width, dtype=torch.uint8, device=device)
     where = images.new_zeros(count, BYTES, height, width)
     given = batch_input(images, where, torch.zeros(count, 2, device=device), params)
     try:

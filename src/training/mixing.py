@@ -34,7 +34,7 @@ def mosaic(
     InputError
         If there are more objects than uint16 labels.
     """
-    image = np.empty((size, size, parts[0][0].shape[2]), np.uint8)
+    image = np.empty((size, size, parts[0][0].shape[2]), parts[0][0].dtype)
     instances = np.empty((size, size), np.uint16)
     first, second = slice(0, size // 2), slice(size // 2, size)
     quarters = [(first, first), (first, second), (second, first), (second, second)]

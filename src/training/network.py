@@ -21,7 +21,7 @@ def training_network(training: Training) -> nn.Module:
     """
     params, crop_size = training.model, training.train.crop_size
     weights = None if params.encoder_weights == "none" else params.encoder_weights
-    channels = input_channels(params.image_channels, params.extra_channels)
+    channels = input_channels(params.image_channels, params.extra_channels, params.mean)
     model = build_model(params, in_channels=channels, heads=training.heads, encoder_weights=weights)
     if crop_size % stride(model):
         raise InputError(
@@ -76,7 +76,7 @@ def described(training: Training, depth_range: list[float] | None) -> dict:
     params = training.model
     description = params.model_dump(exclude={"encoder_weights"})
     description |= {
-        "in_channels": input_channels(params.image_channels, params.extra_channels),
+        "in_channels": input_channels(params.image_channels, params.extra_channels, params.mean),
         "heads": training.heads,
         "depth_range": depth_range,
     }

@@ -138,6 +138,12 @@ def checked_training(
             "params.yaml: model.extra_channels has depth but model.depth_column is none; name the "
             "column of dataset.metadata that holds it"
         )
+    if model.image_channels == "bands" and (model.clahe or "row_gradient" in model.extra_channels):
+        key = "clahe" if model.clahe else "extra_channels row_gradient"
+        raise InputError(
+            f"params.yaml: model.{key} is of colours, but model.image_channels is bands; take it "
+            "out"
+        )
     if augment.set == "custom":
         refuse_far_turn("augment.rotate", augment.rotate, allowed)
     if train.early_stopping and not (train.holdout and train.evaluate_every):

@@ -114,7 +114,7 @@ def resampled(
 
     Parameters
     ----------
-    array : ndarray of uint8, shape (H, W, C), C from 2 up
+    array : ndarray of uint8 or uint16, shape (H, W, C)
     source : ndarray of float64, shape (2, 3)
         Takes (x, y, 1) of the result to (x, y) of the array.
     sides : (width, height)
@@ -124,12 +124,13 @@ def resampled(
 
     Returns
     -------
-    result : ndarray of uint8, shape (height, width, C)
+    result : ndarray as given, shape (height, width, C)
     """
     flags, edge = interpolation | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
     last = array.shape[2] - CHANNELS
     if last <= 0:
-        return cv2.warpAffine(array, source, sides, flags=flags, borderMode=edge)
+        found = cv2.warpAffine(array, source, sides, flags=flags, borderMode=edge)
+        return found.reshape(*found.shape[:2], array.shape[2])  # OpenCV drops a single band
     result = np.empty((*sides[::-1], array.shape[2]), array.dtype)
     for start in [*range(0, last, CHANNELS), last]:  # other numbers of channels round otherwise
         block = slice(start, start + CHANNELS)

@@ -45,6 +45,10 @@ dataset:
   masks: instances
   mask_folder: masks
   mask_suffix: ''
+  image_pattern: ""
+  mask_pattern: ""
+  missing_mask: refuse
+  ignore_value: none
   id_column: id
   rle_column: rle_mask
   crowd: ignore

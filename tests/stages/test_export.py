@@ -86,6 +86,7 @@ def coco_result(image_id, score, mask):
 
 DATASET = {
     "root": "x", "format": "auto", "category_id": "auto", "masks": "auto", "mask_folder": "auto",
+    "image_pattern": "", "mask_pattern": "", "missing_mask": "refuse", "ignore_value": "none",
     "mask_suffix": "auto", "id_column": "auto", "rle_column": "auto", "class_column": "auto",
     "rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": [],
     "boxes": "refuse", "vector_file": "auto", "layer": "auto", "aoi": "auto", "where": {},
@@ -95,9 +96,12 @@ DATASET = {
 }  # fmt: skip
 
 
-def run(data, *formats, simplify=0.0, right_angles=False, rows="image", ids="stem", **dataset):
+def run(
+    data, *formats, simplify=0.0, right_angles=False, rows="image", ids="stem", official="none",
+    **dataset,
+):  # fmt: skip
     section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
-    section |= {"submission_rows": rows, "submission_ids": ids}
+    section |= {"submission_rows": rows, "submission_ids": ids, "submission_list": official}
     sections = {"export": section, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
     YAML().dump(sections, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
@@ -355,3 +359,23 @@ def test_too_many_objects_for_a_label_map_name_the_image(data):
 def test_an_unknown_format_is_refused(data):
     with pytest.raises(InputError, match="export.formats"):
         run(data, "shapefile")
+
+
+def test_an_official_list_gives_ids_and_order(data, capsys):
+    write_images(data, ["train/a", "test/b1", "test/c", "test/surplus"], first=11)
+    results = [coco_result(12, 0.9, drawn((0, 2, 0, 1))), coco_result(12, 0.8, drawn((4, 5, 0, 1)))]
+    for split, found in (("oof", []), ("val", []), ("test", results)):
+        (data / f"predictions/{split}.json").write_text(json.dumps(found))
+    (data / "list.csv").write_text("ImageId,EncodedPixels\nc,1 1\nb1,1 1\ngone,1 1\n")
+    options = {"official": "list.csv", "root": str(data)}
+    assert run(data, "submission", **options) == ["submission_test.csv"]
+    path = data / "exports/submission_test.csv"
+    assert path.read_text() == "ImageId,EncodedPixels\nc,\nb1,1 2 5 1\ngone,\n"
+    said = capsys.readouterr().out
+    assert "list.csv: 1 ids are of no image of test ('gone'); their cells are empty" in said
+    assert "list.csv: does not list 1 images of test ('surplus" in said
+    run(data, "submission", rows="object", **options)
+    assert path.read_text() == "ImageId,EncodedPixels\nc,\nb1,1 2\nb1,5 1\ngone,\n"
+    (data / "list.csv").write_text("id,rle_mask\nx,\n")
+    with pytest.raises(InputError, match="none of its ids, such as 'x', is an image of test"):
+        run(data, "submission", **options)

@@ -33,6 +33,10 @@ dataset:
   masks: instances
   mask_folder: masks
   mask_suffix: ""
+  image_pattern: ""
+  mask_pattern: ""
+  missing_mask: refuse
+  ignore_value: none
   id_column: id
   rle_column: rle_mask
   class_column: ""
@@ -58,6 +62,8 @@ images:
   high: 0.0
   no_data: none
   orientation: ignore
+  keep: 8bit
+  shown: []
 prepare_masks:
   edge_objects: ignore
   edge_width: 2

@@ -115,5 +115,28 @@ def test_counts_by_hand():
 
 @pytest.mark.parametrize("change", [{"image_channels": "bgr"}, {"extra_channels": ["height"]}])
 def test_unknown_channels_are_refused(change):
-    with pytest.raises(ValueError, match="are unknown; known: rgb, grey; depth, coordinates"):
+    with pytest.raises(ValueError, match="are unknown; known: rgb, grey, bands; depth, coord"):
         network_input(IMAGES, DEPTH, **RGB | change)
+
+
+def test_bands_are_normalised_each_by_its_own():
+    values = torch.tensor([[0, 65535], [13107, 6553]], dtype=torch.int32).view(1, 2, 1, 2)
+    options = {"image_channels": "bands", "extra_channels": []}
+    found = network_input(values, torch.zeros(1), mean=[0.0, 0.1], std=[0.5, 0.05], **options)
+    assert found.flatten().tolist() == pytest.approx([0, 2, 2, -2e-4], abs=2e-4)
+    low = network_input(
+        values.clamp(max=255).byte(), torch.zeros(1), mean=[0.0, 0.1], std=[0.5, 0.05], **options
+    )
+    assert low.flatten().tolist() == pytest.approx([0, 2, 18, 18])
+    assert input_channels("bands", ["coordinates"], [0.1] * 5) == 7
+
+
+def test_bands_keep_their_positions_apart():
+    where = torch.from_numpy(position_bytes(3, 2)).permute(2, 0, 1)[None]
+    image = torch.full((1, 5, 3, 2), 4000, dtype=torch.int32)
+    options = {"image_channels": "bands", "mean": [0.0] * 5, "std": [1.0] * 5}
+    given = torch.cat([image, where.int()], dim=1)
+    found = network_input(given, torch.zeros(1), extra_channels=["coordinates"], **options)
+    alone = network_input(image, torch.zeros(1), extra_channels=["coordinates"], **options)
+    assert found.shape == (1, 7, 3, 2)
+    assert torch.equal(found, alone)

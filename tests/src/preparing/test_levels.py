@@ -11,7 +11,7 @@ from src.reading.params import ImagesParams
 
 AUTO = ImagesParams.model_validate(
     {"bands": [], "stretch": "auto", "low": 0.0, "high": 0.0}
-    | {"no_data": "none", "orientation": "ignore"}
+    | {"no_data": "none", "orientation": "ignore", "keep": "8bit", "shown": []}
 )
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image, ImageOps
+from pydantic import ValidationError
 from rasterio.io import MemoryFile
 
 from src.base.errors import InputError
 from src.formats.archive import PHOTO, decode_image
+from src.formats.stored_bands import decode_photo, decode_picture
 from src.preparing.image_bands import MAX_PIXELS
 from src.preparing.photos import MAX_BYTES, read_photo
 from src.reading.params import ImagesParams
@@ -27,6 +29,8 @@ PLAIN = {
     "high": 0.0,
     "no_data": "none",
     "orientation": "ignore",
+    "keep": "8bit",
+    "shown": [],
 }
 RNG = np.random.default_rng(0)
 COLOUR = cv2.GaussianBlur(RNG.integers(0, 256, (48, 64, 3), np.uint8), (5, 5), 2)
@@ -612,7 +616,8 @@ REFUSED = {
     "another size when turned": (
         with_orientation(JPEG, 6),
         {"size": (48, 64), "orientation": "apply"},
-        "the file is 64x48 px (height x width), the annotations say 48x64",
+        "the file is 64x48 px (height x width), the annotations say 48x64, as it is before it is "
+        "turned by its orientation tag (6); set images.orientation to ignore",
     ),
     "no third band": (
         encode(".png", COLOUR[..., 0]),
@@ -698,7 +703,7 @@ def test_what_follows_the_end_is_no_damage(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"bands": [1, 2]},
+        {"bands": [1, 2] * 9},
         {"bands": [0]},
         {"orientation": "turn"},
         {"stretch": "linear"},
@@ -867,3 +872,69 @@ def test_frames_are_counted(tmp_path):
     content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert read(tmp_path, content).pages == 3
     assert read(tmp_path, saved(frames[0], "GIF")).pages == 1
+
+
+def test_a_size_that_turning_would_mend_names_the_orientation(tmp_path):
+    tagged = with_orientation(encode(".jpg"), 6)
+    with pytest.raises(
+        InputError, match=r"after it is turned .* \(6\); set images.orient.* to apply"
+    ):
+        read(tmp_path, tagged, (64, 48))
+    with pytest.raises(InputError, match=r"before it is turned .* set images.orient.* to ignore"):
+        read(tmp_path, tagged, (48, 64), orientation="apply")
+    for content, size in ((tagged, (64, 47)), (encode(".jpg"), (64, 48))):
+        with pytest.raises(InputError, match="annotations say 64x4[78]$"):
+            read(tmp_path, content, size)
+
+
+# bands and 16 bits
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_16_bits_are_kept_as_they_are(tmp_path, kind):
+    values = np.random.default_rng(5).integers(0, 200, (5, 6, 4)).astype(kind)
+    values[0, 0] = 0, 3, 1, np.iinfo(kind).max
+    photo = read(tmp_path, tiff(values), keep="16bit", bands=[4, 2])
+    found = decode_photo(photo.content, "x")
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, values[..., [3, 1]])
+    assert (photo.height, photo.width, photo.few_levels, photo.blank) == (5, 6, None, False)
+
+
+def test_real_numbers_of_16_bits_need_a_range(tmp_path):
+    values = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 6, 1)
+    values[0, 0] = np.nan
+    content = tiff(values)
+    with pytest.raises(InputError, match="float32, of which 16 bits cannot be kept .* to range"):
+        read(tmp_path, content, keep="16bit", bands=[1])
+    given = {"keep": "16bit", "bands": [1], "stretch": "range", "low": -1.0, "high": 1.0}
+    found = decode_photo(read(tmp_path, content, **given).content, "x")
+    expected = np.rint((values.astype(np.float64) + 1) / 2 * 65535)
+    expected[0, 0] = 0
+    assert np.array_equal(found, expected)
+
+
+def test_more_than_three_bands_of_8_bits_are_stored_each(tmp_path):
+    values = np.random.default_rng(5).integers(0, 255, (5, 6, 5)).astype(np.uint8)
+    found = decode_photo(read(tmp_path, tiff(values), bands=[1, 2, 3, 4, 5]).content, "x")
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, values)
+    shown = read(tmp_path, tiff(values), bands=[5, 4, 2, 1], shown=[1, 4, 5]).content
+    assert np.array_equal(decode_picture(shown, "x"), values[..., [0, 3, 4]])
+    dark = read(tmp_path, tiff(values * 0), bands=[1, 2])
+    assert (dark.blank, dark.saturated) == (True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"keep": "16bit"}, "name the bands where keep is 16bit"),
+        ({"bands": list(range(1, 18))}, "at most 16"),
+        ({"bands": [1, 2, 3, 4], "shown": [5]}, "one or three of images.bands"),
+        ({"bands": [1, 2, 3, 4], "shown": [1, 2]}, "one or three of images.bands"),
+        ({"shown": [1]}, "one or three of images.bands"),
+    ],
+)
+def test_bands_that_cannot_be_are_refused(given, words):
+    with pytest.raises(ValidationError, match=words):
+        images(**given)

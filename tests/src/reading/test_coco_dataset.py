@@ -416,3 +416,21 @@ def test_every_annotation_goes_to_its_image_whatever_the_order_of_both(tmp_path,
             if (entry["image_id"], entry["category_id"]) == (record.image_id, 100)
         )
         assert sorted(o.truth_id for o in read_objects(record, 4, 6)) == expected
+
+
+def test_a_listed_file_is_found_however_unicode_composes_its_name(tmp_path, write_crowdai):
+    composed, decomposed = "caf\u00e9.png", "cafe\u0301.png"
+    root = write_crowdai(tmp_path / "set", [(composed, IMAGE, [])])
+    (root / "train/images" / composed).rename(root / "train/images" / decomposed)
+    document = json.loads((root / "train/annotation.json").read_text())
+    document["annotations"] = [
+        {"id": 1, "image_id": 1, "category_id": 100, "segmentation": [[0, 0, 2, 0, 2, 2]]}
+    ]
+    (root / "train/annotation.json").write_text(json.dumps(document))
+    dataset = find_records(root, category_id=100)
+    [record] = dataset.records
+    assert (record.name, record.file_name) == ("train/caf\u00e9", composed)
+    assert (record.path.name, record.path.is_file(), dataset.unlisted) == (decomposed, True, 0)
+    (root / "train/images" / composed).write_bytes(b"x")
+    with pytest.raises(InputError, match="two files named 'caf\u00e9.png', which differ only in"):
+        find_records(root, category_id=100)

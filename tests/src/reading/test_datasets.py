@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from src.base.errors import InputError
 from src.reading.datasets import find_records, read_objects
 from src.reading.params import DatasetParams
 
@@ -16,6 +17,10 @@ SECTION = {
     "masks": "whole",
     "mask_folder": "masks",
     "mask_suffix": "",
+    "image_pattern": "",
+    "mask_pattern": "",
+    "missing_mask": "refuse",
+    "ignore_value": "none",
     "id_column": "id",
     "rle_column": "rle_mask",
     "crowd": "ignore",
@@ -105,3 +110,33 @@ def test_a_root_that_a_command_cannot_name_is_refused(root):
     with pytest.raises(ValidationError, match="root"):
         params("coco", root=root)
     params("coco", root="my tiles & 'more'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_pattern": "a("}, r"is no regular expression \(.*\); correct it"),
+        ({"mask_pattern": "a.*"}, "must have one group"),
+        ({"mask_pattern": "(a)(b)"}, "must have one group"),
+        (
+            {"image_pattern": "(a)", "mask_suffix": "_m"},
+            "cannot go with mask_suffix, .* '_m'",
+        ),
+        ({"ignore_value": 0}, "ignore_value"),
+    ],
+)
+def test_patterns_of_names_are_refused_where_they_are_read(changes, words):
+    with pytest.raises(ValidationError, match=words):
+        params("mask_folder", **changes)
+
+
+@pytest.mark.parametrize("format", ["mask_folder", "rle_csv"])
+def test_images_without_mask_or_row_are_empty_on_request(roots, format):
+    cv2.imwrite(str(roots / format / "train/images/1_c.png"), IMAGE)
+    dataset = find_records(roots / format, params(format, missing_mask="empty"))
+    assert (dataset.records[-1].name, dataset.unmarked) == ("train/1_c", 1)
+    assert [len(read_objects(format, r, 4, 6)) for r in dataset.records] == [0, 0, 1, 0, 0]
+    refused = find_records(roots / format, params(format))
+    assert refused.unmarked == 0
+    with pytest.raises(InputError, match="^no mask 'masks/1_c'$|^no row in train.csv$"):
+        read_objects(format, refused.records[-1], 4, 6)

@@ -10,6 +10,7 @@ from scipy import ndimage
 from src.base.errors import InputError
 from src.reading.image_folders import files_below
 from src.reading.mask_folder_dataset import find_records, read_objects
+from src.reading.mask_names import MaskNames
 
 NUCLEI = Path(__file__).parents[4] / "shared/data/nuclei"
 RNG = np.random.default_rng(11)
@@ -34,9 +35,10 @@ def write(root, files):
     return root
 
 
-def find(root, masks="instances", folder="masks", suffix=""):
+def find(root, masks="instances", folder="masks", suffix="", patterns=("", ""), **options):
+    names = MaskNames(suffix, *patterns)
     return find_records(
-        root, category_id=3, masks=masks, mask_folder=folder, mask_suffix=suffix
+        root, category_id=3, masks=masks, mask_folder=folder, names=names, **options
     )  # fmt: skip
 
 
@@ -364,3 +366,81 @@ def test_the_nuclei_are_found_one_for_each_file():
         last = sorted((NUCLEI / record.name / "masks").iterdir())[-1]
         assert found[-1].region.area == np.count_nonzero(cv2.imread(str(last)).max(axis=2))
     assert objects == count == 806
+
+
+PATTERNS = (r"(.+)_0000", r"(.+)_m")
+
+
+@pytest.mark.parametrize("masks", ["ids", "instances"])
+def test_patterns_say_which_mask_is_of_which_image(tmp_path, masks):
+    end = ".png" if masks == "ids" else "/1.png"
+    files = {f"train/images/{name}.png": b"x" for name in ("a_0000", "a_0001", "sub/b_0000")}
+    files |= {f"train/masks/{name}{end}": ANY for name in ("a_m", "sub/b_m", "c_m", "a")}
+    dataset = find(write(tmp_path, files), masks=masks, patterns=PATTERNS)
+    found = {record.name: record.objects[0].paths for record in dataset.records}
+    at = {name: (str(tmp_path / f"train/masks/{name}{end}"),) for name in ("a_m", "sub/b_m")}
+    if masks == "instances":
+        at = {name: (paths[0].removesuffix("/1.png"),) for name, paths in at.items()}
+    assert found == {"train/a_0000": at["a_m"], "train/sub/b_0000": at["sub/b_m"]}
+    assert [record.image_id for record in dataset.records] == [1, 2]
+    assert dataset.unlisted == 3  # a_0001, and the masks c_m and a
+
+
+def test_names_that_do_not_match_are_answered_with_what_would(tmp_path):
+    files = {f"train/images/{k}_sat.jpg": b"x" for k in (1, 2)}
+    files |= {f"train/masks/{k}_mask.png": ANY for k in (1, 2)}
+    with pytest.raises(InputError, match=r"mask_pattern to '\(\.\+\)_mask', by which 2 of 2 have"):
+        find(write(tmp_path, files), masks="ids")
+    found = find(tmp_path, masks="ids", patterns=("(.+)_sat", "(.+)_mask")).records
+    assert [len(record.objects[0].paths) for record in found] == [1, 1]
+
+
+def test_patterns_are_refused_where_they_find_no_image_or_have_nothing_to_say(tmp_path):
+    write(tmp_path / "flat", {"train/images/a.png": b"x", "train/masks/a.png": ANY})
+    with pytest.raises(InputError, match=r"'x\(\.\+\)' matches the name of no image, such as 'a'"):
+        find(tmp_path / "flat", masks="ids", patterns=("x(.+)", ""))
+    write(tmp_path / "nested", {"train/a/images/a.png": b"x", "train/a/masks/1.png": ANY})
+    with pytest.raises(InputError, match="a folder of its own, where any mask is of it"):
+        find(tmp_path / "nested", patterns=("x(.+)", ""))
+
+
+def test_images_without_a_mask_are_empty_on_request(tmp_path):
+    files = {"train/images/a.png": b"x", "train/images/b.png": b"x", "train/masks/a.png": ANY}
+    dataset = find(write(tmp_path, files), masks="ids", missing_mask="empty")
+    assert (dataset.unmarked, read_objects(dataset.records[1], *SIZE)) == (1, [])
+    refusing = find(tmp_path, masks="ids")
+    assert refusing.unmarked == 0
+    with pytest.raises(InputError, match="^no mask 'masks/b'$"):
+        read_objects(refusing.records[1], *SIZE)
+
+
+@pytest.mark.parametrize("masks", ["ids", "whole", "components", "instances"])
+def test_pixels_of_the_ignored_value_are_neither_object_nor_background(tmp_path, masks):
+    void = np.zeros(SIZE, bool)
+    void[:, :3] = True
+    stored = np.where(void, 255, (LABELS if masks == "ids" else LABELS > 0)).astype(np.uint8)
+    name = "train/masks/a/1.png" if masks == "instances" else "train/masks/a.png"
+    root = write(tmp_path, {"train/images/a.png": b"x", name: stored})
+    *objects, last = read(root, masks=masks, ignore_value=255)
+    assert (last.crowd, last.void, last.id) == (True, True, len(objects) + 1)
+    assert np.array_equal(mask_of(last.region), void)
+    drawn = np.sum([mask_of(one.region) for one in objects], axis=0)
+    assert np.array_equal(drawn, (LABELS > 0) & ~void)
+    assert not any(one.crowd or one.void for one in objects)
+
+
+def test_a_lossy_mask_keeps_no_value_to_ignore(tmp_path):
+    encoded = cv2.imencode(".jpg", ANY)[1].tobytes()
+    root = write(tmp_path, {"train/images/a.png": b"x", "train/masks/a.jpg": encoded})
+    with pytest.raises(InputError, match=r"JPEG mask, which does not keep .*dataset\.ignore_value"):
+        read(root, masks="whole", ignore_value=255)
+
+
+def test_a_mask_and_its_image_are_one_name_however_unicode_composes_it(tmp_path):
+    files = {"train/images/cafe\u0301.png": b"x", "train/masks/caf\u00e9.png": ANY}
+    [record] = find(write(tmp_path, files), masks="whole").records
+    assert record.name == "train/caf\u00e9"
+    assert len(record.objects[0].paths) == 1
+    write(tmp_path, {"train/images/caf\u00e9.png": b"x"})
+    with pytest.raises(InputError, match="however Unicode composes letters; rename or remove one"):
+        find(tmp_path, masks="whole")

@@ -18,7 +18,14 @@ from src.scenes.scene import (
 )
 
 IMAGES = ImagesParams(
-    bands=[], stretch="none", low=0.0, high=0.0, no_data="none", orientation="ignore"
+    keep="8bit",
+    bands=[],
+    shown=[],
+    stretch="none",
+    low=0.0,
+    high=0.0,
+    no_data="none",
+    orientation="ignore",
 )
 
 

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from src.base.errors import InputError
 from src.formats.archive import ImageArchive, write_archive
+from src.formats.stored_bands import encode_bands
 from src.label_maps.distances import encode_distances, sqrt_area, two_nearest_distances
 from src.label_maps.labels import IGNORE
 from src.networks.contrast import equalise
 from src.networks.positions import positions_of
 from src.predicting import prediction
 from src.predicting.params import PredictParams
-from src.training.augmentation import SETS, centre_crop, training_transform
+from src.training.augmentation import SETS, centre_crop, left_out_of_bands, training_transform
 from src.training.crops import TrainingCrops, crops_by_use, padded, partners
 from src.training.inside_distances import inside_distances
 from src.training.labelled_images import MIB, LabelledImages, Sources
@@ -404,3 +406,47 @@ def test_positions_go_where_the_pixels_go(archives):
         rows, columns = positions_in(crop)
         at = ((rows + 1) * 39 / 2).round().int(), ((columns + 1) * 29 / 2).round().int()
         np.testing.assert_array_equal(crop[0].permute(1, 2, 0), image[at])
+
+
+@pytest.fixture
+def bands(archives, tmp_path):
+    """The archives with images of five bands of 16 bits, each a multiple of the first."""
+    names, content, (_, instances, weights) = archives
+    rng, stored = np.random.default_rng(9), []
+    for name in names:
+        shape = instances.read(name).shape
+        first = rng.integers(0, 3000, shape)
+        image = np.dstack([first * factor for factor in range(1, 6)]).astype(np.uint16)
+        stored.append((name, encode_bands(image, [0])))
+    write_archive(tmp_path / "bands.zip", stored)
+    return names, content, (ImageArchive(tmp_path / "bands.zip"), instances, weights)
+
+
+@pytest.mark.parametrize("mixing", [{}, {"mosaic": 1.0}, {"copy_paste": 1.0}])
+def test_all_bands_are_turned_cut_and_mixed_alike(bands, mixing):
+    augment = section("augment", **SETS["none"] | {"views": "d4"}, set="custom")
+    turned = training_transform(augment, allowed="d4", crop_size=32, bands=True)
+    learnt = crops(bands, turned, crop_size=32, extra_channels=["coordinates"], **mixing)
+    for index in range(len(learnt)):
+        image, planes, _ = learnt[index, index]
+        assert (image.dtype, image.shape) == (torch.int32, (5, 32, 32))
+        assert planes.dtype == torch.uint8
+        for factor in range(2, 6):
+            assert torch.equal(image[factor - 1], image[0] * factor)
+        assert image[4].max() > 255
+
+
+def test_bands_go_through_all_that_changes_them(bands):
+    values = SETS["heavy"] | {"grid": 1.0, "elastic": 1.0, "noise": 1.0, "blur": 1.0, "grey": 1.0}
+    augment = section("augment", **values, set="custom")
+    assert left_out_of_bands(augment) == ["hue", "saturation", "grey", "clahe"]
+    transform = training_transform(augment, allowed="d4", crop_size=32, bands=True)
+    learnt = crops(bands, transform, crop_size=32, resize=0.7)
+    image, _, _ = learnt[0, 3]
+    assert (image.dtype, image.shape) == (torch.int32, (5, 32, 32))
+    assert image.min() >= 0
+    assert 255 < image.max() < 65536
+    assert torch.equal(image, learnt[0, 3][0])
+    free = augment.model_copy(update={"transforms": [{"name": "RandomFog"}]})
+    with pytest.raises(InputError, match="not made for images of bands"):
+        training_transform(free, allowed="d4", crop_size=32, bands=True)

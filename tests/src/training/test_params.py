@@ -9,7 +9,7 @@ from src.losses.head_losses import BOUNDARY_DISTANCE_LOSSES
 from src.losses.lovasz import ERRORS
 from src.losses.mask_loss import PER
 from src.networks.heads import EMBEDDING_KINDS
-from src.networks.network_input import EXTRA_CHANNELS, IMAGE_CHANNELS
+from src.networks.network_input import BANDS, EXTRA_CHANNELS, IMAGE_CHANNELS
 from src.training.crops import BORDERS
 from src.training.freezing import FREEZES
 from src.training.image_sampling import SAMPLINGS
@@ -107,7 +107,7 @@ def test_what_the_sections_may_be_is_known_without_the_libraries_that_train():
 
 def test_every_name_that_the_sections_know_is_made_and_no_other():
     known = {
-        "model.image_channels": IMAGE_CHANNELS,
+        "model.image_channels": {*IMAGE_CHANNELS, BANDS},
         "loss.embedding_loss": EMBEDDING_KINDS,
         "loss.boundary_distance_loss": BOUNDARY_DISTANCE_LOSSES,
         "loss.lovasz_error": ERRORS,
