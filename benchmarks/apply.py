@@ -199,7 +199,7 @@ def _ap50(bundle: Bundle, maps: list[Maps], ids: list[int]) -> float:
         detections = found_objects(bundle, of_image)
         for rle, score in zip(candidate_rles(detections), detections["score"], strict=True):
             one = {"image_id": number, "category_id": category["id"], "score": float(score)}
-            predictions.append(cast("Prediction", {**one, "segmentation": rle}))
+            predictions.append(cast("Detection", {**one, "segmentation": rle}))
     images = [one for one in truth["images"] if one["id"] in set(ids)]
     regions = [one for one in truth["annotations"] if one["image_id"] in set(ids)]
     result = evaluate_detections(images, regions, truth["categories"], predictions, 100)
