@@ -174,3 +174,22 @@ def test_cycles_and_phases_are_measured_in_epochs_of_so_many_steps():
         optimiser.step()
         schedule.step()
     assert seen == pytest.approx([1, 0.5, 1, 0.5])
+
+
+@pytest.mark.parametrize("name", schedules.OPTIMISERS)
+def test_weights_may_begin_to_learn_later_than_others(name):
+    """As those of an encoder that thaws stage by stage."""
+    early, late = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimiser, _ = phase_optimiser(
+        [{"params": [early, late], "lr": 0.1}],
+        optimiser=name,
+        schedule="constant",
+        weight_decay=0.0,
+        **DEFAULTS,
+    )
+    for learning in ([early], [early, late]):
+        for weight in learning:
+            weight.grad = torch.ones(3)
+        optimiser.step()
+    assert (early < late).all()
+    assert (late < 1).all()
