@@ -13,7 +13,7 @@ from src.training.params import Phase
 OPTIMISERS = {
     "adam": partial(torch.optim.Adam, fused=True),
     "adamw": partial(torch.optim.AdamW, fused=True),
-    # Its fused form fails where a weight gets its first gradient later (torch 2.12), as thawed ones.
+    # Its fused form fails where a weight has its first gradient later (torch 2.12), as thawed ones.
     "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, foreach=True),
     "rmsprop": torch.optim.RMSprop,
 }
