@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from src.base.changes import expect_file
+
 TEMPLATES = Path(__file__).parents[1]  # src
 
 
@@ -77,4 +79,5 @@ def script_json(data: Any) -> Markup:
 
 
 def _source(name: str) -> Markup:
+    expect_file(TEMPLATES / name)  # a page is not to be made of a script that is being edited
     return Markup((TEMPLATES / name).read_text())

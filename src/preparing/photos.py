@@ -117,10 +117,12 @@ def _other_size(
         return words
     if orientation == "ignore":
         return (
-            f"{words}, as it is after its orientation tag ({tag}); set images.orientation to apply"
+            f"{words}, as it is after it is turned by its orientation tag ({tag}); "
+            "set images.orientation to apply"
         )
     return (
-        f"{words}, as it is without its orientation tag ({tag}); set images.orientation to ignore"
+        f"{words}, as it is before it is turned by its orientation tag ({tag}); "
+        "set images.orientation to ignore"
     )
 
 

@@ -62,7 +62,14 @@ READ_ONLY_WITH_ANOTHER = {
     "model": {"depth_column", "embedding_size"},
     "loss": {"focal_gamma", "tversky_alpha", "tversky_beta", "w0", "sigma", "boundary_kernel"}
     | {"border_width", "contact_width", "boundary_distance_loss", "embedding_loss"},
-    "train": {"deterministic", "workers", "cache_mb", "precision", "snapshot_decay"},
+    "train": {
+        "sync_batch_norm",
+        "deterministic",
+        "workers",
+        "cache_mb",
+        "precision",
+        "snapshot_decay",
+    },
     "predict": {"max_size", "overlap", "precision"},
     "ensemble": {"weights"},
     "postprocess": {"layers", "seeds", "seed_threshold", "seed_area", "link_threshold"}

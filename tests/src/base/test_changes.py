@@ -74,7 +74,7 @@ def test_the_templates_of_a_wing_that_is_loaded_count_as_its_code():
     import src.pages.pages  # noqa: F401
 
     digests = changes.code_digests()
-    assert "src/pages/page_style.html.jinja" in digests
+    assert "src/pages/page_style.css.jinja" in digests
     assert "src/pages/pages.py" in digests
     assert all((ROOT / name).is_file() for name in digests)
     assert list(digests) == sorted(digests)

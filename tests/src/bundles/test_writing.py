@@ -20,6 +20,10 @@ def test_the_manifest_is_told_as_it_was_given(path):
     manifest = parse_manifest(entries(path)[MANIFEST])
     told = manifest.model_dump()
     told["networks"][0]["description"].pop("embedding_loss")
+    assert (told["expected"]["read"].pop("keep"), told["expected"]["read"].pop("shown")) == (
+        "8bit",
+        [],
+    )
     assert {key: told[key] for key in TOLD} == TOLD
     sizes = {name: len(content) for name, content in entries(path).items()}
     del sizes[MANIFEST]

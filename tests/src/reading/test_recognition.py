@@ -218,7 +218,7 @@ def test_two_layouts_are_refused_and_one_may_be_chosen(tmp_path):
         ({"train/images/a.png": IMAGE, "train/b.txt": "x"}, "holds 'images/', 'b.txt', so no JSON"),
         (
             {"train/images/a.png": IMAGE, "train.csv": "id,depth\na,5\n"},
-            "no folder of masks and no run lengths in train.csv; lay it out",
+            "no folder of masks, no vector file of outlines and no run lengths in train.csv; lay",
         ),
     ],
 )
