@@ -40,13 +40,25 @@ def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
     check({"members.big": {"train": {"crop_size": "auto"}, "loss": {"sigma": "auto"}}})
 
 
+def test_several_processes_do_not_train_heads_that_are_off_in_a_phase(check):
+    changes = {"loss.border_weight": 1.0, "launcher.command": "torchrun --nproc-per-node=2"}
+    check(changes)
+    off = {"train.phases.0.loss": {"border_weight": 0.0}}
+    check(off | {"loss.border_weight": 0.0})
+    with_both = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["train"]["phases"]
+    with_both = [with_both[0], with_both[0] | {"loss": {"border_weight": 0.0}}]
+    check({"loss.border_weight": 1.0, "train.phases": with_both})
+    with pytest.raises(InputError, match="several processes cannot train main, since a head is"):
+        check(changes | {"train.phases": with_both})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"postprocess.treshold": 0.4}, "postprocess.treshold: unknown key; did you mean thresh"),
         ({"rescore.skore": "mean"}, r"rescore.skore: unknown key; did you mean score\?"),
         ({"postproces": {}}, r"postproces: unknown section; did you mean postprocess\?"),
-        ({"zzz": {}}, "zzz: unknown section; known: sample, workers, dataset, "),
+        ({"zzz": {}}, "zzz: unknown section; known: sample, workers, launcher, dataset, "),
         ({"export.simplify": -1.0}, "export.simplify: .* greater than or equal to 0, got -1"),
         ({"model.stem_stride": True}, "model.stem_stride: .*got True"),
         ({"loss.boundary_kernel": 4}, "loss.boundary_kernel: .*odd.*got 4"),
@@ -55,7 +67,7 @@ def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
         ({"loss.contact_weight": 1.0, **CLIPPED}, "loss.contact_width 70.0 must"),
         ({"train.phases.0.loss": {"diceweight": 1.0}}, "train.phases.0.loss.*dice"),
         ({"members.big": {"model": PACKAGED}}, "model.encoder_weights packaged: no .*'resnet18'"),
-        ({"model.mean": [0.5, 0.5]}, "model.mean: .* at least 3 items"),
+        ({"model.mean": [0.5, 0.5]}, "model.mean: .*give three numbers, or auto"),
         ({"soups.mix": ["main", "other"]}, "soups.mix: no member 'other'; known: main"),
         ({"ensemble.weights": {"mian": 1.0}}, "ensemble.weights.mian: no such member or soup"),
         ({"student.folds": [0]}, r"student.folds \[0\] must be split_folds.folds \[0, 1\]"),

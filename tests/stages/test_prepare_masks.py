@@ -401,7 +401,11 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
     ("key", "value", "words"),
     [
         ("scheduler", "here", "workers.scheduler: .*address of a Dask scheduler"),
-        ("format", "voc", "dataset.format: .*'coco', 'mask_folder' or 'rle_csv'"),
+        (
+            "format",
+            "voc",
+            "dataset.format: .*'coco', 'mask_folder', 'rle_csv', 'vector', 'yolo' or",
+        ),
         ("category_id", "'100'", "dataset.category_id is .'100'.: name the categories"),
         ("masks", "boxes", "dataset.masks: .*'instances', 'components', 'whole' or 'ids'"),
         ("id_column", "''", "dataset.id_column: .*at least 1 character"),
@@ -414,7 +418,7 @@ def test_the_order_of_the_annotation_file_does_not_matter(root, prepare):
         ("edge_objects", "crop", "prepare_masks.edge_objects: .*'ignore', 'drop' or 'keep'"),
         ("edge_width", -1, "prepare_masks.edge_width: .*greater than or equal to 0"),
         ("erode", 1.5, "prepare_masks.erode: .*valid integer"),
-        ("bands", "[1, 2]", "images.bands: .*one band or three"),
+        ("bands", str([1] * 17), "images.bands: .*at most 16"),
         ("bands", "[0]", "images.bands.0: .*greater than or equal to 1"),
         ("stretch", "log", "images.stretch: .*'none', 'range' or 'percentile'"),
         ("low", ".nan", "images.low: .*finite"),

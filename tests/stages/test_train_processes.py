@@ -15,7 +15,7 @@ import pytest
 from src.base.errors import InputError
 from src.training import checkpoint, loop, processes
 from tests.processes import run_in
-from tests.stages.test_train import PHASE, phase, train_on, weights, write_squares
+from tests.stages.test_train import phase, train_on, weights, write_squares
 from tests.stages.test_train_resume import Died
 
 ROOT = Path(__file__).parents[2]
@@ -33,18 +33,16 @@ EQUAL = {
     | FROZEN
     | phase(epochs=6, freeze="encoder", **LEARNING)
     | {"train__snapshots": 2, "train__gradient_clip": 0.1},
-    "heads, one of them off in a phase": {
+    "heads": {
         "train__batch_size": 2,
-        "train__phases": [
-            PHASE | LEARNING | {"epochs": 2},
-            PHASE | LEARNING | {"loss": {"empty_weight": 0.0}},
-        ],
         "loss__border_weight": 1.0,
         "loss__embedding_weight": 1.0,
         "loss__empty_weight": 1.0,
         "loss__ohem": 0.5,
         "loss__normalise_weights": True,
-    },
+    }
+    | FROZEN
+    | phase(epochs=3, **LEARNING),
 }
 
 
