@@ -84,12 +84,21 @@ def _together(
         return False
     area, other_area = areas[one[1]], areas[other[1]]
     common = common_area(area, other_area)
+    if common is None and not _side_by_side(area, other_area):
+        return False
     if common is None:
         ends = _ends(one[0].runs, other[0].runs, area, other_area, height)
     else:
         ends = [clip_runs(each[0].runs, height, common) for each in (one, other)]
     shared = shared_pixels(*ends)
     return shared > 0 and shared >= SHARE * min(map(count_pixels, ends))
+
+
+def _side_by_side(area: Area, other: Area) -> bool:
+    """Tell whether two images lie against each other along more than a corner."""
+    rows = min(area.bottom, other.bottom) - max(area.top, other.top)
+    columns = min(area.right, other.right) - max(area.left, other.left)
+    return max(rows, columns) > 0
 
 
 def _ends(

@@ -55,6 +55,21 @@ def test_images_one_above_the_other():
     assert joined(areas[::-1], [box], [box]) == [box]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("falling", [False, True])
+def test_images_that_touch_at_a_corner_alone_have_no_seam(turned, falling):
+    left, right = (0, 30), (30, WIDTH)
+    upper, lower = (
+        Area(0, 20, *(left if falling else right)),
+        Area(20, HEIGHT, *(right if falling else left)),
+    )
+    above = (10, 20, 20, 30, 0.5) if falling else (10, 20, 30, 40, 0.5)
+    below = (20, 30, 30, 40, 0.4) if falling else (20, 30, 20, 30, 0.4)
+    both = [(upper, above), (lower, below)]
+    areas, boxes = zip(*(both[::-1] if turned else both), strict=True)
+    assert sorted(joined(list(areas), *([box] for box in boxes))) == sorted([above, below])
+
+
 def test_ends_that_meet_over_less_than_half_of_the_shorter_stay_apart():
     apart = [(0, 10, 20, 30, 0.5)], [(6, 16, 30, 40, 0.5)]  # 4 of 10 rows
     assert len(joined([LEFT, RIGHT], *apart)) == 2
