@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import os
-import shutil
 import time
 from pathlib import Path
 
@@ -14,20 +12,18 @@ import pyogrio
 import pytest
 from PIL import Image
 
+from tests.browsers import ABSENT, BROWSER, SIZES, launch, open_tab
 from tests.deploy.test_apply import write_tiff
 from tests.squares_bundle import SIDE, grid, scene
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=f"there is no {' or '.join(BROWSERS)}"),
+    pytest.mark.skipif(BROWSER is None, reason=ABSENT),
 ]
 PLACES = grid(150, 210)
 CENTRAL = PLACES[7]
-SIZES = {"wide": (1400, 900), "narrow": (390, 844)}
 DROP = """async ([name, content]) => {
   const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
   const transfer = new DataTransfer();
@@ -42,8 +38,7 @@ DROP = """async ([name, content]) => {
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        found = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        found = launch(playwright)
         yield found
         found.close()
 
@@ -51,16 +46,7 @@ def browser():
 @pytest.fixture(params=SIZES)
 def tab(request, browser, page):
     """A tab that shows the page; fails on what its console says and on requests to elsewhere."""
-    width, height = SIZES[request.param]
-    touch = {"has_touch": True, "is_mobile": True} if request.param == "narrow" else {}
-    scheme = "dark" if request.param == "narrow" else "light"
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, **touch
-    )
-    tab, said, asked = context.new_page(), [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    context.on("request", lambda one: asked.append(one.url))
+    tab, said, asked = open_tab(browser, request.param)
     tab.goto(page.url)
     expect(tab.locator("#limits")).not_to_be_empty()
     tab.refused = 0  # answers of 4xx that the test asks for, which the console tells of
@@ -68,7 +54,7 @@ def tab(request, browser, page):
     assert len(said) == tab.refused, said
     others = [url for url in asked if not url.startswith((page.url, "blob:" + page.url, "data:"))]
     assert others == []
-    context.close()
+    tab.context.close()
 
 
 @pytest.fixture

@@ -2,32 +2,27 @@
 
 import io
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browsers import ABSENT, BROWSER, SIZES, launch, open_tab
 from tests.explored_run import EVIL, OTHER, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason=f"there is no {' or '.join(BROWSERS)}"),
+    pytest.mark.skipif(BROWSER is None, reason=ABSENT),
 ]
-SIZES = {"wide": (1400, 900), "narrow": (390, 844)}
 
 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-        found = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        found = launch(playwright)
         yield found
         found.close()
 
@@ -45,21 +40,12 @@ def other(tmp_path_factory):
 @pytest.fixture(params=SIZES)
 def tab(request, browser):
     """A tab without a page; fails on what its console says and on any request but for files."""
-    width, height = SIZES[request.param]
-    touch = {"has_touch": True, "is_mobile": True} if request.param == "narrow" else {}
-    scheme = "dark" if request.param == "narrow" else "light"
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, **touch
-    )
-    tab, said, asked = context.new_page(), [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    context.on("request", lambda one: asked.append(one.url))
+    tab, said, asked = open_tab(browser, request.param)
     tab.asked = asked
     yield tab
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    context.close()
+    tab.context.close()
 
 
 def show(tab, page, hash_=""):

@@ -1,20 +1,15 @@
 import base64
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from src.base.errors import InputError
-from src.reading.datasets import find_records
 from src.reading.labelme_dataset import read_objects
 from src.reading.object_checks import object_warnings
-from src.reading.params import DatasetParams
-from src.reading.recognition import recognise, with_category
+from tests.recognised import found
 
-PARAMS = YAML(typ="safe").load((Path(__file__).parents[3] / "params.yaml").read_text())
 IMAGE = np.full((20, 40, 3), 120, np.uint8)
 SQUARE = [[4, 5], [12, 5], [12, 10], [4, 10]]  # columns 4 to 11, rows 5 to 9
 
@@ -44,14 +39,6 @@ def write(root, files, **changes):
         if shapes is not None:
             path.with_suffix(".json").write_text(json.dumps(document))
     return root
-
-
-def found(root, **changes):
-    source = DatasetParams.model_validate(PARAMS["dataset"] | changes)
-    source, choices = recognise(root, source)
-    dataset = find_records(root, source)
-    chosen = choices + with_category(source, dataset)[1]
-    return dataset, {choice.key.removeprefix("dataset."): choice.value for choice in chosen}
 
 
 def masks(record):

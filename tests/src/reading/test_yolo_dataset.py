@@ -1,17 +1,11 @@
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from src.base.errors import InputError
-from src.reading.datasets import find_records
-from src.reading.params import DatasetParams
-from src.reading.recognition import recognise, with_category
 from src.reading.yolo_dataset import read_objects
+from tests.recognised import found
 
-PARAMS = YAML(typ="safe").load((Path(__file__).parents[3] / "params.yaml").read_text())
 IMAGE = np.full((20, 40, 3), 120, np.uint8)
 # of 40 by 20 px: columns 4 to 11, rows 5 to 9
 SQUARE = "0 0.1 0.25 0.3 0.25 0.3 0.5 0.1 0.5\n"
@@ -29,14 +23,6 @@ def write(root, texts, way="{split}/{kind}"):
         if text is not None:
             label.write_text(text)
     return root
-
-
-def found(root, **changes):
-    source = DatasetParams.model_validate(PARAMS["dataset"] | changes)
-    source, choices = recognise(root, source)
-    dataset = find_records(root, source)
-    chosen = choices + with_category(source, dataset)[1]
-    return dataset, {choice.key.removeprefix("dataset."): choice.value for choice in chosen}
 
 
 def masks(record):
