@@ -32,21 +32,19 @@ def params(*names, **changes):
     return TrackersParams.model_validate(PARAMS["trackers"] | {"names": list(names)} | changes)
 
 
-def tell(folder, *names, steps=STEPS, kept=True, **changes):
-    with tracking(
-        params(*names, **changes), TRACKED, folder / "kept.json" if kept else None
-    ) as log:
+def tell(folder, *names, steps=STEPS, kept=True, dies=False, **changes):
+    kept = folder / "kept.json" if kept else None
+    with tracking(params(*names, **changes), TRACKED, kept) as log:
         for step, scalars in steps.items():
             log(step, scalars)
+        if dies:
+            raise ZeroDivisionError
 
 
 def die(folder, *names, steps):
     """Tell some steps and end as a training does that dies."""
-    with pytest.raises(ZeroDivisionError):  # noqa: SIM117
-        with tracking(params(*names), TRACKED, folder / "kept.json") as log:
-            for step in steps:
-                log(step, STEPS[step])
-            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        tell(folder, *names, steps={step: STEPS[step] for step in steps}, dies=True)
 
 
 def test_by_default_nothing_is_written(folder):
@@ -175,7 +173,7 @@ def test_a_tracker_that_fails_is_named(folder, runs):
 
 
 def records(folder):
-    """Return what the files of all offline runs hold: id -> what it is, its rows and their steps."""
+    """Return what the files of offline runs hold: id -> what it is, its rows, their steps."""
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
