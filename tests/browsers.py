@@ -30,3 +30,20 @@ def open_tab(browser, size):
     tab.on("pageerror", lambda error: said.append(str(error)))
     context.on("request", lambda one: asked.append(one.url))
     return tab, said, asked
+
+
+def cut_off(tab):
+    """Return what of the page reaches beyond the screen: the text or the name of each element."""
+    return tab.evaluate("""() => [document.documentElement, ...document.querySelectorAll(
+      "button, dd, dt, h1, h2, h3, p, label, td, th, select, figcaption, a, li, b, code, img, svg")]
+      .filter((one) => one === document.documentElement ? one.scrollWidth > innerWidth
+        : one.offsetParent && !one.closest("[hidden]")
+          && one.getBoundingClientRect().right > innerWidth + 1)
+      .map((one) => one === document.documentElement ? "the page" : one.id || one.textContent)""")
+
+
+def counted_clicks(tab):
+    """Return a function that tells how often mouse or finger went down since it was asked last."""
+    tab.evaluate("""() => { window.downs = 0;
+      addEventListener("pointerdown", () => { window.downs += 1; }, true); }""")
+    return lambda: tab.evaluate("() => { const told = downs; window.downs = 0; return told; }")

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, cast
 from pydantic import Field, field_validator
 
 from src.base.errors import InputError
-from src.base.files import read_json, write_text
+from src.base.files import write_text
 from src.base.params import Params
 
 LIVE = Path(".dvclive")  # beside params.yaml, as the folder of a queued experiment has its own
@@ -81,7 +81,8 @@ def tracking(
         If a package is absent, or a tracker fails, as when its server cannot be reached. The runs
         are left as they are then, as after any error; else they are ended with the block.
     """
-    before = cast("dict[str, Any]", read_json(kept)) if kept is not None and kept.exists() else {}
+    # Not by `read_json`, which would hold this process to what it is going to write.
+    before = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
     open_, told = {}, dict(before)  # also those that are left out for a while
     for name in params.names:
         run = before.get(name, {}).get("run")

@@ -78,7 +78,7 @@ def test_a_training_that_is_killed_goes_on_in_its_runs(tmp_path):
     process = start(tmp_path)
     kept = wait_until_told(process, tmp_path, step=3)
     process.kill()
-    process.wait()
+    process.communicate()
     last = {name: one["step"] for name, one in json.loads(kept.read_text()).items()}
     assert max(last.values()) < EPOCHS
     process = start(tmp_path)

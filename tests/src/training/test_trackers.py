@@ -14,6 +14,7 @@ from tests.small_repository import dvc
 
 ROOT = Path(__file__).parents[3]
 ITS_OWN = "ignore:The ``noload`` loader strategy is deprecated"  # MLflow with SQLAlchemy 2.1
+BLOCK, WHOLE, LAST = 32768, 1, 4
 TRACKED = Tracked("main/fold0", {"train": {"seed": 3}, "model": {"mean": [0.5, 0.25]}})
 FIGURES = ".dvclive/main/fold0/plots/metrics"
 STEPS = {1: {"lr": 0.002, "train_loss": 0.75}, 2: {"lr": 0.001, "train_loss": 0.5, "fold_dice": 1}}
@@ -172,26 +173,38 @@ def test_a_tracker_that_fails_is_named(folder, runs):
 # -- Weights & Biases --------------------------------------------------------------------------
 
 
+def entries(path):
+    """Return the records of a file of W&B: a header of 7 bytes, then LevelDB's format of logs."""
+    content, place, parts = path.read_bytes(), 7, []
+    assert content[:4] == b":W&B"
+    while place + 7 <= len(content):
+        if BLOCK - place % BLOCK < 7:  # a header of a part does not fit
+            place += BLOCK - place % BLOCK
+            continue
+        size, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
+        parts.append(content[place + 7 : place + 7 + size])
+        place += 7 + size
+        if kind in (WHOLE, LAST):
+            yield b"".join(parts)
+            parts = []
+
+
 def records(folder):
     """Return what the files of offline runs hold: id -> what it is, its rows, their steps."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     found = {}
     for path in sorted((folder / ".wandb").glob("wandb/offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            record = Record()
-            record.ParseFromString(data)
+        for entry in entries(path):
+            record = Record.FromString(entry)
             if record.HasField("run"):
-                config = {one.key: json.loads(one.value_json) for one in record.run.config.update}
                 run = record.run
+                config = {one.key: json.loads(one.value_json) for one in run.config.update}
                 told = (run.project, run.run_group, run.display_name, config)
                 _, rows, steps = found.setdefault(run.run_id, (told, [], []))
             if record.HasField("history"):
                 items = record.history.item
-                row = {"/".join([*i.nested_key]) or i.key: json.loads(i.value_json) for i in items}
+                row = {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
                 rows.append({key: value for key, value in row.items() if key[0] != "_"})
                 steps.append(record.history.step.num)
     return found
