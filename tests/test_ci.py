@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from tests.small_repository import (
     TINY,
+    dvc,
     dvc_command,
     read_params,
     small_repository,
@@ -120,41 +121,56 @@ def git(root, *arguments):
     return run.stdout.strip()
 
 
-@pytest.mark.slow
-def test_the_difference_of_two_commits_is_told_in_a_scratch_clone(tmp_path, monkeypatch):
+@pytest.fixture
+def two_commits(tmp_path, monkeypatch):
+    """A small repository with a remote for its cache, whose last commit scores in another way."""
     for name in WHO:
         monkeypatch.setenv(name, "a@b.c")
-    root = small_repository(tmp_path / "clone", TINY)
+    root = small_repository(tmp_path / "first", TINY)
+    dvc(root, "remote", "add", "-d", "storage", str(tmp_path / "remote"))
     git(root, "add", ".")
     git(root, "commit", "-qm", "base")
     params = read_params(root)
-    params["rescore"]["score"] = "random_forest"
+    params["rescore"]["score"] = "mean"
     write_params(root, params)
     git(root, "commit", "-qam", "head")
-    environment = dvc_command(root)[1] | {"SUBSET": "-S split_folds.folds=[0]"}
-    command = ["bash", ".ci/compare", "HEAD~1", str(tmp_path / "out")]
+    return root
 
-    def compare():
-        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
-    done = compare()
+def compare(root, out, **environment):
+    told = dvc_command(root)[1] | {"SUBSET": "-S split_folds.folds=[0]"} | environment
+    command = ["bash", ".ci/compare", "HEAD~1", str(out)]
+    return subprocess.run(command, cwd=root, env=told, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_difference_is_told_and_what_was_computed_is_shared(two_commits, tmp_path):
+    done = compare(two_commits, tmp_path / "out", PUSH="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("Running stage 'train@main-0'") == 1  # once for both
     assert "train@main-1" not in done.stdout
     told = (tmp_path / "out/difference.md").read_text()
-    base, head = (git(root, "rev-parse", "--short=7", name) for name in ("HEAD~1", "HEAD"))
+    base, head = (git(two_commits, "rev-parse", "--short=7", name) for name in ("HEAD~1", "HEAD"))
     assert told.startswith(f"**{head} (workspace) against {base} (base)**, on the subset `-S split")
     rows = [line.split(" | ") for line in told.splitlines() if line.startswith("| oof | ap50")]
     assert [row[2] for row in rows] == ["base", "workspace"]
     assert re.fullmatch(r"[+-]\d\.\d{4}", rows[1][5])
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "difference.md",
-        "index.html",
-        "metrics.json",
-    }
-    assert git(root, "status", "--porcelain") == ""  # as it was
-    assert git(root, "rev-parse", "--short=7", "HEAD") == head
-    (root / "params.yaml").write_text("changed")
-    refused = compare()
+    kept = {path.name for path in (tmp_path / "out").iterdir()}
+    assert kept == {"difference.md", "index.html", "metrics.json"}
+    assert git(two_commits, "status", "--porcelain") == ""  # as it was
+    assert git(two_commits, "rev-parse", "--short=7", "HEAD") == head
+
+    clone = tmp_path / "second"
+    git(tmp_path, "clone", "-q", str(two_commits), str(clone))
+    pulled = compare(clone, tmp_path / "again")
+    assert pulled.returncode == 0, pulled.stdout + pulled.stderr
+    assert "Running stage" not in pulled.stdout
+    assert (tmp_path / "again/difference.md").read_text() == told
+
+
+def test_a_clone_with_changes_is_left_as_it_is(two_commits, tmp_path):
+    (two_commits / "params.yaml").write_text("changed")
+    refused = compare(two_commits, tmp_path / "out")
     assert refused.returncode == 1
-    assert refused.stdout.startswith("commit or undo first: M params.yaml")
+    assert refused.stdout == "commit or undo first:  M params.yaml\n"
+    assert (two_commits / "params.yaml").read_text() == "changed"
