@@ -147,8 +147,8 @@ def _write_tables(work: Path, images: pd.DataFrame) -> None:
     write_table(work / "folds.csv", folds.assign(copies=1, copy=0, test_likeness=""))
     write_table(work / "groups/groups.csv", images[["name", "split", "group"]])
     sizes = zip(train["name"], train["height"], train["width"], strict=True)
-    blank = ((name, np.zeros((height, width, 3), np.uint8)) for name, height, width in sizes)
-    write_archive(work / "weight_maps.zip", blank)
+    plain = ((name, np.full((height, width, 3), 9, np.uint8)) for name, height, width in sizes)
+    write_archive(work / "weight_maps.zip", plain)
     curve = "epoch,phase,lr,train_loss,fold_loss,fold_dice\n1,0,0.001,0.9,,\n"
     texts = {f"models/main/fold{fold}/curve.csv": curve for fold in (0, 1)}
     texts |= {"search/chosen.json": '{"metric": "ap50", "all": {}, "folds": {}}'}

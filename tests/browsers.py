@@ -33,13 +33,30 @@ def open_tab(browser, size):
 
 
 def cut_off(tab):
-    """Return what of the page reaches beyond the screen: the text or the name of each element."""
-    return tab.evaluate("""() => [document.documentElement, ...document.querySelectorAll(
-      "button, dd, dt, h1, h2, h3, p, label, td, th, select, figcaption, a, li, b, code, img, svg")]
-      .filter((one) => one === document.documentElement ? one.scrollWidth > innerWidth
-        : one.offsetParent && !one.closest("[hidden]")
-          && one.getBoundingClientRect().right > innerWidth + 1)
-      .map((one) => one === document.documentElement ? "the page" : one.id || one.textContent)""")
+    """Return what of the page reaches beyond the screen: each text, or the name of an element.
+
+    `innerWidth` does not tell the screen: a phone makes it as wide as what is too wide.
+    """
+    return tab.evaluate(
+        """(width) => {
+          const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
+          const seen = (one) => one.offsetParent && !one.closest("[hidden]");
+          const beyond = (box) => box.right > width + 1 || box.left < -1;
+          for (const one of document.querySelectorAll("button, select, img, canvas, svg")) {
+            if ((seen(one) || one.matches("svg")) && beyond(one.getBoundingClientRect()))
+              found.push(one.id || one.alt || one.tagName);
+          }
+          const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+            if (!text.data.trim() || !seen(text.parentElement)) continue;
+            const range = document.createRange();
+            range.selectNodeContents(text);
+            if ([...range.getClientRects()].some(beyond)) found.push(text.data);
+          }
+          return found;
+        }""",
+        tab.viewport_size["width"],
+    )
 
 
 def counted_clicks(tab):
