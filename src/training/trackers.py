@@ -21,6 +21,7 @@ from src.base.params import Params
 LIVE = Path(".dvclive")  # beside params.yaml, as the folder of a queued experiment has its own
 HOME = "DVC_ROOT"  # of the environment: the repository, also in the folder of an experiment
 EXPERIMENT = "DVC_EXP_NAME"  # likewise: what `dvc exp run` calls it
+KEPT_SOON = {"x_transaction_log_flush_interval": 0.1}  # s; W&B has 15, which a kill would lose
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
 
 Name = Literal["dvclive", "mlflow", "wandb"]
@@ -153,7 +154,7 @@ def _wandb(params: TrackersParams, tracked: Tracked, run: str | None) -> Tracker
         mode=params.wandb_mode,
         dir=str(_folder(".wandb")),
         config=tracked.settings,
-        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, **KEPT_SOON),
     )
 
     def log(step: int, scalars: dict[str, float]) -> None:

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,8 @@ def test_a_training_that_is_killed_goes_on_in_its_runs(tmp_path):
     (tmp_path / "params.yaml").write_text(json.dumps(params))
     process = start(tmp_path)
     kept = wait_until_told(process, tmp_path, step=3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # W&B writes what it is told each 0.1 s, by a process of its own
     process.kill()
     process.communicate()
     last = {name: one["step"] for name, one in json.loads(kept.read_text()).items()}
