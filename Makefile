@@ -63,6 +63,9 @@ deps: $(INSTALLED)  ## write what follows from imports: the lists of dvc.yaml, d
 	python -m tools.architecture
 
 table: $(INSTALLED)  ## the experiments, best first, with what they changed
+	@test -n "$$(dvc exp list --name-only)" || { echo "No experiment starts from this commit. Run one:"; \
+		echo "  dvc exp run --temp -n focal -S loss.bce_weight=0 -S loss.focal_weight=1"; \
+		echo "or a recipe or an ablation (docs/ablations.md): python -m experiments.run tta"; exit 1; }
 	@dvc exp show --md --only-changed --hide-workspace --hide-failed --sort-by oof.ap50 --sort-order desc \
 		--drop '.*(/|\.py$$|\.json|\.ap$$|ap75|ar50|_small|_large|_clean|precision|recall|accuracy|iou_mean|\.pq$$|ece|images$$|objects$$|detections$$|Created)'
 
@@ -70,5 +73,5 @@ report: $(INSTALLED)  ## draw the report again
 	dvc repro ablation_report
 
 clean:  ## remove everything that can be made again, but not the data and models of other runs
-	rm -rf .venv .tensorboard .pytest_cache .ruff_cache
+	rm -rf .venv .tensorboard .dvclive dvc_plots .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

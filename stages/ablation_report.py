@@ -20,6 +20,7 @@ Writes index.html           self-contained: needs neither network nor other file
        figures/*.png        its pictures as files, uint8 RGB; images/*.webp beside them likewise:
                             <n>.webp and <n>_map.webp of the n-th image that is explored
        results.md, ablation.md                  its tables
+       curves.csv          what DVC draws of all members and folds: network, epoch, losses, Dice
 Keeps  made.txt            when, where and from which commit the page was made, and how long
                            training took where --events holds what was written for TensorBoard by
                            the training of these models; no output of DVC, as it differs each time
@@ -37,7 +38,7 @@ from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams
 from src.formats.archive import ImageArchive
 from src.formats.prepared import SPLITS, open_photos, read_images, read_picture
-from src.formats.tables import read_table
+from src.formats.tables import read_table, write_table
 from src.maps.map_folder import file_of
 from src.objects.chosen_values import read_chosen
 from src.pages.pages import render_page
@@ -55,7 +56,7 @@ from src.reporting.provenance import data_set_name, made_text, provenance
 from src.reporting.score_figures import draw_scores
 from src.reporting.scores import JUDGES, headline_markdown, read_scores, title_of
 from src.reporting.shown_copies import map_copy, photo_copy, place_copies
-from src.reporting.training_figures import draw_training
+from src.reporting.training_figures import draw_training, joined_curves
 from src.reporting.weight_pictures import draw_weight_map
 
 HEAVY = 60  # MB of a page
@@ -129,6 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         "ablation.md": ablation_markdown(ablations),
     }
     page = _write(args.reports, pictures, copies, context, texts, params)
+    write_table(args.reports / "curves.csv", joined_curves(args.models, members, folds))
     write_text(args.reports / "made.txt", made_text(provenance(), page, minutes))
     _tell_size(args.reports / "index.html", len(pictures), len(copies))
 

@@ -52,11 +52,13 @@ from src.training.params import (
     checked_training,
     used_heads,
 )
+from src.training.trackers import TrackersParams
 
 SECTIONS = {
     "sample": SampleParams,
     "workers": WorkersParams,
     "launcher": LauncherParams,
+    "trackers": TrackersParams,
     "dataset": DatasetParams,
     "images": ImagesParams,
     "views": ViewsParams,

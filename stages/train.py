@@ -18,12 +18,15 @@ Writes model.safetensors, model.json   the network and what prediction needs to 
 Keeps  checkpoints/                    until it is done, what a run that dies goes on from: written
                                        every 2 minutes, or CHECKPOINT_MINUTES of the environment;
                                        see docs/scaling.md
+       .dvclive/, .mlflow/, .wandb/    what params.yaml asks for in trackers; see docs/trackers.md
 """
 
 import argparse
 import math
 import os
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +53,7 @@ from src.training.augmentation import left_out_of_bands
 from src.training.bands import with_bands
 from src.training.checkpoint import Checkpoints, fingerprint
 from src.training.crops import crops_by_use
-from src.training.curve import curve_table, event_writer
+from src.training.curve import curve_table, event_writer, scalars_of
 from src.training.dry_pass import refuse_unusable
 from src.training.free_space import bytes_of_training, refuse_full_disk
 from src.training.image_sampling import sampling_weights
@@ -62,6 +65,7 @@ from src.training.network import described, training_network, with_statistics
 from src.training.params import AugmentParams, Training, TrainParams, checked_training
 from src.training.statistics import refresh_statistics
 from src.training.targets import plane_names
+from src.training.trackers import Tracked, TrackersParams, tracking
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -108,19 +112,20 @@ def _train(args: argparse.Namespace, training: Training) -> None:
         print(f"trains {_arithmetic(device, bf16)}", flush=True)
         _refuse_full_disk(args, model, train)
     checkpoints = _checkpoints(args, training, model, (device.type, bf16, processes.count()))
-    trained = fit(
-        model,
-        partial(batch_loss, params=params, heads=training.heads, plane_names=planes, bf16=bf16),
-        learnt,
-        watched,
-        train=train,
-        losses=training.losses,
-        sampling=_sampling(table, train.sampling),
-        device=device,
-        title=f"{args.member} {args.fold}",
-        on_epoch=event_writer(args.tensorboard if first else None),
-        checkpoints=checkpoints,
-    )
+    with _told(args, training, checkpoints) as tell:
+        trained = fit(
+            model,
+            partial(batch_loss, params=params, heads=training.heads, plane_names=planes, bf16=bf16),
+            learnt,
+            watched,
+            train=train,
+            losses=training.losses,
+            sampling=_sampling(table, train.sampling),
+            device=device,
+            title=f"{args.member} {args.fold}",
+            on_epoch=tell,
+            checkpoints=checkpoints,
+        )
     processes.part()
     if not first:
         return
@@ -132,6 +137,34 @@ def _train(args: argparse.Namespace, training: Training) -> None:
     checkpoints.remove()
     added = f"{(~table['in_train']).sum()} of them with pseudo labels, " if args.pseudo else ""
     print(f"trained on {len(learnt)} images, {added}{len(trained.curve)} epochs -> {args.model}")
+
+
+@contextmanager
+def _told(
+    args: argparse.Namespace, training: Training, checkpoints: Checkpoints
+) -> Generator[Callable[[dict], None]]:
+    """Give what writes a row of the curve for TensorBoard and tells it the trackers.
+
+    Of several processes the first does.
+    """
+    if processes.rank():
+        yield lambda row: None
+        return
+    params = load_params(args.params, "trackers", TrackersParams)
+    name = f"{'student_' if args.pseudo else ''}{args.member}/fold{args.fold}"
+    sections = {"model": training.model, "augment": training.augment, "train": training.train}
+    settings = {key: section.model_dump(mode="json") for key, section in sections.items()}
+    settings["loss"] = training.losses[0].model_dump(mode="json")
+    kept = checkpoints.path and checkpoints.path.with_name("trackers.json")
+    write = event_writer(args.tensorboard)
+    with tracking(params, Tracked(name, settings), kept) as log:
+
+        def tell(row: dict) -> None:
+            step, scalars = row["epoch"], scalars_of(row)
+            write(step, scalars)
+            log(step, scalars)
+
+        yield tell
 
 
 def _arithmetic(device: torch.device, bf16: bool) -> str:

@@ -117,6 +117,7 @@ def test_a_second_run_does_nothing(repository):
         ("split_folds.seed", 5, READ_FOLDS),
         ("data_report.clusters", 2, {"data_report"}),
         ("pseudo_label.low", 0.1, set()),
+        ("trackers.project", "other", set()),  # who is told changes no network
         ("student.weight", 0.5, {"ensemble", "bundle"}),
         ("weight_maps.max_distance", 20, {"compute_weight_maps"} | TRAINING),
         ("views.allowed", "d2", TRAINING | PREDICTION | BUNDLE),

@@ -1,5 +1,6 @@
 """Learning curves of the networks, and how long it took to learn them."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,6 +62,35 @@ def draw_training(
         if None not in times:
             minutes[member] = times
     return minutes, pictures
+
+
+def joined_curves(models: Path, members: list[str], folds: list[int]) -> pd.DataFrame:
+    """Put the curves of all members and folds into one table, which DVC draws.
+
+    Parameters
+    ----------
+    models : Path
+        Holds <member>/fold<k>/curve.csv as `train` writes it.
+    members : list of str
+    folds : list of int
+
+    Returns
+    -------
+    table : DataFrame of str
+        network, then the columns of a curve that are drawn, their cells as they are there.
+
+    Raises
+    ------
+    InputError
+        If a curve is absent or not as `train` writes it.
+    """
+    tables = []
+    for member, fold in itertools.product(members, folds):
+        path = models / member / f"fold{fold}" / "curve.csv"
+        curve = read_table(path, "train", dict.fromkeys(CURVE, str))
+        curve.insert(0, "network", f"{member} fold {fold}")
+        tables.append(curve[["network", *CURVE]])
+    return pd.concat(tables)
 
 
 def minutes_of(curve: pd.DataFrame, events: Path) -> float | None:

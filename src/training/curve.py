@@ -24,8 +24,13 @@ def curve_table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(cells)
 
 
-def event_writer(folder: Path | None) -> Callable[[dict], None]:
-    """Return what writes a row of the curve as TensorBoard events, or does nothing.
+def scalars_of(row: dict) -> dict[str, float]:
+    """Return what a row of the curve tells of its epoch, without what there is not (NaN)."""
+    return {key: row[key] for key in row if key != "epoch" and not math.isnan(row[key])}
+
+
+def event_writer(folder: Path | None) -> Callable[[int, dict[str, float]], None]:
+    """Return what writes the figures of a step as TensorBoard events, or does nothing.
 
     Parameters
     ----------
@@ -33,14 +38,13 @@ def event_writer(folder: Path | None) -> Callable[[dict], None]:
         Emptied first; None writes no events.
     """
     if folder is None:
-        return lambda row: None
+        return lambda step, scalars: None
     shutil.rmtree(folder, ignore_errors=True)  # else two runs are drawn over each other
     writer = SummaryWriter(folder)
 
-    def write(row: dict) -> None:
-        for key in row.keys() - {"epoch"}:
-            if not math.isnan(row[key]):
-                writer.add_scalar(key, row[key], row["epoch"])
+    def write(step: int, scalars: dict[str, float]) -> None:
+        for key, value in scalars.items():
+            writer.add_scalar(key, value, step)
         writer.flush()
 
     return write

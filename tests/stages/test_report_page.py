@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browsers import ABSENT, BROWSER, SIZES, launch, open_tab
+from tests.browsers import ABSENT, BROWSER, SIZES, counted_clicks, cut_off, launch, open_tab
 from tests.explored_run import EVIL, OTHER, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -356,13 +356,7 @@ def test_nothing_is_cut_off(tab, run):
         tab.goto(run.as_uri() + hash_)
         tab.reload()
         tab.wait_for_timeout(200)
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        cut = tab.evaluate("""() => [...document.querySelectorAll(
-          "button, dd, dt, h2, h3, p, label, td, select, figcaption, a")]
-          .filter((one) => one.offsetParent && !one.closest("[hidden]")
-            && one.getBoundingClientRect().right > innerWidth + 1)
-          .map((one) => one.id || one.textContent)""")
-        assert cut == []
+        assert cut_off(tab) == []
 
 
 def test_images_are_decoded_when_they_are_seen(tab, run):
@@ -399,3 +393,35 @@ def test_pictures_beside_the_page_are_shown(tab, tmp_path):
     show(tab, page, "#image=val/a&layers=tp")
     tab.wait_for_timeout(300)
     assert colour_at(tab, 10, 10)[1] > colour_at(tab, 20, 22)[1] + 60
+
+
+def test_three_questions_of_a_newcomer_take_four_clicks(tab, run, other):
+    show(tab, run)
+    clicks = counted_clicks(tab)
+    # Which of my images is worst, and why?
+    first = tab.locator("#gallery .thumb").first
+    expect(first).to_contain_text("c.png")
+    expect(first).to_contain_text("F1 0.000")
+    first.click()
+    assert tab.locator("#errors b").all_inner_texts() == ["missed: merged"] * 2 + ["merged"]
+    assert clicks() == 1
+    tab.keyboard.press("Escape")
+    # What would a higher score cost me?
+    slider = tab.locator("#score")
+    slider.click(position={"x": 0.775 * slider.bounding_box()["width"], "y": 8})
+    expect(tab.locator("#cut-words")).to_have_text(
+        "Against the operating point 1 object fewer found and 2 wrong detections fewer."
+    )
+    assert clicks() == 1
+    # What did this experiment change?
+    show(tab, other)
+    clicks = counted_clicks(tab)
+    with tab.expect_file_chooser() as chooser:
+        tab.locator("label[for=other-file]").click()
+    chooser.value.set_files(run)
+    expect(tab.locator("#other-words")).to_contain_text("1 are better here, 1 worse, 6 alike in F1")
+    expect(tab.locator("#gallery .thumb").first).to_contain_text("e.png")
+    tab.locator("#gallery .thumb").first.click()
+    expect(tab.locator("#panes figcaption").first).to_have_text("This run: F1 1.000")
+    expect(tab.locator("#panes figcaption").nth(1)).to_have_text("Other run: F1 0.000")
+    assert clicks() == 2

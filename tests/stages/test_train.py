@@ -39,7 +39,8 @@ PARAMS["train"] |= {"crop_size": 32, "batch_size": 4, "precision": "float32", "e
 PARAMS["train"] |= {"evaluate_every": 1, "phases": [PHASE]}
 TRAIN = "prepared/train"
 LABELS = "prepared/labels/train"
-READ = ("model", "loss", "augment", "train", "launcher", "members", "views", "weight_maps")
+READ = ("model", "loss", "augment", "train", "launcher", "trackers", "members", "views")
+READ += ("weight_maps",)
 
 
 @pytest.fixture(scope="module")

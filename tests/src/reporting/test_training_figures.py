@@ -4,7 +4,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch.utils.tensorboard import SummaryWriter
 
 from src.base.errors import InputError
-from src.reporting.training_figures import draw_training, minutes_of
+from src.formats.tables import write_table
+from src.reporting.training_figures import draw_training, joined_curves, minutes_of
 
 LOSSES = [1.5674204, 0.123456789, 0.03]
 CURVE = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [1.56742, 0.123457, 0.03]})
@@ -90,3 +91,25 @@ def test_a_curve_that_train_did_not_write_is_named(models):
     (models / "models/b/fold1/curve.csv").write_text("epoch,phase\n1,0\n")
     with pytest.raises(InputError, match="b/fold1/curve.csv: has no column lr; run train again"):
         draw_training(models / "models", None, ["a", "b"], [0, 1])
+
+
+def test_the_curves_of_all_networks_are_one_table_with_their_cells_as_they_are(tmp_path):
+    header = "epoch,phase,lr,train_loss,fold_loss,fold_dice"
+    for place, rows in {
+        "b/fold0": ["1,0,1e-05,0.5,,", "2,0,1e-05,0.25,0.125,1"],
+        "b/fold2": ["1,0,0.002,1.23457e+06,,"],
+        "a/fold0": ["1,0,0.002,3,,"],
+        "a/fold2": ["1,0,0.002,4,,"],
+        "a/fold1": ["1,0,0.002,9,,"],  # of a fold that was left out since
+    }.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "curve.csv").write_text("\n".join([header, *rows, ""]))
+    write_table(tmp_path / "curves.csv", joined_curves(tmp_path, ["b", "a"], [0, 2]))
+    assert (tmp_path / "curves.csv").read_text().splitlines() == [
+        f"network,{header}",
+        "b fold 0,1,0,1e-05,0.5,,",
+        "b fold 0,2,0,1e-05,0.25,0.125,1",
+        "b fold 2,1,0,0.002,1.23457e+06,,",
+        "a fold 0,1,0,0.002,3,,",
+        "a fold 2,1,0,0.002,4,,",
+    ]
