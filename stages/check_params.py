@@ -25,6 +25,7 @@ from src.duplicates.params import FindDuplicatesParams
 from src.exporting.params import ExportParams
 from src.folds.fold_table import SplitFoldsParams
 from src.judging.params import EvaluateParams
+from src.label_errors.params import LabelErrorsParams
 from src.label_maps.distances import WeightMapParams
 from src.likeness.params import ValidateSplitParams
 from src.losses.params import LossParams
@@ -80,6 +81,7 @@ SECTIONS = {
     "rescore": RescoreParams,
     "evaluate": EvaluateParams,
     "errors": ErrorsParams,
+    "label_errors": LabelErrorsParams,
     "bundle": BundleParams,
     "export": ExportParams,
     "data_report": DataReportParams,

@@ -29,6 +29,7 @@ PURPOSES = {
     "folds": "the table of folds as all later stages read it",
     "formats": "archives, tables and the prepared data set, as stages share them",
     "image_files": "headers, GeoTIFF, places on the map",
+    "label_errors": "where labels and out-of-fold predictions disagree",
     "label_maps": "label maps, and distances and sizes measured in them",
     "judging": "COCO and object metrics, intervals over groups",
     "likeness": "whether two splits look alike",

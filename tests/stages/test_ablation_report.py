@@ -69,6 +69,7 @@ dataset:
   group_pattern: ''
   metadata_file: metadata.csv
   metadata: []
+  leave_out: []
 members:
   main: {}
 report:

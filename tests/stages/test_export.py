@@ -92,7 +92,7 @@ DATASET = {
     "boxes": "refuse", "vector_file": "auto", "layer": "auto", "aoi": "auto", "where": {},
     "tile_size": 512, "tile_overlap": 0, "tile_block": "auto",
     "crowd": "ignore", "polygons": "edges", "group_pattern": "",
-    "metadata_file": "metadata.csv", "metadata": [],
+    "metadata_file": "metadata.csv", "metadata": [], "leave_out": [],
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ SECTION = {
     "group_pattern": "",
     "metadata_file": "metadata.csv",
     "metadata": [],
+    "leave_out": [],
 }
 
 
