@@ -188,7 +188,7 @@ def made_up(clean, folder, rng):
                 continue
             missed = rng.random() < 0.1
             mask = mask_of(one)
-            probability[mask] = rng.uniform(0.2, 0.4) if missed else rng.uniform(0.7, 1)
+            probability[mask] = rng.uniform(0.4, 0.5) if missed else rng.uniform(0.7, 1)
             if not missed:
                 moved = np.roll(mask, rng.integers(-1, 2, 2), axis=(0, 1))
                 found.append((image["id"], moved))

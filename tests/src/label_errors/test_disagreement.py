@@ -42,10 +42,17 @@ def test_a_detection_without_an_object_disagrees_by_its_probability():
 
 
 def test_two_outlines_disagree_by_the_pixels_of_one_of_them():
-    truth, detection = box_mask(0, 0, 4, 2), box_mask(2, 0, 4, 2)  # 4 pixels each alone, 12 in all
-    probability = np.where(detection, 204, 51).astype(np.uint8)  # 0.8 and 0.2
+    truth, detection = box_mask(0, 0, 4, 2), box_mask(2, 0, 5, 2)  # 4 and 6 pixels alone of 8, 10
+    probability = np.where(detection, 153, 51).astype(np.uint8)  # 0.6 and 0.2
     [suspect] = image_suspects(objects(truth), [], found(detection), probability, 0.1)
-    assert suspect == Suspect(OUTLINE, 10, 100, pytest.approx((4 * 0.8 + 4 * 0.8) / 12), (0, 0, 4, 2))
+    assert suspect == Suspect(OUTLINE, 10, 100, pytest.approx((4 * 0.8 + 6 * 0.6) / 10), (0, 0, 4, 2))
+
+
+def test_more_than_all_is_all():
+    truth, detection = box_mask(0, 0, 4, 2), box_mask(3, 0, 4, 2)  # IoU 1 / 7
+    probability = np.where(detection, 255, 0).astype(np.uint8)
+    [suspect] = image_suspects(objects(truth), [], found(detection), probability, 0.1)
+    assert (suspect.kind, suspect.disagreement) == (OUTLINE, 1.0)
 
 
 def test_what_agrees_does_not_disagree():
@@ -123,8 +130,8 @@ def plainly(truth, detections, p, least):
         near = bool(ious) and max(ious) >= least
         other = detections[int(np.argmax(ious))] if near else np.zeros(SHAPE, bool)
         denied = np.where(other & ~annotated, p, 0) + np.where(mask & ~other, 1 - p, 0)
-        mean = denied[mask | other].mean()
-        said.append((OUTLINE if near else NOT_FOUND, round(float(mean), 9)))
+        share = min(denied.sum() / max(mask.sum(), other.sum()), 1)
+        said.append((OUTLINE if near else NOT_FOUND, round(float(share), 9)))
     for mask in detections:
         if not truth or max(iou(mask, other) for other in truth) < least:
             mean = np.where(annotated, 0, p)[mask].mean()
