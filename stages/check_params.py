@@ -34,6 +34,7 @@ from src.merging.soups import SoupsParams, soup_members, soup_names
 from src.merging.sources import merged_sources
 from src.networks.params import ModelParams
 from src.objects.params import PostprocessParams
+from src.outlines.params import OutlinesParams
 from src.parallel.workers import WorkersParams
 from src.planning.params import PlanParams
 from src.predicting.allowed_views import ViewsParams
@@ -79,6 +80,7 @@ SECTIONS = {
     "search": SearchParams,
     "postprocess": PostprocessParams,
     "rescore": RescoreParams,
+    "outlines": OutlinesParams,
     "evaluate": EvaluateParams,
     "errors": ErrorsParams,
     "label_errors": LabelErrorsParams,

@@ -40,6 +40,7 @@ PURPOSES = {
     "mosaics": "objects of images that lie side by side, as runs of pixels, each once",
     "networks": "encoder, decoder, heads, and what they are fed with",
     "objects": "from probability maps to objects",
+    "outlines": "objects as valid polygons",
     "parallel": "work on one image after the other, over processes or machines",
     "parts": "which out-of-fold images learn from which others",
     "pages": "HTML pages in one file",

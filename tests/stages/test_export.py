@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.base.errors import InputError
-from src.exporting.polygons import fill_polygons
+from src.outlines.polygons import fill_polygons
 from src.formats.archive import ImageArchive, write_archive
 from src.image_files.geotransforms import COLUMNS as PLACE
 from stages import export
@@ -100,9 +100,10 @@ def run(
     data, *formats, simplify=0.0, right_angles=False, rows="image", ids="stem", official="none",
     **dataset,
 ):  # fmt: skip
-    section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
+    outlines = {"simplify": simplify, "right_angles": right_angles}
+    section = {"formats": list(formats)}
     section |= {"submission_rows": rows, "submission_ids": ids, "submission_list": official}
-    sections = {"export": section, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
+    sections = {"export": section, "outlines": outlines, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
     YAML().dump(sections, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
     export.main([*paths, "--params", str(data / "params.yaml")])
