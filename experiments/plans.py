@@ -133,6 +133,36 @@ def known(kind: str) -> list[str]:
     return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
 
 
+def base_of(name: str) -> str:
+    """Return the name of what an experiment is compared with under the same seeds.
+
+    Parameters
+    ----------
+    name : str
+        As `plan` gives it, without what tells the seed.
+
+    Returns
+    -------
+    base : str
+        With the same data set and budget in its name; "defaults" for a name that no recipe or
+        ablation has, "" for what is a base itself.
+    """
+    told: dict[str, str] = {}
+    for kind in ("recipes", "ablations"):
+        for stem in known(kind):
+            against, variants = "defaults", {stem}
+            if kind == "ablations":
+                content = read_file(kind, stem)
+                against = f"{stem}-base" if content["base"] else against
+                variants = {f"{stem}-{key}" for key in content["variants"]}
+            told |= dict.fromkeys(variants, against) | {against: ""}
+    fitting = [stem for stem in told if name == stem or name.startswith(f"{stem}-")]
+    if not fitting:
+        return "defaults"
+    stem = max(fitting, key=len)
+    return told[stem] and told[stem] + name[len(stem) :]
+
+
 def merge(params: dict, overrides: dict, source: str, prefix: str = "") -> dict:
     """Return params with values replaced: maps key by key, all else whole.
 
