@@ -18,7 +18,6 @@ import json
 import math
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -123,7 +122,13 @@ def plant(
         planted.append(_annotate(one, moved, "shifted"))
     gone = {one["id"] for one in dropped}
     kept = [one for one in spoilt["annotations"] if one["id"] not in gone]
-    added = _add(rest[wanted["dropped"] :], kept, masks, sizes, wanted["added"], rng)
+    taken = {image: np.zeros(size, bool) for image, size in sizes.items()}
+    for one in document["annotations"]:  # where objects stand, though they are shifted or dropped
+        taken[one["image_id"]] |= _mask(one["segmentation"], *sizes[one["image_id"]])
+    for one in shifted:
+        taken[one["image_id"]] |= _mask(one["segmentation"], *sizes[one["image_id"]])
+    free = max(one["id"] for one in spoilt["annotations"]) + 1
+    added = _add(rest[wanted["dropped"] :], free, masks, taken, wanted["added"], rng)
     spoilt["annotations"] = kept + [one for one, _ in added]
     return spoilt, sorted(planted + [record for _, record in added])
 
@@ -179,21 +184,14 @@ PLANTED_TYPES: dict[str, type] = {**LISTED_TYPES, "kind": str}
 
 def _add(
     patterns: Sequence[dict],
-    annotations: Sequence[dict],
+    free: int,
     masks: dict[int, np.ndarray],
-    sizes: dict[int, tuple[int, int]],
+    taken: dict[int, np.ndarray],
     count: int,
     rng: np.random.Generator,
 ) -> list[tuple[dict, Planted]]:
-    """Put copies of outlines where no annotation is, those dropped counted as annotations."""
-    taken: defaultdict[int, np.ndarray] = defaultdict(lambda: np.zeros((0, 0), bool))
-    taken.update({image: np.zeros(size, bool) for image, size in sizes.items()})
-    for one in annotations:
-        image = one["image_id"]
-        taken[image] |= _mask(one["segmentation"], *sizes[image])
-    for one in patterns:  # where it stood, moved or dropped
-        taken[one["image_id"]] |= masks[one["id"]]
-    free, images = max(one["id"] for one in annotations) + 1, sorted(sizes)
+    """Put copies of outlines where nothing is taken; their ids count from the first that is free."""
+    images = sorted(taken)
     added: list[tuple[dict, Planted]] = []
     for one in patterns:
         if len(added) == count:
@@ -202,12 +200,12 @@ def _add(
         shape = masks[one["id"]][top : top + height, left : left + width]
         for _ in range(TRIES):
             image = images[int(rng.integers(len(images)))]
-            room = sizes[image][1] - width, sizes[image][0] - height
+            room = taken[image].shape[1] - width, taken[image].shape[0] - height
             if min(room) < 0:
                 continue
             x, y = (int(rng.integers(most + 1)) for most in room)
             if not taken[image][y : y + height, x : x + width].any():
-                mask = np.zeros(sizes[image], bool)
+                mask = np.zeros(taken[image].shape, bool)
                 mask[y : y + height, x : x + width] = shape
                 taken[image] |= mask
                 twin = one | {"id": free + len(added), "image_id": image}

@@ -159,7 +159,7 @@ def _base(row: dict, rows: list[dict], baseline: dict | None) -> dict | None:
         return None
     if "against" not in row or (baseline and row["against"] == baseline["experiment"]):
         return baseline
-    return next((one for one in rows if row["against"] and one["experiment"] == row["against"]), None)
+    return next((one for one in rows if one["experiment"] == row["against"]), None)
 
 
 def _runs(row: dict, base: dict | None, baseline: dict | None) -> str:

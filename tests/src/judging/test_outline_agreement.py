@@ -43,12 +43,16 @@ def test_a_corner_on_an_edge_costs_complexity_alone():
     )
 
 
-def test_the_f_score_weighs_the_length_that_is_near():
+@pytest.mark.parametrize("corners", [2, 101])
+def test_the_f_score_weighs_the_length_that_is_near(corners):
     """The half of a tall box: of its 40 px 34 are near the other, of whose 60 px 34 are near it."""
-    agreement = outline_agreement(box(0, 0, 10, 10), box(0, 0, 10, 20))
+    floor = [(x, 0) for x in np.linspace(0, 10, corners)]
+    half = MultiPolygon([Polygon([*floor, (10, 10), (0, 10)])])
+    agreement = outline_agreement(half, box(0, 0, 10, 20))
     precision, recall = 34 / 40, 34 / 60
     assert agreement.boundary_f == pytest.approx(2 * precision * recall / (precision + recall))
-    assert agreement.polis == pytest.approx((0 + (0 + 0 + 10 + 10) / 4) / 2)
+    if corners == 2:
+        assert agreement.polis == pytest.approx((0 + (0 + 0 + 10 + 10) / 4) / 2)
 
 
 def test_outlines_that_are_nowhere_near_have_no_f_score():

@@ -91,6 +91,14 @@ def test_a_detection_mostly_in_regions_is_left_out_and_regions_deny_nothing():
     assert suspects == [Suspect(NOT_ANNOTATED, -1, 101, 0.5, (1, 0, 4, 4))]
 
 
+def test_regions_beside_objects_deny_nothing_either():
+    truth, detection = box_mask(0, 0, 4, 4), box_mask(0, 0, 8, 4)
+    [suspect] = image_suspects(
+        objects(truth), [rle(box_mask(4, 0, 3, 4))], found(detection), even(1), 0.1
+    )
+    assert suspect.disagreement == pytest.approx(4 / 32)  # the column beyond the region
+
+
 def test_masks_without_a_pixel_are_left_out():
     empty = np.zeros(SHAPE, bool)
     assert image_suspects(objects(empty), [], found(empty), even(1), 0.1) == []

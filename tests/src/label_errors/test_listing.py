@@ -9,7 +9,7 @@ def suspect(disagreement, object_id=1):
 FOUND = {
     "train/b": [suspect(0.5, 7), suspect(0.2, 8)],
     "train/a": [suspect(0.5, 3), suspect(0.9, 4), suspect(0.3, 5)],
-    "train/c": [suspect(0.9, 9)],
+    "train/c": [suspect(0.9, 9), suspect(0.85, 10)],
     "train/d": [],
 }
 
@@ -21,6 +21,7 @@ def test_what_disagrees_most_comes_first_and_what_agrees_is_left_out():
     assert listed == [
         ("train/a", 4, 0.9),
         ("train/c", 9, 0.9),
+        ("train/c", 10, 0.85),
         ("train/a", 3, 0.5),
         ("train/b", 7, 0.5),
         ("train/a", 5, 0.3),
@@ -32,8 +33,8 @@ def test_images_go_by_their_largest_disagreement_then_by_the_sum():
     rows = image_rows(suspect_rows(FOUND, 0.3))
     assert tuple(rows.columns) == IMAGE_COLUMNS
     assert rows.round(6).to_numpy().tolist() == [
+        ["train/c", 2, 0.9, 1.75],
         ["train/a", 3, 0.9, 1.7],
-        ["train/c", 1, 0.9, 0.9],
         ["train/b", 1, 0.5, 0.5],
     ]
 
