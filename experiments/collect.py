@@ -11,8 +11,8 @@ Writes ablation.csv: experiment, changes, data, seeds, against, then one column 
        fingerprint of the truth that was judged by, empty where it is unknown: the report shows the
        rows of its own data alone
 
-Experiments NAME-s1, NAME-s2, ..., which `experiments.run NAME --seeds N` runs, are one row NAME with
-the means over seeds. It is compared with its base under the same seeds: with LEAST_SEEDS or more the
+Experiments NAME-s1, NAME-s2, ..., as `experiments.run NAME --seeds N` runs them, are one row NAME
+with the means over seeds. It is compared with its base under the same seeds: from LEAST_SEEDS the
 interval is one over images and seeds, with one it is that of the images, the networks held fixed,
 and with two there is none. Other experiments have one seed, and are compared with the commit.
 
@@ -178,8 +178,7 @@ def _pooled_row(name: str, rows: list[dict]) -> dict:
     for metric in METRICS:
         values = [one[metric] for one in rows]
         known = all(isinstance(value, int | float) for value in values)
-        mean = values[0] if len(values) == 1 else round(sum(values) / len(values), 6) if known else ""
-        row[metric] = mean
+        row[metric] = round(sum(values) / len(values), 6) if known else ""
     return row
 
 

@@ -3,8 +3,8 @@
     python -m experiments.planted_mistakes data/sample data/raw/spoilt --share 0.05 --seed 0
     python -m experiments.planted_mistakes data/raw/spoilt --judge data/label_errors
 
-Reads  a data set in COCO's layout (docs/data.md); to judge, what find_label_errors found in the copy
-Writes the copy, its images linked rather than copied where the disk can; train/annotation.json has
+Reads  a data set in COCO's layout (docs/data.md); to judge, what find_label_errors found in it
+Writes the copy, its files linked rather than copied where the disk can; train/annotation.json has
        the mistakes, planted.csv tells them: image,object_id,kind,left,top,width,height
 
 To measure find_label_errors, set dataset.root to the copy, run the pipeline (in a clone of the
@@ -44,7 +44,7 @@ class Planted(NamedTuple):
     image_id: int
     object_id: int  # of the annotation, of what was dropped the one it had
     kind: str  # one of KINDS
-    box: tuple[int, int, int, int]  # XYWH in px, of what is seen: the object as annotated or dropped
+    box: tuple[int, int, int, int]  # XYWH in px, of the object as it is annotated or was
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -190,7 +190,7 @@ def _add(
     count: int,
     rng: np.random.Generator,
 ) -> list[tuple[dict, Planted]]:
-    """Put copies of outlines where nothing is taken; their ids count from the first that is free."""
+    """Put copies of outlines where nothing is taken; their ids count from the first free one."""
     images = sorted(taken)
     added: list[tuple[dict, Planted]] = []
     for one in patterns:

@@ -10,8 +10,8 @@ Writes one DVC experiment per recipe and per variant of an ablation; with --tabl
 Every experiment starts from the last commit, in a temporary folder: the working tree stays as it
 is. One that exists at this commit is not run again. With --seeds all are run under as many seeds,
 and what they are compared with too; the table then has differences with intervals over images and
-seeds, which one seed cannot have. With --equal all are trained for the same number of steps, that of
-params.yaml, or of minutes; the table tells both: the batches each network is trained on, and the
+seeds, which one seed cannot have. With --equal all are trained for as many steps, those of
+params.yaml, or minutes; the table tells both: the batches each network is trained on, and the
 minutes by the clock that the experiment took, with what DVC had in its cache for none.
 """
 

@@ -115,7 +115,8 @@ def main(argv: list[str] | None = None) -> None:
             metrics, tables[split], beyond = _judge(split, coco, images, origin, *how)
             metrics["ece"] = calibration.get(f"{split}.ece")
             of_split = _with_intervals(split, metrics, tables[split], params)
-            of_split += outline_rows(split, tables[split]["outlines"], tables[split]["images"], params)
+            sums, judged = tables[split]["outlines"], tables[split]["images"]
+            of_split += outline_rows(split, sums, judged, params)
             of_split.append(_point_row(split, points[split]))
             limits.append(_limit_row(split, params.max_detections, beyond))
             found = {(row["images"], row["metric"]): row["value"] for row in of_split}
@@ -171,7 +172,8 @@ def _judge(
         "detections": found.join(pd.DataFrame(at, columns=AT_COLUMNS)),
         "precision_recall": pd.DataFrame(curve, columns=TABLES["precision_recall"]),
     }
-    tables["outlines"] = judge_outlines(*records, predictions, tables["detections"], outlines, workers)
+    judged = (predictions, tables["detections"])
+    tables["outlines"] = judge_outlines(*records, *judged, outlines, workers)
     beyond = beyond_limit(*records, result.matches, params.max_detections)
     return result.metrics | score_together(rows), tables, beyond
 

@@ -102,7 +102,8 @@ def main(argv: list[str] | None = None) -> None:
             if images and {*params.formats} & {*OUTLINED}:
                 places = read_geotransforms(args.prepared / f"geotransforms/{source}.csv")
                 photos = open_photos(args.prepared, source)
-                _write_outlines(folder, split, images, (places, photos), params, outlines, scheduler)
+                how = (params, outlines, scheduler)
+                _write_outlines(folder, split, images, (places, photos), *how)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 

@@ -105,7 +105,7 @@ def write_run(data: Path, found=FOUND, **report) -> Path:
 
 
 def judge_and_draw(data: Path) -> Path:
-    """Run evaluate, analyse_errors, find_label_errors and ablation_report on what a run has written."""
+    """Run the stages that judge and draw on what a run has written."""
 
     def run(stage, names):
         paths = [str(data / name) for name in names.split()]

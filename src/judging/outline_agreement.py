@@ -60,8 +60,8 @@ def outline_agreement(found: MultiPolygon, truth: MultiPolygon) -> Agreement:
         extraction evaluation"): the mean distance of the vertices of one to the boundary of the
         other, averaged over both ways.
         boundary_f: harmonic mean of the shares of either boundary's length that lie within
-        TOLERANCE of the other (Martin, Fowlkes and Malik 2004; of segmentations Csurka et al. 2013),
-        boundaries cut to pieces of at most STEP, each judged by its middle.
+        TOLERANCE of the other (Martin, Fowlkes and Malik 2004; of segmentations Csurka et al.
+        2013), boundaries cut to pieces of at most STEP, each judged by its middle.
         c_iou: complexity-aware IoU (Zorzi, Bazrafkan, Habenschuss and Fraundorfer 2022,
         "PolyWorld"): IoU (1 - |N - M| / (N + M)), N and M being the numbers of vertices. Theirs is
         of all polygons of an image together, this of one pair.
@@ -70,9 +70,7 @@ def outline_agreement(found: MultiPolygon, truth: MultiPolygon) -> Agreement:
     corners = [_vertices(one) for one in (found, truth)]
     ways = zip(corners, reversed(boundaries), strict=True)
     polis = sum(float(shapely.distance(points, other).mean()) for points, other in ways) / 2
-    precision, recall = (
-        _share_near(one, other) for one, other in (boundaries, boundaries[::-1])
-    )
+    precision, recall = (_share_near(one, other) for one, other in (boundaries, boundaries[::-1]))
     boundary_f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     count = [len(points) for points in corners]
     both = float(shapely.intersection(found, truth).area)

@@ -7,9 +7,9 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from src.mosaics.runs import Area, clip_runs, count_pixels, runs_area, runs_mask
 from src.outlines.polygons import simplify_polygon, trace_polygons
 from src.outlines.right_angles import square_polygon
-from src.mosaics.runs import Area, clip_runs, count_pixels, runs_area, runs_mask
 
 LARGEST = 1 << 24  # px of a box that is drawn at once
 MOST_CHANGED = 0.25  # share of its area that an object may lose or gain

@@ -18,8 +18,8 @@ NO_INTERVAL = (
     "In [ ] is the 95 % interval of a difference; where it holds 0, one is not sure of any. "
     "A difference without an interval is no gain: it may be chance. Of several seeds the interval "
     "is one over images and seeds; of one seed the networks are held fixed, and another seed may "
-    "differ by more. None is corrected for the number of experiments: of twenty that change nothing "
-    "one is sure by chance."
+    "differ by more. None is corrected for the number of experiments: of twenty that change "
+    "nothing one is sure by chance."
 )
 
 
@@ -118,8 +118,9 @@ def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -
     Parameters
     ----------
     rows : list of dict
-        experiment, changes, perhaps seeds and against (name of another row, "" of none) and, for every metric of `columns`, a number as text or ""; where a
-        metric was given intervals also "<metric>_difference_low" and "_high", "" if unknown.
+        experiment, changes, perhaps seeds and against (name of another row, "" of none) and, for
+        every metric of `columns`, a number as text or ""; where a metric was given intervals also
+        "<metric>_difference_low" and "_high", "" if unknown.
     columns : list of str
         The metrics shown, see `metric_columns`.
     baseline : dict or None
@@ -154,7 +155,7 @@ def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -
 
 
 def _base(row: dict, rows: list[dict], baseline: dict | None) -> dict | None:
-    """Return the row that a row is compared with: the one it names, in older tables the baseline."""
+    """Return the row that a row is compared with: the one it names, or in old tables the first."""
     if row is baseline:
         return None
     if "against" not in row or (baseline and row["against"] == baseline["experiment"]):

@@ -163,7 +163,10 @@ def test_without_experiments_nothing_is_fetched():
             {"x": ["x-s1", "x-s2"], "b": ["b-s1", "b-s3"]},
             "x has the seeds 1, 2 and b 1, 3; run both under the same ones",
         ),
-        ({"x": ["x-s1", "x-s2"], "b": ["b-s1", "b-s2"]}, "2 seeds do not tell chance; run 3 or more"),
+        (
+            {"x": ["x-s1", "x-s2"], "b": ["b-s1", "b-s2"]},
+            "2 seeds do not tell chance; run 3 or more",
+        ),
     ],
 )
 def test_seeds_that_do_not_pair_or_are_too_few_get_no_interval(runs, words):
@@ -337,10 +340,7 @@ def test_a_commit_that_does_not_name_its_data_fills_nothing():
 def test_where_the_tables_are_lost_cells_stay_empty_and_a_sentence_says_so(repository, capsys):
     shutil.rmtree(".dvc/cache")
     main(["reports/ablation.csv"])
-    assert (
-        "no interval for better, more, one_more: "
-        in capsys.readouterr().out
-    )
+    assert "no interval for better, more, one_more: " in capsys.readouterr().out
     text = Path("reports/ablation.csv").read_text()
     assert text.splitlines()[1:] == [
         "baseline,,0123456789ab,1,,0.5,,,,,,,,,",

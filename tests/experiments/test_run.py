@@ -313,7 +313,8 @@ def test_equal_minutes_are_those_given_and_go_with_the_budget(write):
 
 
 def test_epochs_by_number_cannot_be_made_equal(write):
-    for overrides in ({"train": {"phases": [PHASE]}}, {"members": {"a": {"train": {"phases": [PHASE]}}}}):
+    by_number = {"train": {"phases": [PHASE]}}
+    for overrides in (by_number, {"members": {"a": by_number}}):
         with pytest.raises(InputError, match="deep: train.phases gives 10 epochs by number"):
             planned(write, Equal(0.0), **overrides)
 

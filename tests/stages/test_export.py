@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.base.errors import InputError
-from src.outlines.polygons import fill_polygons
 from src.formats.archive import ImageArchive, write_archive
 from src.image_files.geotransforms import COLUMNS as PLACE
+from src.outlines.polygons import fill_polygons
 from stages import export
 from tests.plain_prepared import write_prepared
 from tests.plain_submission import decode_submission
@@ -103,7 +103,8 @@ def run(
     outlines = {"simplify": simplify, "right_angles": right_angles}
     section = {"formats": list(formats)}
     section |= {"submission_rows": rows, "submission_ids": ids, "submission_list": official}
-    sections = {"export": section, "outlines": outlines, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
+    sections = {"export": section, "outlines": outlines, "workers": {"scheduler": "none"}}
+    sections["dataset"] = DATASET | dataset
     YAML().dump(sections, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
     export.main([*paths, "--params", str(data / "params.yaml")])

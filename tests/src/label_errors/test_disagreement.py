@@ -45,7 +45,8 @@ def test_two_outlines_disagree_by_the_pixels_of_one_of_them():
     truth, detection = box_mask(0, 0, 4, 2), box_mask(2, 0, 5, 2)  # 4 and 6 pixels alone of 8, 10
     probability = np.where(detection, 153, 51).astype(np.uint8)  # 0.6 and 0.2
     [suspect] = image_suspects(objects(truth), [], found(detection), probability, 0.1)
-    assert suspect == Suspect(OUTLINE, 10, 100, pytest.approx((4 * 0.8 + 6 * 0.6) / 10), (0, 0, 4, 2))
+    share = (4 * 0.8 + 6 * 0.6) / 10
+    assert suspect == Suspect(OUTLINE, 10, 100, pytest.approx(share), (0, 0, 4, 2))
 
 
 def test_more_than_all_is_all():
@@ -86,7 +87,7 @@ def test_an_iou_below_the_least_is_none_and_one_at_it_is():
 
 def test_a_detection_mostly_in_regions_is_left_out_and_regions_deny_nothing():
     crowd = [rle(box_mask(0, 0, 2, 4)), rle(box_mask(2, 0, 1, 4))]
-    detections = found(box_mask(0, 0, 5, 4), box_mask(1, 0, 4, 4))  # 12 and 8 of 20 and 16 px inside
+    detections = found(box_mask(0, 0, 5, 4), box_mask(1, 0, 4, 4))  # 12 of 20, 8 of 16 px inside
     suspects = image_suspects([], crowd, detections, even(1), 0.1)
     assert suspects == [Suspect(NOT_ANNOTATED, -1, 101, 0.5, (1, 0, 4, 4))]
 

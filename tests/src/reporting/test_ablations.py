@@ -76,7 +76,8 @@ def test_on_unknown_data_nothing_is_shown(write, of_rows):
 def test_where_all_are_shown_nothing_is_left_out(write):
     found = read_ablations(write(f"baseline,,{HERE},0.5"), HERE)
     assert found.left_out == left_out_sentence([], HERE) == ""
-    assert "In brackets: the difference to baseline, or what else a row names." in ablation_markdown(found)
+    words = "In brackets: the difference to baseline, or what else a row names."
+    assert words in ablation_markdown(found)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,9 @@ def test_what_is_wrong_with_the_table_is_said(tmp_path, content, words):
 
 def test_the_columns_of_an_interval_are_no_metrics():
     bounds = ["ap50_difference_low", "ap50_difference_high"]
-    assert metric_columns(["experiment", "changes", "data", "seeds", "against", "ap50", "f1", *bounds]) == [
+    assert metric_columns(
+        ["experiment", "changes", "data", "seeds", "against", "ap50", "f1", *bounds]
+    ) == [
         "ap50",
         "f1",
     ]
@@ -125,7 +128,9 @@ def test_differences_show_their_interval_and_whether_it_holds_zero():
         ["+0.1000 no interval", ""],
     ]
     text = as_markdown(rows, columns)
-    assert "| sure |  | one seed | 0.6000 (+0.1000 [+0.0500, +0.2000]) | 0.5000 (+0.0000) |\n" in text
+    assert (
+        "| sure |  | one seed | 0.6000 (+0.1000 [+0.0500, +0.2000]) | 0.5000 (+0.0000) |\n" in text
+    )
     assert "95 % interval" in text
 
 
