@@ -82,7 +82,7 @@ def _collected() -> pd.DataFrame:
     if problems:
         print(f"no interval for {', '.join(problems)}: {next(iter(problems.values()))}")
     if len(alike) < len(rows) - 1:
-        others = [row["experiment"] for row in rows[1:] if row[DATA] != rows[0][DATA]]
+        others = [str(row["experiment"]) for row in rows[1:] if row[DATA] != rows[0][DATA]]
         print(f"judged on other data than the commit, not compared: {', '.join(others)}")
     columns = ["experiment", "changes", DATA, "seeds", "against", *METRICS, *BOUNDS]
     return pd.DataFrame(rows, columns=columns, dtype=object)

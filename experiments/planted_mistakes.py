@@ -249,7 +249,7 @@ def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         return coco_mask.decode(cast("Any", segmentation)).astype(bool)
     if not segmentation:
         return np.zeros((height, width), bool)
-    rles = coco_mask.frPyObjects(segmentation, height, width)
+    rles = coco_mask.frPyObjects(cast("Any", segmentation), height, width)
     rle = coco_mask.merge(rles) if isinstance(rles, list) else rles
     return coco_mask.decode(cast("Any", rle)).astype(bool)
 

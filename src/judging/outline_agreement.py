@@ -4,7 +4,8 @@ Both are drawn by `src.outlines.object_outline`, as they are exported: a truth t
 has no corners of its own, and one that came as polygons is known here by its pixels alone.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from src.mosaics.runs import rle_runs
 from src.outlines.object_outline import object_outline
 from src.outlines.params import OutlinesParams
 from src.parallel.workers import WorkersParams, in_order
+
+# shapely's types leave out its keywords.
+# pyright: reportUnknownMemberType=false
 
 TOLERANCE = 2.0  # px, how far apart boundaries are that agree, for the F-score
 STEP = 0.5  # px, of a boundary is weighed at its middle
@@ -69,14 +73,15 @@ def outline_agreement(found: MultiPolygon, truth: MultiPolygon) -> Agreement:
     boundaries = found.boundary, truth.boundary
     corners = [_vertices(one) for one in (found, truth)]
     ways = zip(corners, reversed(boundaries), strict=True)
-    polis = sum(float(shapely.distance(points, other).mean()) for points, other in ways) / 2
+    apart: list[Any] = [shapely.distance(points, other) for points, other in ways]
+    polis = (float(np.mean(apart[0])) + float(np.mean(apart[1]))) / 2
     precision, recall = (_share_near(one, other) for one, other in (boundaries, boundaries[::-1]))
     boundary_f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     count = [len(points) for points in corners]
     both = float(shapely.intersection(found, truth).area)
     iou = both / (found.area + truth.area - both)
     c_iou = iou * (1 - abs(count[0] - count[1]) / sum(count))
-    return Agreement(polis, boundary_f, *count, c_iou)
+    return Agreement(polis, boundary_f, count[0], count[1], c_iou)
 
 
 def agreements_of_image(
@@ -131,18 +136,18 @@ def judge_outlines(
     records = {one["id"]: one for one in images}
     kept = found[found["tp"].astype(bool) & found["accepted"].astype(bool)]
     by_image: dict[int, list[tuple[str, str]]] = {}
-    columns = (kept[name].tolist() for name in ("image_id", "detection", "truth_id"))
-    for image, detection, number in zip(*columns, strict=True):
+    rows = zip(kept["image_id"], kept["detection"], kept["truth_id"], strict=True)
+    for image, detection, number in cast("Iterable[tuple[int, int, int]]", rows):
         pair = predictions[detection]["segmentation"], truth[number]
         by_image.setdefault(image, []).append((_counts(pair[0]), _counts(pair[1])))
     calls = ((pairs, records[image]["height"]) for image, pairs in by_image.items())
     compared = in_order(agreements_of_image, calls, scheduler=workers.scheduler, params=params)
     compared = tqdm(compared, "outlines", total=len(by_image), unit="image", delay=2)
-    rows = [
+    told = [
         (records[image]["name"], len(of), *np.sum(of, axis=0).tolist())
         for image, of in zip(by_image, compared, strict=True)
     ]
-    return pd.DataFrame(rows, columns=pd.Index(OUTLINE_COLUMNS)).sort_values("name")
+    return pd.DataFrame(told, columns=pd.Index(OUTLINE_COLUMNS)).sort_values("name")
 
 
 def outline_rows(
@@ -187,8 +192,8 @@ def outline_rows(
     return rows
 
 
-def _vertices(polygon: MultiPolygon) -> np.ndarray:
-    """Return the vertices of all rings as points, each once."""
+def _vertices(polygon: MultiPolygon) -> Any:
+    """Return the vertices of all rings as an array of points, each once."""
     rings = [ring for part in polygon.geoms for ring in (part.exterior, *part.interiors)]
     return shapely.points(np.concatenate([shapely.get_coordinates(ring)[:-1] for ring in rings]))
 
