@@ -73,8 +73,8 @@ def outline_agreement(found: MultiPolygon, truth: MultiPolygon) -> Agreement:
     boundaries = found.boundary, truth.boundary
     corners = [_vertices(one) for one in (found, truth)]
     ways = zip(corners, reversed(boundaries), strict=True)
-    apart: list[Any] = [shapely.distance(points, other) for points, other in ways]
-    polis = (float(np.mean(apart[0])) + float(np.mean(apart[1]))) / 2
+    apart = [cast("np.ndarray", shapely.distance(points, other)).mean() for points, other in ways]
+    polis = float(apart[0] + apart[1]) / 2
     precision, recall = (_share_near(one, other) for one, other in (boundaries, boundaries[::-1]))
     boundary_f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     count = [len(points) for points in corners]
