@@ -168,7 +168,7 @@ def base_of(name: str) -> str:
         With the same data set and budget in its name; "defaults" for a name that no recipe or
         ablation has, "" for what is a base itself.
     """
-    told: dict[str, str] = {}
+    told = {"defaults": ""}
     for kind in ("recipes", "ablations"):
         for stem in known(kind):
             against, variants = "defaults", {stem}
