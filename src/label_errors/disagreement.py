@@ -47,8 +47,8 @@ def image_suspects(
 
     The larger area, and not that of the union: an object shifted by half its size is denied once
     where it is and once where it is not, and would rank behind every object that is hard to see.
-    Of mistakes planted in the truth of the sample, of networks that had learnt without them, 72 %
-    were among the first as many listed, and with the union 60 %.
+    Of 47 mistakes planted in the sample 70 % were among the first 47 listed, with the union 60 %
+    (`experiments.planted_mistakes`, fold 0); of those shifted 69 and 23 %.
 
     Parameters
     ----------
