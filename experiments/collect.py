@@ -5,10 +5,16 @@
 
 Reads  `dvc exp show --json`: the last commit and the experiments that start from it
        data/evaluation of each, from the cache
-Writes ablation.csv: experiment, changes, data, then one column per metric, then the 95 % interval
-       of the difference to the commit, which comes first: <metric>_difference_low and _high, empty
-       where data/evaluation cannot be had. `data` is the fingerprint of the truth that was judged
-       by, empty where it is unknown: the report shows the rows of its own data alone
+Writes ablation.csv: experiment, changes, data, seeds, against, then one column per metric, then the
+       95 % interval of the difference to the row `against`: <metric>_difference_low and _high,
+       empty where data/evaluation cannot be had. The commit comes first. `data` is the
+       fingerprint of the truth that was judged by, empty where it is unknown: the report shows the
+       rows of its own data alone
+
+Experiments NAME-s1, NAME-s2, ..., as `experiments.run NAME --seeds N` runs them, are one row NAME
+with the means over seeds. It is compared with its base under the same seeds: from LEAST_SEEDS the
+interval is one over images and seeds, with one it is that of the images, the networks held fixed,
+and with two there is none. Other experiments have one seed, and are compared with the commit.
 
 An experiment that failed, is queued or still runs is left out: DVC lists it with the figures of the
 commit. So is one that changed no param, since its figures would only repeat the commit's.
@@ -20,13 +26,15 @@ changed what the truth is made of stay as they are.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.compare import differences, judge_revision
+from experiments.compare import Judged, differences, judge_revision
+from experiments.plans import base_of
 from experiments.revisions import DATA, METRICS_FILE, read_metrics
 from src.base.errors import InputError
 from src.formats.tables import read_table, write_table
@@ -39,6 +47,9 @@ BOUNDS = [
     for name in COMPARED
     for bound in ("low", "high")
 ]
+LEAST_SEEDS = 3  # that tell chance
+SEED = re.compile(r"-s([1-9][0-9]*)")  # at the end of the name of a run
+BASELINE = "baseline"  # name of the row of the commit
 MAKE_TRUTH = ("sample", "dataset", "images", "prepare_masks")  # sections
 
 
@@ -64,16 +75,16 @@ def _collected() -> pd.DataFrame:
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise InputError(f"dvc exp show failed: {run.stderr.strip()}")
-    rows: list[dict] = collect(json.loads(run.stdout))
-    alike = [row["experiment"] for row in rows[1:] if row[DATA] == rows[0][DATA]]
-    bounds, problems = intervals(alike)
+    rows, runs = pooled(collect(json.loads(run.stdout)))
+    alike = [row for row in rows[1:] if row[DATA] == rows[0][DATA]]
+    bounds, problems = intervals({row["experiment"]: row["against"] for row in alike}, runs)
     rows = [row | bounds.get(row["experiment"], {}) for row in rows]
     if problems:
         print(f"no interval for {', '.join(problems)}: {next(iter(problems.values()))}")
     if len(alike) < len(rows) - 1:
-        others = [row["experiment"] for row in rows[1:] if row["experiment"] not in alike]
+        others = [str(row["experiment"]) for row in rows[1:] if row[DATA] != rows[0][DATA]]
         print(f"judged on other data than the commit, not compared: {', '.join(others)}")
-    columns = ["experiment", "changes", DATA, *METRICS, *BOUNDS]
+    columns = ["experiment", "changes", DATA, "seeds", "against", *METRICS, *BOUNDS]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
@@ -88,7 +99,7 @@ def collect(shown: list[dict]) -> list[dict]:
     Returns
     -------
     rows : list of dict
-        Keys `experiment`, `changes` ("key=value key=value", empty for the commit), `data` and
+        Keys `experiment`, `changed` (dict of key to value, empty for the commit), `data` and
         METRICS; what the metrics of a run do not have is an empty string.
 
     Raises
@@ -108,42 +119,107 @@ def collect(shown: list[dict]) -> list[dict]:
         params = _params(last)
         keys = sorted(baseline.keys() | params.keys())
         changed = [key for key in keys if params.get(key, {}) != baseline.get(key, {})]
-        changes = " ".join(f"{key}={params.get(key, 'none')}" for key in changed)
-        if changes and _metrics(last):
-            rows.append({"experiment": last["name"], "changes": changes, **_metrics(last)})
-    first = {"experiment": "baseline", "changes": "", **_metrics(commit)}
+        told = {key: params.get(key, "none") for key in changed}
+        if told and _metrics(last):
+            rows.append({"experiment": last["name"], "changed": told, **_metrics(last)})
+    first = {"experiment": BASELINE, "changed": {}, **_metrics(commit)}
     return [first, *sorted(rows, key=lambda row: row["experiment"])]
 
 
-def intervals(
-    experiments: list[str], base: str = "HEAD"
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Compute the intervals of the differences between experiments and the base.
+def pooled(rows: list[dict]) -> tuple[list[dict], dict[str, list[str]]]:
+    """Make one row of the runs of an experiment under several seeds.
 
     Parameters
     ----------
-    experiments : list of str
-        Names that start from the base.
+    rows : list of dict
+        From `collect`.
+
+    Returns
+    -------
+    pooled : list of dict
+        Keys `experiment`, `changes` ("key=value key=value": what all runs changed alike), `data`,
+        `seeds` (how many), `against` (name of the row to compare with, "" where there is none),
+        and METRICS, means over seeds, empty where a run lacks one.
+    runs : dict
+        Name of the row -> those of its runs by growing seed.
+    """
+    first, *others = rows
+    families: dict[tuple[str, str], list[tuple[int, dict]]] = {}
+    for row in others:
+        stem, seed = split_seed(row["experiment"])
+        families.setdefault((stem, row[DATA]), []).append((seed, row))
+    twins = [stem for stem, _ in families]
+    made, runs, bases = [_pooled_row(BASELINE, [first])], {}, {}
+    for (stem, data), of in families.items():
+        of.sort(key=lambda pair: pair[0])
+        name = stem if twins.count(stem) == 1 else f"{stem} on {data or 'unknown data'}"
+        made.append(_pooled_row(name, [row for _, row in of]))
+        runs[name] = [row["experiment"] for _, row in of]
+        bases[name] = base_of(stem) if of[0][0] else BASELINE
+    known = {row["experiment"]: row for row in made}
+    for row in made[1:]:
+        base = bases[row["experiment"]]
+        row["against"] = base if base in known and known[base][DATA] == row[DATA] else ""
+    return made, runs
+
+
+def split_seed(name: str) -> tuple[str, int]:
+    """Part the name of a run from the number of its seed, which is 0 where the name tells none."""
+    place = name.rfind("-s")
+    found = SEED.fullmatch(name[place:]) if place > 0 else None
+    return (name[:place], int(found[1])) if found else (name, 0)
+
+
+def _pooled_row(name: str, rows: list[dict]) -> dict:
+    changed = rows[0]["changed"]
+    alike = [key for key in changed if all(r["changed"].get(key) == changed[key] for r in rows)]
+    row = {"experiment": name, "changes": " ".join(f"{key}={changed[key]}" for key in alike)}
+    row |= {DATA: rows[0][DATA], "seeds": len(rows), "against": ""}
+    for metric in METRICS:
+        values = [one[metric] for one in rows]
+        known = all(isinstance(value, int | float) for value in values)
+        row[metric] = round(sum(values) / len(values), 6) if known else ""
+    return row
+
+
+def intervals(
+    against: dict[str, str], runs: dict[str, list[str]], base: str = "HEAD"
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Compute the intervals of the differences between experiments and what each is compared with.
+
+    Parameters
+    ----------
+    against : dict
+        Experiment -> what it is compared with, BASELINE or another experiment; "" nothing.
+    runs : dict
+        Experiment -> names of its runs.
     base : str
-        A revision.
+        The revision that BASELINE stands for.
 
     Returns
     -------
     bounds : dict
         Experiment -> BOUNDS -> number, rounded to 6 decimals; what is undefined is left out.
     problems : dict
-        Experiment -> why there are none: its tables, or those of the base, cannot be had.
+        Experiment -> why there are none: tables cannot be had, seeds are too few or others.
     """
-    if not experiments:
-        return {}, {}
-    try:
-        judged = judge_revision(base, metrics=COMPARED)
-    except InputError as error:
-        return {}, dict.fromkeys(experiments, str(error))
+    judged: dict[str, Judged] = {}
+
+    def judge(name: str) -> list[Judged]:
+        names = [base] if name == BASELINE else runs[name]
+        for one in names:
+            if one not in judged:
+                judged[one] = judge_revision(one, metrics=COMPARED)
+        return [judged[one] for one in names]
+
     bounds, problems = {}, {}
-    for name in experiments:
+    for name, other in against.items():
+        if not other:
+            continue
         try:
-            rows = differences([judged], [judge_revision(name, metrics=COMPARED)])
+            if other != BASELINE:
+                _refuse_seeds(name, other, runs)
+            rows = differences(judge(other), judge(name))
         except InputError as error:
             problems[name] = str(error)
             continue
@@ -154,6 +230,18 @@ def intervals(
             if row[bound] is not None
         }
     return bounds, problems
+
+
+def _refuse_seeds(name: str, other: str, runs: dict[str, list[str]]) -> None:
+    """Refuse runs that are not of the same seeds, or of too few that are several."""
+    seeds, others = ([split_seed(run)[1] for run in runs[of]] for of in (name, other))
+    if seeds != others:
+        raise InputError(
+            f"{name} has the seeds {', '.join(map(str, seeds))} and {other} "
+            f"{', '.join(map(str, others))}; run both under the same ones"
+        )
+    if 1 < len(seeds) < LEAST_SEEDS:
+        raise InputError(f"{len(seeds)} seeds do not tell chance; run {LEAST_SEEDS} or more")
 
 
 def fill_data(table: pd.DataFrame, metrics: dict, origin: str) -> tuple[pd.DataFrame, int]:

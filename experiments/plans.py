@@ -49,8 +49,24 @@ class Experiment(NamedTuple):
         return shlex.join(["dvc", *self.arguments])
 
 
+class Equal(NamedTuple):
+    """What all experiments are trained for alike: so many minutes, or steps where those are 0."""
+
+    minutes: float  # of all trainings of an experiment together
+
+    @property
+    def name(self) -> str:
+        """As it stands in the names of experiments."""
+        return f"equal_{self.minutes:g}min" if self.minutes else "equal_steps"
+
+
 def plan(
-    names: list[str], on: str, budget: Fraction, no_download: bool, seeds: int = 0
+    names: list[str],
+    on: str,
+    budget: Fraction,
+    no_download: bool,
+    seeds: int = 0,
+    equal: Equal | None = None,
 ) -> list[Experiment]:
     """Work out the experiments that names, data set, budget and flags ask for.
 
@@ -66,11 +82,14 @@ def plan(
         With 0 every experiment has the seeds that params.yaml and its own file give. Else each is
         there so many times, NAME-s1, NAME-s2, ..., and before it what it is compared with:
         `defaults`, or `ABLATION-base` where all variants share overrides.
+    equal : Equal, optional
+        What all are trained for alike; see `equalise`.
 
     Raises
     ------
     InputError
-        If the budget or the seeds are out of range, a name is unknown or given twice, a file has a
+        If the budget or the seeds are out of range, an experiment has a length of its own where all
+        are to be alike, a name is unknown or given twice, a file has a
         missing, unknown or mistyped key, or overrides a param that params.yaml does not have.
     """
     if not 0 < budget <= 1:
@@ -83,6 +102,7 @@ def plan(
     suffix = "" if on == "sample" else f"-{on}"
     suffix += "" if budget == 1 else f"-{float(budget):g}"
     suffix += "-no_download" if no_download else ""
+    suffix += f"-{equal.name}" if equal else ""
     named = [experiment for given in names for experiment in _expand(given, bool(seeds))]
     once = {name: (name, layers, against) for name, layers, against in named}.values()
     experiments = []
@@ -90,6 +110,7 @@ def plan(
         params = base
         for source, overrides in [(f"{FOLDER}/datasets/{on}.yaml", dataset["overrides"]), *layers]:
             params = merge(params, overrides, source)
+        params = equalise(params, equal, base["plan"]["steps"], name) if equal else params
         params = shorten(fit(params, dataset["largest_crop"]), budget)
         params = without_download(params) if no_download else params
         params = with_seed(params, seed) if seed else params
@@ -131,6 +152,36 @@ def read_file(kind: str, name: str) -> dict:
 def known(kind: str) -> list[str]:
     """Return the names of all recipes, ablations or data sets."""
     return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
+
+
+def base_of(name: str) -> str:
+    """Return the name of what an experiment is compared with under the same seeds.
+
+    Parameters
+    ----------
+    name : str
+        As `plan` gives it, without what tells the seed.
+
+    Returns
+    -------
+    base : str
+        With the same data set and budget in its name; "defaults" for a name that no recipe or
+        ablation has, "" for what is a base itself.
+    """
+    told = {"defaults": ""}
+    for kind in ("recipes", "ablations"):
+        for stem in known(kind):
+            against, variants = "defaults", {stem}
+            if kind == "ablations":
+                content = read_file(kind, stem)
+                against = f"{stem}-base" if content["base"] else against
+                variants = {f"{stem}-{key}" for key in content["variants"]}
+            told |= dict.fromkeys(variants, against) | {against: ""}
+    fitting = [stem for stem in told if name == stem or name.startswith(f"{stem}-")]
+    if not fitting:
+        return "defaults"
+    stem = max(fitting, key=len)
+    return told[stem] and told[stem] + name[len(stem) :]
 
 
 def merge(params: dict, overrides: dict, source: str, prefix: str = "") -> dict:
@@ -190,12 +241,44 @@ def shorten(params: dict, budget: Fraction) -> dict:
             lengths = {key: length for key, length in lengths.items() if length != AUTO}
             phase.update({key: math.ceil(length * budget) for key, length in lengths.items()})
     params["plan"]["steps"] = math.ceil(params["plan"]["steps"] * budget)
+    if params["plan"].get("minutes"):
+        params["plan"]["minutes"] = float(params["plan"]["minutes"] * budget)
     folds = params["split_folds"]
     trained, students = folds["folds"], params["student"]["folds"]
     folds["k"] = max(math.ceil(folds["k"] * budget), 2)
     folds["folds"] = list(range(max(math.ceil(len(trained) * budget), min(len(trained), 2))))
     kept = zip(folds["folds"], trained, strict=False)
     params["student"]["folds"] = [fold for fold, before in kept if before in students]
+    return params
+
+
+def equalise(params: dict, equal: Equal, steps: int, name: str) -> dict:
+    """Let the plan give every experiment as many steps, or as many minutes.
+
+    Parameters
+    ----------
+    params : dict
+        All of params.yaml as the experiment has it.
+    equal : Equal
+    steps : int
+        Batches that every network is trained on, where minutes are not given.
+    name : str
+        Of the experiment, for the message.
+
+    Raises
+    ------
+    InputError
+        If a phase has a number of epochs, which no plan changes.
+    """
+    params = copy.deepcopy(params)
+    for train in _sections(params, "train"):
+        numbers = [one["epochs"] for one in train.get("phases", []) if one["epochs"] != AUTO]
+        if numbers:
+            raise InputError(
+                f"{name}: train.phases gives {numbers[0]} epochs by number, which no plan makes "
+                "equal; say auto there, or leave out --equal and look at the steps in the table"
+            )
+    params["plan"] |= {"steps": steps, "minutes": equal.minutes}
     return params
 
 

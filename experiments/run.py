@@ -2,6 +2,7 @@
 
     python -m experiments.run carvana_linknet tta --on accra_buildings --budget 0.1
     python -m experiments.run augmentation --seeds 3
+    python -m experiments.run encoder_depth --seeds 3 --equal minutes --minutes 20
 
 Reads  params.yaml; experiments/recipes, ablations and datasets
 Writes one DVC experiment per recipe and per variant of an ablation; with --table their scores
@@ -9,10 +10,13 @@ Writes one DVC experiment per recipe and per variant of an ablation; with --tabl
 Every experiment starts from the last commit, in a temporary folder: the working tree stays as it
 is. One that exists at this commit is not run again. With --seeds all are run under as many seeds,
 and what they are compared with too; the table then has differences with intervals over images and
-seeds, which one seed cannot have.
+seeds, which one seed cannot have. With --equal all are trained for as many steps, those of
+params.yaml, or minutes; the table tells both: the batches each network is trained on, and the
+minutes by the clock that the experiment took, with what DVC had in its cache for none.
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -24,8 +28,9 @@ from ruamel.yaml import YAML
 
 from experiments.compare import differences, judge_revision
 from experiments.compare import table as comparison
-from experiments.plans import Experiment, plan
+from experiments.plans import Equal, Experiment, plan
 from experiments.revisions import experiment_reference, git, read_metrics
+from experiments.training_steps import steps_of
 from src.base.errors import InputError
 from src.base.files import write_text
 
@@ -51,11 +56,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--seeds", type=int, default=0, help="of the training, for each; 3 or more tell chance"
     )
+    parser.add_argument(
+        "--equal", choices=("steps", "minutes"), help="what all are trained for alike"
+    )
+    parser.add_argument("--minutes", type=float, help="of --equal minutes, for all of its networks")
     parser.add_argument("--no-download", action="store_true", help="no pretrained encoders")
     parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--table", type=Path, metavar="FILE", help="Markdown file to write too")
     args = parser.parse_args(argv)
-    experiments = plan(args.names, args.on, args.budget, args.no_download, args.seeds)
+    equal = _equal(args.equal, args.minutes)
+    experiments = plan(args.names, args.on, args.budget, args.no_download, args.seeds, equal)
     if args.print:
         print("\n".join(experiment.command for experiment in experiments))
         return
@@ -63,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     _refuse_missing_data(experiments[0].params["dataset"]["root"])
     rows, failed = [], None
     for experiment in experiments:
-        seconds = ""
+        minutes = ""
         if _exists(experiment):
             print(f"{experiment.name} exists; `dvc exp remove {experiment.name}` to run it again")
         else:
@@ -72,10 +82,12 @@ def main(argv: list[str] | None = None) -> None:
             if not _run(experiment):
                 failed = experiment
                 break
-            seconds = str(round(time.monotonic() - start))
-            print(f"{experiment.name}: done in {seconds} s", flush=True)
+            minutes = f"{(time.monotonic() - start) / 60:.1f}"
+            print(f"{experiment.name}: done in {minutes} minutes", flush=True)
         metrics = read_metrics(experiment_reference(experiment.name))
-        rows.append({"experiment": experiment.name, "seconds": seconds, **metrics})
+        steps = steps_of(experiment.name, experiment.params)
+        told = {"steps": "" if steps is None else str(steps), "minutes": minutes}
+        rows.append({"experiment": experiment.name, **told, **metrics})
     told = table(rows)
     if args.seeds and not failed:
         told += "\n" + "\n".join(compared(experiments))
@@ -87,11 +99,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """Format experiments as a Markdown table: keys `experiment`, `seconds` and their metrics."""
-    lines = [["experiment", *COLUMNS, "seconds"], ["---"] + ["---:"] * (len(COLUMNS) + 1)]
+    """Format experiments as a Markdown table: `experiment`, metrics, `steps` and `minutes`."""
+    lines = [["experiment", *COLUMNS, "steps", "minutes"], ["---"] + ["---:"] * (len(COLUMNS) + 2)]
     for row in rows:
         scores = [f"{row[key]:.4f}" if key in row else "" for key in COLUMNS.values()]
-        lines.append([row["experiment"], *scores, row["seconds"]])
+        lines.append([row["experiment"], *scores, row["steps"], row["minutes"]])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -109,6 +121,15 @@ def compared(experiments: list[Experiment]) -> list[str]:
             comparison(judged[base], [(one, differences(judged[base], one)) for one in others])
         )
     return tables
+
+
+def _equal(what: str | None, minutes: float | None) -> Equal | None:
+    """Return what all are trained for alike, as the options say."""
+    if (what == "minutes") != (minutes is not None):
+        raise InputError("--minutes goes with --equal minutes, and that with --minutes; give both")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g}: must be above 0")
+    return Equal(minutes or 0.0) if what else None
 
 
 def _refuse_changes() -> None:

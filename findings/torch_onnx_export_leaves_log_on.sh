@@ -9,12 +9,12 @@
 # Matters: a service that exports once, or a test suite of which one test does, writes the exporter's
 #   lines to its error stream from then on, and no argument of a later export stops it; only
 #   torch._C._jit_set_onnx_log_enabled(False) does.
-# With: torch 2.13.0 and 2.12.1, Linux x86-64, November 2026.
+# With: torch 2.13.0 and 2.12.1, onnx 1.23.2, Linux x86-64, November 2026.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy==2.4.6
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy==2.4.6 onnx==1.23.2
 
 cat > "$folder/show.py" <<'PYTHON'
 import io

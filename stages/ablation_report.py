@@ -1,7 +1,7 @@
 """Make the report: one page with scores, curves, what was found and missed, and the ablations.
 
     python -m stages.ablation_report data/prepared data/weight_maps.zip data/models \
-        data/ensemble data/predictions data/evaluation data/errors data/search \
+        data/ensemble data/predictions data/evaluation data/errors data/label_errors data/search \
         reports/metrics.json reports/ablation.csv reports --events .tensorboard
 
 Reads  prepared/            {train,val,test}/images.csv and images.zip, {train,val}/truth.json,
@@ -12,6 +12,7 @@ Reads  prepared/            {train,val,test}/images.csv and images.zip, {train,v
        predictions/{oof,val,test}.json, reliability.csv, second_level/importance.csv and
                             operating_point.json if there are such
        evaluation/, metrics.json, errors/       what `evaluate` and `analyse_errors` wrote
+       label_errors/objects.csv  what find_label_errors listed
        search/chosen.json   the values of postprocess that were auto
        ablation.csv         experiment,changes,data, then one column per metric, intervals behind
                             them; shown are the rows of the data that metrics.json names
@@ -48,6 +49,7 @@ from src.reporting.error_figures import KINDS, draw_errors
 from src.reporting.forest import forests
 from src.reporting.galleries import SPLIT_OF, draw_close_ups, read_judged
 from src.reporting.image_sets import set_rows
+from src.reporting.label_error_pictures import LABEL_ERRORS, draw_label_errors, read_suspects
 from src.reporting.operating_points import operating_sentence
 from src.reporting.overlays import COLOURS
 from src.reporting.page_data import PageSet, judged_set, page_data, unjudged_set
@@ -93,6 +95,12 @@ def main(argv: list[str] | None = None) -> None:
             close_ups_of = one.split
             close_ups, drawn = draw_close_ups(one, photos, params)
             pictures |= drawn
+    suspects = read_suspects(args.label_errors / "objects.csv")
+    labels = {}
+    for one in judged:
+        if one.split == "oof":
+            labels, drawn = draw_label_errors(suspects, one, photos, params)
+            pictures |= drawn
 
     of_test = images[images["split"] == "test"]
     sets = [judged_set(one, images, points) for one in judged]
@@ -115,6 +123,9 @@ def main(argv: list[str] | None = None) -> None:
         close_ups=close_ups,
         close_ups_of=close_ups_of,
         kinds=KINDS,
+        labels=labels,
+        label_errors=LABEL_ERRORS,
+        suspects=len(suspects),
         chosen=read_chosen(args.search / "chosen.json"),
         file_names=dict(zip(images["name"], images["file_name"], strict=True)),
         colours={name: "rgb" + str(colour) for name, colour in COLOURS.items()},
@@ -144,8 +155,8 @@ def _tell_size(page: Path, pictures: int, images: int) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    paths = "prepared weight_maps models ensemble predictions evaluation errors search metrics"
-    paths += " ablation"
+    paths = "prepared weight_maps models ensemble predictions evaluation errors label_errors search"
+    paths += " metrics ablation"
     for name in [*paths.split(), "reports"]:
         parser.add_argument(name, type=Path)
     parser.add_argument("--events", type=Path, help="folder of TensorBoard events, may be absent")

@@ -25,6 +25,7 @@ from src.duplicates.params import FindDuplicatesParams
 from src.exporting.params import ExportParams
 from src.folds.fold_table import SplitFoldsParams
 from src.judging.params import EvaluateParams
+from src.label_errors.params import LabelErrorsParams
 from src.label_maps.distances import WeightMapParams
 from src.likeness.params import ValidateSplitParams
 from src.losses.params import LossParams
@@ -33,6 +34,7 @@ from src.merging.soups import SoupsParams, soup_members, soup_names
 from src.merging.sources import merged_sources
 from src.networks.params import ModelParams
 from src.objects.params import PostprocessParams
+from src.outlines.params import OutlinesParams
 from src.parallel.workers import WorkersParams
 from src.planning.params import PlanParams
 from src.predicting.allowed_views import ViewsParams
@@ -80,8 +82,10 @@ SECTIONS = {
     "search": SearchParams,
     "postprocess": PostprocessParams,
     "rescore": RescoreParams,
+    "outlines": OutlinesParams,
     "evaluate": EvaluateParams,
     "errors": ErrorsParams,
+    "label_errors": LabelErrorsParams,
     "bundle": BundleParams,
     "export": ExportParams,
     "data_report": DataReportParams,

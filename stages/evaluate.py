@@ -25,6 +25,8 @@ Writes metrics.json                     the headline: {"<split>.<metric>": numbe
                                                 bool tp_50 .. tp_95, ignored_50 .. ignored_95;
                                                 bool ranked (in AP and AR), accepted (in all else)
        evaluation/precision_recall_<split>.csv  COCO's 101 points at IoU 0.5
+       evaluation/outlines_<split>.csv          one row per image with a detection that has found
+                                                an object: sums over such pairs
        evaluation/detection_limit.csv           split,max_detections, what is beyond it, warning
 
 An image is clean if none of its group is among the training images. Those of oof all are, since
@@ -59,14 +61,16 @@ from src.judging.coco_evaluation import (
 from src.judging.detection_limit import BeyondLimit, beyond_limit, limit_warning
 from src.judging.fingerprint import data_fingerprint
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.judging.outline_agreement import OUTLINE_COLUMNS, judge_outlines, outline_rows
 from src.judging.params import EvaluateParams
+from src.outlines.params import OutlinesParams
 from src.parallel.workers import WorkersParams, in_order
 
 # fmt: off
 HEADLINE = [
     "ap50", "ar50", "ap", "ap75", "ap50_small", "ap50_large", "f1_50", "precision_50", "recall_50",
-    "detection_accuracy", "dice_mean", "iou_mean", "boundary_iou_mean", "pq", "ece",
-    "operating_point", "images", "objects", "detections",
+    "detection_accuracy", "dice_mean", "iou_mean", "boundary_iou_mean", "pq", "ece", "polis",
+    "boundary_f", "vertex_ratio", "c_iou", "operating_point", "images", "objects", "detections",
 ]
 # fmt: on
 CLEAN_HEADLINE = ["ap50", "f1_50", "images"]  # of val
@@ -75,6 +79,7 @@ TABLES = {
     "images": [*IMAGE_COLUMNS, "group", "clean"],
     "detections": [*Matches._fields[:-2], "name", "group", *AT_COLUMNS],
     "precision_recall": ["recall", "precision"],
+    "outlines": OUTLINE_COLUMNS,
 }
 LIMIT_COLUMNS = ["split", "max_detections", *BeyondLimit._fields, "warning"]
 
@@ -87,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     params = load_params(args.params, "evaluate", EvaluateParams, plan=args.plan)
+    outlines = load_params(args.params, "outlines", OutlinesParams)
     workers = load_params(args.params, "workers", WorkersParams)
 
     truth = {"oof": read_truth(args.prepared, "train"), "val": read_truth(args.prepared, "val")}
@@ -105,9 +111,12 @@ def main(argv: list[str] | None = None) -> None:
         tables[split] = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
         if coco["images"]:
             origin = args.predictions / f"{split}.json"
-            metrics, tables[split], beyond = _judge(split, coco, images, origin, params, workers)
+            how = (params, outlines, workers)
+            metrics, tables[split], beyond = _judge(split, coco, images, origin, *how)
             metrics["ece"] = calibration.get(f"{split}.ece")
             of_split = _with_intervals(split, metrics, tables[split], params)
+            sums, judged = tables[split]["outlines"], tables[split]["images"]
+            of_split += outline_rows(split, sums, judged, params)
             of_split.append(_point_row(split, points[split]))
             limits.append(_limit_row(split, params.max_detections, beyond))
             found = {(row["images"], row["metric"]): row["value"] for row in of_split}
@@ -139,6 +148,7 @@ def _judge(
     known: pd.DataFrame,
     origin: Path,
     params: EvaluateParams,
+    outlines: OutlinesParams,
     workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame], BeyondLimit]:
     """Return the metrics and the tables of one split, which has images."""
@@ -162,6 +172,8 @@ def _judge(
         "detections": found.join(pd.DataFrame(at, columns=AT_COLUMNS)),
         "precision_recall": pd.DataFrame(curve, columns=TABLES["precision_recall"]),
     }
+    judged = (predictions, tables["detections"])
+    tables["outlines"] = judge_outlines(*records, *judged, outlines, workers)
     beyond = beyond_limit(*records, result.matches, params.max_detections)
     return result.metrics | score_together(rows), tables, beyond
 
@@ -206,7 +218,7 @@ def _write_tables(
     with new_folder(folder) as partial:
         for split, of_split in tables.items():
             of_split["detections"].to_parquet(partial / f"detections_{split}.parquet", index=False)
-            for name in ("images", "precision_recall"):
+            for name in ("images", "precision_recall", "outlines"):
                 write_table(partial / f"{name}_{split}.csv", of_split[name].round(6))
         table = pd.DataFrame(rows, dtype=object)  # keeps counts whole
         write_table(partial / "metrics.csv", table)

@@ -21,7 +21,7 @@ Writes, per split that has images and by the formats asked for
 Every image of val and test is listed; of oof those with an object, since others may belong to
 folds that were not trained. In the last four, images that touch or overlap on the ground are put
 together to one, which bears the name of the first, and each object counts once. Without a cap on
-objects; outlines are simplified by `simplify` px.
+objects; outlines are drawn as the section outlines says.
 """
 
 import argparse
@@ -59,6 +59,7 @@ from src.image_files.geotransforms import read_geotransforms
 from src.matching.unions import union_of
 from src.mosaics.placing import Place
 from src.objects.rle import crop_mask, decode
+from src.outlines.params import OutlinesParams
 from src.parallel.workers import WorkersParams, in_order
 from src.reading.params import DatasetParams
 
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "export", ExportParams)
+    outlines = load_params(args.params, "outlines", OutlinesParams)
     scheduler = load_params(args.params, "workers", WorkersParams).scheduler
 
     source = load_params(args.params, "dataset", DatasetParams)
@@ -100,7 +102,8 @@ def main(argv: list[str] | None = None) -> None:
             if images and {*params.formats} & {*OUTLINED}:
                 places = read_geotransforms(args.prepared / f"geotransforms/{source}.csv")
                 photos = open_photos(args.prepared, source)
-                _write_outlines(folder, split, images, places, photos, params, scheduler)
+                how = (params, outlines, scheduler)
+                _write_outlines(folder, split, images, (places, photos), *how)
             print(f"{split}: {sum(len(i.rles) for i in images)} objects in {len(images)} images")
 
 
@@ -169,14 +172,14 @@ def _write_outlines(
     folder: Path,
     split: str,
     images: list[ImageObjects],
-    places: dict[str, Place],
-    photos: dict[str, ImageArchive],
+    around: tuple[dict[str, Place], dict[str, ImageArchive]],
     params: ExportParams,
+    outlines: OutlinesParams,
     scheduler: str,
 ) -> None:
     """Write what is drawn and measured on the ground, or in px where that is not known."""
     with TemporaryDirectory(dir=folder) as scratch:
-        found = store_objects(images, places, photos, Path(scratch), params, scheduler)
+        found = store_objects(images, *around, Path(scratch), outlines, scheduler)
         deliveries = list(tqdm(found, f"objects_{split}", unit="image"))
         nowhere = [one for one in deliveries if not crs_of(one)]
         somewhere = len(nowhere) < len(deliveries)

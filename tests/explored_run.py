@@ -20,8 +20,9 @@ from ruamel.yaml import YAML
 from src.acceptance.operating_point import OperatingPoint, Point, write_operating_point
 from src.formats.archive import write_archive
 from src.formats.tables import write_table
+from src.maps.map_folder import write_list
 from src.objects.rle import encode_instances
-from stages import ablation_report, analyse_errors, evaluate
+from stages import ablation_report, analyse_errors, evaluate, find_label_errors
 from tests.image_tables import write_image_tables
 from tests.sections import PARAMS
 
@@ -104,7 +105,7 @@ def write_run(data: Path, found=FOUND, **report) -> Path:
 
 
 def judge_and_draw(data: Path) -> Path:
-    """Run evaluate, analyse_errors and ablation_report on what a run has written."""
+    """Run the stages that judge and draw on what a run has written."""
 
     def run(stage, names):
         paths = [str(data / name) for name in names.split()]
@@ -113,7 +114,9 @@ def judge_and_draw(data: Path) -> Path:
     with joblib.parallel_config(backend="sequential"):
         run(evaluate, "prepared groups folds.csv predictions plan metrics.json evaluation")
         run(analyse_errors, "prepared folds.csv predictions evaluation errors")
-    inputs = "prepared weight_maps.zip models ensemble predictions evaluation errors search"
+        run(find_label_errors, "prepared folds.csv ensemble predictions label_errors")
+    inputs = "prepared weight_maps.zip models ensemble predictions evaluation errors label_errors"
+    inputs += " search"
     run(ablation_report, f"{inputs} metrics.json ablation.csv reports")
     return data / "reports/index.html"
 
@@ -165,6 +168,7 @@ def _truth(names, numbers) -> dict:
 
 def _write_predictions(data: Path, found, numbers) -> None:
     (data / "predictions").mkdir()
+    write_list(data / "ensemble", ["mask"], [])
     for split, source in (("oof", "train"), ("val", "val"), ("test", "test")):
         names = sorted(n for n in NAMES if n.startswith(source))
         items = [(n, map_of(found[n])) for n in names]

@@ -26,12 +26,14 @@ CHECK = "data/dvc.yaml:check_params"
 TRAINING = {"train@main-0", "train@main-1"}
 PREDICTION = {"predict@main-0", "predict@main-1"}
 AFTER_PREDICTION = {"ensemble", "search_postprocess", "postprocess", "rescore", "evaluate"}
-AFTER_PREDICTION |= {"analyse_errors", "export", "bundle", "ablation_report"}
+AFTER_PREDICTION |= {"analyse_errors", "find_label_errors", "export", "bundle"}
+AFTER_PREDICTION |= {"ablation_report"}
 READ_FOLDS = {"split_folds", "ensemble", "search_postprocess", "postprocess", "rescore"}
-READ_FOLDS |= {"evaluate", "analyse_errors", "ablation_report", "plan", "bundle"}
+READ_FOLDS |= {"evaluate", "analyse_errors", "find_label_errors", "ablation_report", "plan"}
+READ_FOLDS |= {"bundle"}
 PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
 PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
-PARALLEL |= {"analyse_errors", "export", "plan"}
+PARALLEL |= {"analyse_errors", "find_label_errors", "export", "plan"}
 JUDGING = {"rescore", "evaluate", "analyse_errors"}
 PLANNING = {"plan"}
 MAPS = {"search_postprocess", "postprocess"}
@@ -138,7 +140,8 @@ def test_a_second_run_does_nothing(repository):
         ("rescore.score", "constant", {"rescore"}),
         ("evaluate.max_detections", 10, {"evaluate"}),
         ("errors.gallery", 2, {"analyse_errors"}),
-        ("export.simplify", 1.0, {"export"}),
+        ("outlines.simplify", 1.0, {"evaluate", "export"}),
+        ("label_errors.least", 0.4, {"find_label_errors"}),
         ("bundle.licence", "CC0", {"bundle"}),
         ("report.scale", 1, {"ablation_report"}),
     ],
@@ -170,7 +173,10 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/predicting/views.py", PREDICTION | BUNDLE),
         ("src/networks/model.py", TRAINING | PREDICTION | PLANNING | BUNDLE),
         ("src/maps/probability_maps.py", PREDICTION | {"ensemble", "bundle"}),
-        ("src/maps/map_folder.py", PREDICTION | {"ensemble", "ablation_report"} | MAPS | BUNDLE),
+        (
+            "src/maps/map_folder.py",
+            PREDICTION | {"ensemble", "ablation_report", "find_label_errors"} | MAPS | BUNDLE,
+        ),
         ("src/merging/sources.py", {"ensemble", "bundle"}),
         ("src/searching/combinations.py", {"search_postprocess"}),
         ("src/objects/objects.py", {"search_postprocess", "postprocess", "bundle"}),
@@ -182,9 +188,13 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/judging/bootstrap.py", {"evaluate"}),
         ("src/judging/group_draws.py", {"evaluate", "validate_split", "rescore", "bundle"}),
         ("src/parts/image_parts.py", MAPS | {"rescore", "bundle"}),
-        ("src/matching/matching.py", JUDGING | {"search_postprocess", "bundle"}),
+        (
+            "src/matching/matching.py",
+            JUDGING | {"search_postprocess", "bundle", "find_label_errors"},
+        ),
         ("src/analysis/outcomes.py", {"analyse_errors"}),
-        ("src/exporting/polygons.py", {"export"}),
+        ("src/outlines/polygons.py", {"evaluate", "export"}),
+        ("src/label_errors/disagreement.py", {"find_label_errors"}),
         ("src/bundles/reading.py", {"bundle"}),
         ("src/reporting/figures.py", {"ablation_report"}),
     ],

@@ -25,7 +25,7 @@ Show = Callable[[int, str, str], AbstractContextManager[Callable[[int], object]]
 
 
 class Outlines(NamedTuple):
-    """How objects become polygons; see `src.exporting.outlines.object_outline`."""
+    """How objects become polygons; see `src.outlines.object_outline.object_outline`."""
 
     simplify: float  # px
     right_angles: bool

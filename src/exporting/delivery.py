@@ -10,7 +10,7 @@ import pandas as pd
 import shapely
 
 from src.exporting.object_file import read_objects
-from src.exporting.outlines import on_map
+from src.exporting.on_map import on_map
 from src.image_files.geotransforms import to_map
 
 Place = tuple[float | str, ...]

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from src.base.files import new_file
-from src.exporting.outlines import object_outline
 from src.mosaics.image_objects import SceneObject
 from src.mosaics.runs import count_pixels
+from src.outlines.object_outline import object_outline
 
 BATCH = 256  # objects worked on and read at a time
 SCHEMA = pa.schema(

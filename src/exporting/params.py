@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from src.base.files import is_inside
 from src.base.params import Params
@@ -13,8 +13,6 @@ class ExportParams(Params):
     submission_rows: Literal["image", "object"]
     submission_ids: Literal["stem", "file_name"]
     submission_list: str  # a file below dataset.root, or none
-    simplify: float = Field(ge=0)  # px
-    right_angles: bool
 
     @field_validator("submission_list")
     @classmethod

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from src.exporting.delivery import Delivery
 from src.exporting.object_file import batches, object_rows, write_objects
-from src.exporting.params import ExportParams
 from src.exporting.predicted_objects import ImageObjects
 from src.formats.archive import ImageArchive
 from src.formats.prepared import archive_of
@@ -17,6 +16,7 @@ from src.formats.stored_bands import decode_picture
 from src.mosaics.image_objects import image_objects
 from src.mosaics.placing import Mosaic, Place, find_mosaics
 from src.mosaics.seams import join_at_seams
+from src.outlines.params import OutlinesParams
 from src.parallel.workers import in_order
 
 
@@ -25,7 +25,7 @@ def store_objects(
     places: Mapping[str, Place],
     photos: dict[str, ImageArchive],
     folder: Path,
-    params: ExportParams,
+    params: OutlinesParams,
     scheduler: str,
 ) -> Iterator[Delivery]:
     """Measure and outline the objects of images, joined where images lie side by side.
@@ -39,7 +39,7 @@ def store_objects(
         That the colours of objects are measured in.
     folder : Path
         For a file of `src.exporting.object_file` of each delivery.
-    params : ExportParams
+    params : OutlinesParams
     scheduler : str
         As for `in_order`.
 
@@ -71,7 +71,7 @@ def _encoded(image: ImageObjects, photos: dict[str, ImageArchive]) -> bytes:
 
 
 def _rows(
-    mosaic: Mosaic, images: list[tuple[ImageObjects, bytes]], *, params: ExportParams
+    mosaic: Mosaic, images: list[tuple[ImageObjects, bytes]], *, params: OutlinesParams
 ) -> list[pa.RecordBatch]:
     objects, areas = [], []
     for (image, encoded), area in zip(images, mosaic.areas, strict=True):

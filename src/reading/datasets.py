@@ -13,6 +13,7 @@ from src.reading import (
     vector_dataset,
     yolo_dataset,
 )
+from src.reading.left_out import leave_out
 from src.reading.mask_names import names_by
 from src.reading.params import DatasetParams
 from src.reading.records import Dataset, ImageRecord, SourceObject
@@ -43,7 +44,7 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
         all objects, auto 1. `group_pattern`: a regular expression that is searched for in each
         file name. What its first group finds, or all that it finds if it has none, becomes the
         image's group; an image in whose name it finds nothing keeps its own. The empty pattern
-        changes nothing.
+        changes nothing. `leave_out`: see `src.reading.left_out`.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def find_records(root: Path, params: DatasetParams) -> Dataset:
     InputError
         If the dataset is not in order.
     """
-    dataset = _of_format(root, params)
+    dataset = leave_out(_of_format(root, params), params.leave_out, root)
     if not params.group_pattern:
         return dataset
     pattern = re.compile(params.group_pattern)

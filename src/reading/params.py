@@ -49,6 +49,7 @@ class DatasetParams(Params):
     group_pattern: str
     metadata_file: str  # in root
     metadata: list[str]  # columns of it
+    leave_out: Name | list[Name]  # names of images; or a file in root that has them
 
     @field_validator("root")
     @classmethod
@@ -90,10 +91,10 @@ class DatasetParams(Params):
             raise ValueError("must be at most half of tile_size")
         return overlap
 
-    @field_validator("metadata_file")
+    @field_validator("metadata_file", "leave_out")
     @classmethod
-    def _stay_in_the_root(cls, path: str) -> str:
-        if not is_inside(path):
+    def _stay_in_the_root(cls, path: str | list[str]) -> str | list[str]:
+        if isinstance(path, str) and not is_inside(path):
             raise ValueError("must lie below dataset.root, by a relative path without '..'")
         return path
 

@@ -10,12 +10,16 @@ from src.reporting.markdown import markdown_table
 from src.reporting.scores import as_text, number_in
 
 COLUMNS = ("experiment", "changes", "data")  # before the metrics
+LATER = ("seeds", "against")  # likewise, absent in older tables
 LOW, HIGH = "_difference_low", "_difference_high"  # behind the name of a metric
 NONE = "No experiments collected yet."
 NO_BASELINE = "Their baseline was not judged on the same data: no difference can be told."
 NO_INTERVAL = (
     "In [ ] is the 95 % interval of a difference; where it holds 0, one is not sure of any. "
-    "A difference without an interval is no gain: it may be chance."
+    "A difference without an interval is no gain: it may be chance. Of several seeds the interval "
+    "is one over images and seeds; of one seed the networks are held fixed, and another seed may "
+    "differ by more. None is corrected for the number of experiments: of twenty that change "
+    "nothing one is sure by chance."
 )
 
 
@@ -32,6 +36,7 @@ class AblationRow(NamedTuple):
 
     experiment: str
     changes: str
+    runs: str  # "one seed", or "3 seeds, against defaults"
     values: list[str]
     differences: list[str]  # "+0.0100 [-0.0050, +0.0250] not sure"
     numbers: list[Difference | None]  # the same
@@ -103,17 +108,19 @@ def left_out_sentence(others: list[str], data: str) -> str:
 
 def metric_columns(columns: list[str]) -> list[str]:
     """Return the columns of an ablation table that are metrics, not experiments or intervals."""
-    return [name for name in columns if name not in COLUMNS and not name.endswith((LOW, HIGH))]
+    known = (*COLUMNS, *LATER)
+    return [name for name in columns if name not in known and not name.endswith((LOW, HIGH))]
 
 
 def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -> list[AblationRow]:
-    """Compare every experiment with the baseline.
+    """Compare every experiment with the baseline, or with the row it names.
 
     Parameters
     ----------
     rows : list of dict
-        experiment, changes and, for every metric of `columns`, a number as text or ""; where a
-        metric was given intervals also "<metric>_difference_low" and "_high", "" if unknown.
+        experiment, changes, perhaps seeds and against (name of another row, "" of none) and, for
+        every metric of `columns`, a number as text or ""; where a metric was given intervals also
+        "<metric>_difference_low" and "_high", "" if unknown.
     columns : list of str
         The metrics shown, see `metric_columns`.
     baseline : dict or None
@@ -136,14 +143,30 @@ def ablation_rows(rows: list[dict], columns: list[str], baseline: dict | None) -
         values = [number_in(row[column]) for column in columns]
         differences = [""] * len(columns)
         numbers: list[Difference | None] = [None] * len(columns)
-        if baseline is not None and row is not baseline:
-            numbers = [_difference(row, baseline, name) for name in columns]
+        base = _base(row, rows, baseline)
+        if base is not None:
+            numbers = [_difference(row, base, name) for name in columns]
             pairs = zip(numbers, columns, strict=True)
             differences = [_in_words(number, name + LOW in row) for number, name in pairs]
         texts = [as_text(value) for value in values]
-        told = AblationRow(row["experiment"], row["changes"], texts, differences, numbers)
-        compared.append(told)
+        told = (row["experiment"], row["changes"], _runs(row, base, baseline))
+        compared.append(AblationRow(*told, texts, differences, numbers))
     return compared
+
+
+def _base(row: dict, rows: list[dict], baseline: dict | None) -> dict | None:
+    """Return the row that a row is compared with: the one it names, or in old tables the first."""
+    if row is baseline:
+        return None
+    if "against" not in row or (baseline and row["against"] == baseline["experiment"]):
+        return baseline
+    return next((one for one in rows if one["experiment"] == row["against"]), None)
+
+
+def _runs(row: dict, base: dict | None, baseline: dict | None) -> str:
+    count = row.get("seeds", "1")
+    seeds = "one seed" if count == "1" else f"{count} seeds"
+    return seeds if base is None or base is baseline else f"{seeds}, against {base['experiment']}"
 
 
 def _difference(row: dict, baseline: dict, column: str) -> Difference | None:
@@ -181,7 +204,8 @@ def _table(ablations: Ablations) -> str:
     for row in ablations.rows:
         pairs = zip(row.values, row.differences, strict=True)
         cells = [f"{value} ({change})" if change else value for value, change in pairs]
-        body.append([row.experiment, row.changes, *cells])
-    table = markdown_table(["experiment", "changes", *ablations.columns], body)
-    told = f"In brackets: the difference to {ablations.baseline}. {NO_INTERVAL}"
+        body.append([row.experiment, row.changes, row.runs, *cells])
+    table = markdown_table(["experiment", "changes", "seeds", *ablations.columns], body)
+    told = f"In brackets: the difference to {ablations.baseline}, or what else a row names. "
+    told += NO_INTERVAL
     return f"{table}\n{told if ablations.baseline else NO_BASELINE}\n"

@@ -13,6 +13,7 @@ class ForestRow(NamedTuple):
 
     experiment: str
     changes: str
+    runs: str  # how many seeds, and what it is compared with
     point: float
     low: float | None  # None where there is no interval
     high: float | None
@@ -71,7 +72,7 @@ def _row(row: AblationRow, number: Difference, reach: float) -> ForestRow:
         sure = not number.low <= 0 <= number.high
         low, high = _place(number.low, reach), _place(number.high, reach)
     point = _place(number.value, reach)
-    return ForestRow(row.experiment, row.changes, point, low, high, text, sure)
+    return ForestRow(row.experiment, row.changes, row.runs, point, low, high, text, sure)
 
 
 def _place(value: float, reach: float) -> float:

@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from experiments import compare
-from experiments.collect import BOUNDS, METRICS, collect, fill_data, intervals, main
+from experiments.collect import (
+    BOUNDS,
+    METRICS,
+    collect,
+    fill_data,
+    intervals,
+    main,
+    pooled,
+    split_seed,
+)
 from src.base.errors import InputError
 
 PARAMS = {"loss": {"dice_weight": 1.0}, "train": {"phases": [{"epochs": 3}]}, "members": {"a": {}}}
@@ -48,12 +57,12 @@ def test_the_commit_comes_first_then_experiments_by_name_with_what_they_changed(
             experiment("dice", 0.6, loss={"dice_weight": 5.0}),
         )
     )
-    assert [(r["experiment"], r["changes"], r["oof.ap50"]) for r in rows] == [
-        ("baseline", "", 0.5),
-        ("dice", "loss.dice_weight=5.0", 0.6),
-        ("long", "train.phases.0.epochs=9", 0.7),
+    assert [(r["experiment"], r["changed"], r["oof.ap50"]) for r in rows] == [
+        ("baseline", {}, 0.5),
+        ("dice", {"loss.dice_weight": 5.0}, 0.6),
+        ("long", {"train.phases.0.epochs": 9}, 0.7),
     ]
-    assert list(rows[0]) == ["experiment", "changes", "data", *METRICS]
+    assert list(rows[0]) == ["experiment", "changed", "data", *METRICS]
     assert rows[0]["val.ap50"] == ""
 
 
@@ -74,7 +83,67 @@ def test_an_experiment_that_changed_no_param_is_left_out():
 
 def test_an_override_of_a_member_is_a_change():
     rows = collect(shown(experiment("m", 0.6, members={"a": {"loss": {"w0": 2.0}}})))
-    assert rows[1]["changes"] == "members.a.loss.w0=2.0"
+    assert pooled(rows)[0][1]["changes"] == "members.a.loss.w0=2.0"
+
+
+def run(name, ap50, data="0a", **changed):
+    row = {"experiment": name, "changed": changed, "data": data}
+    return row | dict.fromkeys(METRICS, "") | {"oof.ap50": ap50}
+
+
+COMMIT = run("baseline", 0.5)
+SEEDS = [
+    *(run(f"defaults-s{n}", 0.5 + n / 100, seed=1000 * n) for n in (1, 2, 3)),
+    *(run(f"tta-none-s{n}", 0.6 + n / 50, seed=1000 * n, views="none") for n in (10, 2, 3)),
+]
+
+
+def told(rows):
+    names = ("experiment", "changes", "seeds", "against", "oof.ap50")
+    return [tuple(row[name] for name in names) for row in rows]
+
+
+def test_seeds_are_one_row_compared_with_its_base():
+    rows, runs = pooled([COMMIT, *SEEDS, run("tta-extra", 0.9, a=1)])
+    assert told(rows) == [
+        ("baseline", "", 1, "", 0.5),
+        ("defaults", "", 3, "", 0.52),
+        ("tta-none", "views=none", 3, "defaults", 0.7),
+        ("tta-extra", "a=1", 1, "baseline", 0.9),
+    ]
+    assert runs["tta-none"] == ["tta-none-s2", "tta-none-s3", "tta-none-s10"]
+    assert runs["tta-extra"] == ["tta-extra"]
+
+
+def test_a_mean_of_what_a_run_lacks_is_empty_and_a_base_that_is_not_there_none():
+    [_, row], _ = pooled([COMMIT, run("tta-none-s1", 0.6, a=1), run("tta-none-s2", "", a=1)])
+    assert told([row]) == [("tta-none", "a=1", 2, "", "")]
+
+
+def test_runs_on_other_data_are_rows_of_their_own():
+    two = [run("tta-d4-s1", 0.6, a=1), run("tta-d4-s2", 0.7, "0b", a=1)]
+    rows, _ = pooled([COMMIT, *SEEDS[:1], *two])
+    assert [(row["experiment"], row["seeds"], row["against"]) for row in rows[2:]] == [
+        ("tta-d4 on 0a", 1, "defaults"),
+        ("tta-d4 on 0b", 1, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a-s1", ("a", 1)),
+        ("a-b-s12", ("a-b", 12)),
+        ("a-s1-s2", ("a-s1", 2)),
+        ("a-s0", ("a-s0", 0)),
+        ("a-s01", ("a-s01", 0)),
+        ("a-small", ("a-small", 0)),
+        ("-s1", ("-s1", 0)),
+        ("a", ("a", 0)),
+    ],
+)
+def test_names_of_runs_tell_their_seed(name, parts):
+    assert split_seed(name) == parts
 
 
 def test_without_metrics_there_is_nothing_to_compare_with():
@@ -83,7 +152,25 @@ def test_without_metrics_there_is_nothing_to_compare_with():
 
 
 def test_without_experiments_nothing_is_fetched():
-    assert intervals([], base="no such revision") == ({}, {})
+    assert intervals({}, {}, base="no such revision") == ({}, {})
+    assert intervals({"a": ""}, {"a": ["a"]}, base="no such revision") == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        (
+            {"x": ["x-s1", "x-s2"], "b": ["b-s1", "b-s3"]},
+            "x has the seeds 1, 2 and b 1, 3; run both under the same ones",
+        ),
+        (
+            {"x": ["x-s1", "x-s2"], "b": ["b-s1", "b-s2"]},
+            "2 seeds do not tell chance; run 3 or more",
+        ),
+    ],
+)
+def test_seeds_that_do_not_pair_or_are_too_few_get_no_interval(runs, words):
+    assert intervals({"x": "b"}, runs) == ({}, {"x": words})
 
 
 MAKE = """\
@@ -147,6 +234,11 @@ def repository(tmp_path_factory):
             [*dvc, "exp", "run", "-q", "--temp", "-n", "more", "-S", "found=16"],
             [*dvc, "exp", "run", "-q", "--temp", "-n", "one_more", "-S", "found=11"],
             [*dvc, "exp", "run", "-q", "--temp", "-n", "other_data", "-S", "found=18"],
+            *(
+                [*dvc, "exp", "run", "-q", "--temp", "-n", f"{name}-s{seed}", "-S", f"found={n}"]
+                for name, found in (("defaults", (9, 11, 12)), ("better", (13, 14, 15)))
+                for seed, n in enumerate(found, start=1)
+            ),
         ):
             run = subprocess.run(command, capture_output=True, text=True)
             assert run.returncode == 0, run.stdout + run.stderr
@@ -158,9 +250,15 @@ def test_the_table_holds_the_interval_of_every_difference(repository, capsys):
     main(["reports/ablation.csv"])
     with Path("reports/ablation.csv").open() as file:
         rows = {row["experiment"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["baseline", "more", "one_more", "other_data"]
-    assert list(rows["more"]) == ["experiment", "changes", "data", *METRICS, *BOUNDS]
-    assert [row["data"] for row in rows.values()] == ["0123456789ab"] * 3 + ["ba9876543210"]
+    assert list(rows) == ["baseline", "better", "defaults", "more", "one_more", "other_data"]
+    columns = ["experiment", "changes", "data", "seeds", "against"]
+    assert list(rows["more"]) == [*columns, *METRICS, *BOUNDS]
+    assert [row["data"] for row in rows.values()] == ["0123456789ab"] * 5 + ["ba9876543210"]
+    seeds = [(row["seeds"], row["against"], row["oof.ap50"]) for row in rows.values()]
+    assert seeds[1:3] == [("3", "defaults", "0.7"), ("3", "", "0.533333")]
+    assert seeds[3] == ("1", "baseline", "0.8")
+    low, high = (float(rows["better"][column]) for column in BOUNDS[:2])
+    assert low < 0.7 - 0.533333 < high
     assert [rows["other_data"][column] for column in BOUNDS] == ["", "", "", ""]
     assert [rows["baseline"][column] for column in BOUNDS] == ["", "", "", ""]
     low, high = (float(rows["more"][column]) for column in BOUNDS[:2])
@@ -242,16 +340,15 @@ def test_a_commit_that_does_not_name_its_data_fills_nothing():
 def test_where_the_tables_are_lost_cells_stay_empty_and_a_sentence_says_so(repository, capsys):
     shutil.rmtree(".dvc/cache")
     main(["reports/ablation.csv"])
-    assert (
-        "no interval for more, one_more: HEAD: its data/evaluation cannot be fetched"
-        in capsys.readouterr().out
-    )
+    assert "no interval for better, more, one_more: " in capsys.readouterr().out
     text = Path("reports/ablation.csv").read_text()
     assert text.splitlines()[1:] == [
-        "baseline,,0123456789ab,0.5,,,,,,,,,",
-        "more,found=16,0123456789ab,0.8,,,,,,,,,",
-        "one_more,found=11,0123456789ab,0.55,,,,,,,,,",
-        "other_data,found=18,ba9876543210,0.9,,,,,,,,,",
+        "baseline,,0123456789ab,1,,0.5,,,,,,,,,",
+        "better,,0123456789ab,3,defaults,0.7,,,,,,,,,",
+        "defaults,,0123456789ab,3,,0.533333,,,,,,,,,",
+        "more,found=16,0123456789ab,1,baseline,0.8,,,,,,,,,",
+        "one_more,found=11,0123456789ab,1,baseline,0.55,,,,,,,,,",
+        "other_data,found=18,ba9876543210,1,,0.9,,,,,,,,,",
     ]
     with pytest.raises(InputError, match="nowhere: its data/evaluation cannot be fetched"):
         compare.main(["nowhere", "HEAD"])

@@ -15,7 +15,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from experiments.plans import OPTIONAL, REQUIRED, merge, plan
+from experiments.plans import OPTIONAL, REQUIRED, base_of, merge, plan
 from src.base.params import MEMBER_SECTIONS
 from src.networks.packaged_weights import FILES
 from stages import train
@@ -106,6 +106,25 @@ def test_no_recipe_has_the_name_of_an_ablation_nor_two_experiments_the_same():
     names = [experiment.name for experiment in EVERYTHING]
     assert len(set(names)) == len(names)
     assert set(RECIPES).isdisjoint(ABLATIONS)
+
+
+def test_every_variant_is_compared_at_its_own_operating_point_and_values():
+    """No variant is cut at a score or a threshold that was chosen for another."""
+    for experiment in EVERYTHING[len(RECIPES) :]:
+        postprocess, rescore = (experiment.params[key] for key in ("postprocess", "rescore"))
+        assert rescore["operating_point"] == "auto", experiment.name
+        searched = {"min_area", "max_hole", "dilate", "threshold"}
+        assert {postprocess[key] for key in searched} == {"auto"}, experiment.name
+
+
+@pytest.mark.parametrize("on", ["sample", "accra_buildings"])
+def test_the_name_of_an_experiment_tells_what_it_is_compared_with(on):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for experiment in plan([*RECIPES, *ABLATIONS], on, Fraction("0.1"), True, 1):
+            name, base = (text.removesuffix("-s1") for text in (experiment.name, experiment.base))
+            assert base_of(name) == base
+        assert base_of("of_my_own") == "defaults"
 
 
 @pytest.mark.parametrize("name", RECIPES)

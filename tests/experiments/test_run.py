@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from experiments import run
-from experiments.plans import fit, merge, override_texts, plan, shorten, without_download
+from experiments.plans import Equal, fit, merge, override_texts, plan, shorten, without_download
 from src.base.errors import InputError
 
 PHASE = {"epochs": 10, "lr": 0.001, "cycle_epochs": 3, "loss": {}}
@@ -275,17 +275,62 @@ def test_printing_needs_neither_git_nor_data(write, capsys):
     assert capsys.readouterr().out == expected
 
 
-def test_the_table_shows_the_scores_there_are():
+def test_the_table_shows_the_scores_there_are_and_what_they_cost():
+    first = {"val.ap50": 0.5, "val.f1_50": 0.25, "oof.ap50": 1}
     rows = [
-        {"experiment": "a", "seconds": "61", "val.ap50": 0.5, "val.f1_50": 0.25, "oof.ap50": 1},
-        {"experiment": "b", "seconds": "", "val.dice_mean": 0.12345},
+        {"experiment": "a", "steps": "420", "minutes": "1.5", **first},
+        {"experiment": "b", "steps": "", "minutes": "", "val.dice_mean": 0.12345},
     ]
     assert run.table(rows) == (
-        "| experiment | val AP50 | F1 | Dice | oof AP50 | seconds |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
-        "| a | 0.5000 | 0.2500 |  | 1.0000 | 61 |\n"
-        "| b |  |  | 0.1235 |  |  |\n"
+        "| experiment | val AP50 | F1 | Dice | oof AP50 | steps | minutes |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| a | 0.5000 | 0.2500 |  | 1.0000 | 420 | 1.5 |\n"
+        "| b |  |  | 0.1235 |  |  |  |\n"
     )
+
+
+AUTO_PHASES = {"train": {"phases": [PHASE | {"epochs": "auto"}]}}
+
+
+def planned(write, equal, budget=1, **overrides):
+    write("params.yaml", changed(plan={"steps": 1500, "minutes": 3.0}))
+    write("experiments/recipes/deep.yaml", recipe(AUTO_PHASES | overrides))
+    [one] = plan(["deep"], "sample", Fraction(budget), False, equal=equal)
+    return one
+
+
+def test_equal_steps_are_those_of_params_yaml_whatever_a_file_says(write):
+    one = planned(write, Equal(0.0), "1/2", plan={"steps": 9})
+    assert one.params["plan"] == {"steps": 750, "minutes": 0}
+    assert one.name == "deep-0.5-equal_steps"
+
+
+def test_equal_minutes_are_those_given_and_go_with_the_budget(write):
+    one = planned(write, Equal(20.0), "1/4")
+    assert one.params["plan"] == {"steps": 375, "minutes": 5.0}
+    assert one.name == "deep-0.25-equal_20min"
+    assert planned(write, None).params["plan"] == {"steps": 1500, "minutes": 3.0}
+
+
+def test_epochs_by_number_cannot_be_made_equal(write):
+    by_number = {"train": {"phases": [PHASE]}}
+    for overrides in (by_number, {"members": {"a": by_number}}):
+        with pytest.raises(InputError, match="deep: train.phases gives 10 epochs by number"):
+            planned(write, Equal(0.0), **overrides)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--equal", "minutes"], "--minutes goes with --equal minutes"),
+        (["--minutes", "3"], "--minutes goes with --equal minutes"),
+        (["--equal", "steps", "--minutes", "3"], "--minutes goes with --equal minutes"),
+        (["--equal", "minutes", "--minutes", "0"], "--minutes 0: must be above 0"),
+    ],
+)
+def test_minutes_are_given_where_they_are_to_be_equal(write, options, words):
+    with pytest.raises(InputError, match=words):
+        run.main(["deep", *options])
 
 
 @pytest.mark.parametrize("budget", ["0", "-1", "1.01", "2"])

@@ -69,6 +69,7 @@ dataset:
   group_pattern: ''
   metadata_file: metadata.csv
   metadata: []
+  leave_out: []
 members:
   main: {}
 report:
@@ -160,7 +161,7 @@ def write_errors(data, split, prefix):
 def prepared(tmp_path_factory):
     data = tmp_path_factory.mktemp("report")
     folders = "prepared/train prepared/val prepared/test prepared/labels/train"
-    folders += " prepared/labels/val predictions evaluation errors search"
+    folders += " prepared/labels/val predictions evaluation errors label_errors search"
     for name in [*folders.split(), "models/main/fold0", "models/main/fold1"]:
         (data / name).mkdir(parents=True)
     for split, prefix in (("oof", "train"), ("val", "val")):
@@ -173,6 +174,11 @@ def prepared(tmp_path_factory):
     )
     (data / "predictions/reliability.csv").write_text(
         "split,bin,count,mean_score,hit_rate\noof,0,4,0.05,0.25\noof,1,0,,\nval,9,2,0.95,1\n"
+    )
+    (data / "label_errors/objects.csv").write_text(
+        "image,object_id,kind,disagreement,detection,left,top,width,height\n"
+        "train/a,1,not_found,0.95,-1,0,0,1,1\ntrain/b,-1,not_annotated,0.9,0,0,0,1,1\n"
+        "train/c,-1,not_annotated,0.8,0,0,0,1,1\n"
     )
     (data / "search/chosen.json").write_text('{"metric": "ap50", "all": {}, "folds": {}}')
     folds = {"0": Point(0.25, 0.125, 0.5), "1": Point(0.375, 0.25, 0.5)}
@@ -221,7 +227,8 @@ def prepared(tmp_path_factory):
 
 
 def run(data, reports="reports", *options):
-    inputs = "prepared weight_maps.zip models ensemble predictions evaluation errors search"
+    inputs = "prepared weight_maps.zip models ensemble predictions evaluation errors label_errors"
+    inputs += " search"
     paths = [str(data / name) for name in [*inputs.split(), "metrics.json", "ablation.csv"]]
     main([*paths, str(data / reports), "--params", str(data / "params.yaml"), *options])
 
@@ -465,6 +472,19 @@ def test_every_kind_of_error_is_shown_close_up(report):
     assert (picture[20, 26] == COLOURS["fp"]).all()
 
 
+def test_labels_that_predictions_deny_are_shown(report):
+    html = (report / "index.html").read_text()
+    labels = html.split('<section id="labels">')[1].split("</section>")[0]
+    missed, alone = labels.split("<h3>Objects that no detection")[1].split("<h3>Detections where")
+    assert (missed.count("<figure>"), alone.count("<figure>")) == (1, 2)
+    assert "a.png, object 1<br>disagreement 0.95" in missed
+    assert "c.png<br>disagreement 0.80" in alone
+    assert "another outline</h3>" not in labels
+    assert '<a href="#labels">' in html
+    assert (read(report / "figures/label_not_found_1.png")[20, 2] == COLOURS["fn"]).all()
+    assert (read(report / "figures/label_not_annotated_1.png")[20, 2] == COLOURS["fp"]).all()
+
+
 def test_charts_of_errors_and_scores_are_drawn(report):
     for name in ("fixes", "rates", "reliability"):
         assert cv2.imread(str(report / f"figures/{name}.png")) is not None
@@ -583,6 +603,16 @@ def test_a_set_without_val_and_without_experiments(data):
         ("evaluation/metrics.csv", "split\n", "metrics.csv: has no column images"),
         ("search/chosen.json", None, "chosen.json: no such file"),
         ("errors/fixes_oof.csv", "kind,count,regained\n", "fixes_oof.csv: has no row missed"),
+        (
+            "label_errors/objects.csv",
+            "image,object_id,kind,disagreement,detection\ntrain/a,9,not_found,1,-1\n",
+            "object 9 or detection -1 of train/a is not there any more",
+        ),
+        (
+            "label_errors/objects.csv",
+            "image,object_id,kind,disagreement,detection\ntrain/a,1,odd,1,-1\n",
+            "objects.csv: 'odd' is no kind of not_found",
+        ),
         ("prepared/labels/val/truth.json", "{}", "labels/val/truth.json: not a ground truth"),
         ("prepared/test/images.csv", None, "test/images.csv: no such file; run prepare_masks"),
         ("params.yaml", PARAMS.replace("scale: 2", "scale: 0"), "report.scale: .* got 0"),

@@ -59,7 +59,7 @@ def test_several_processes_do_not_train_heads_that_are_off_in_a_phase(check):
         ({"rescore.skore": "mean"}, r"rescore.skore: unknown key; did you mean score\?"),
         ({"postproces": {}}, r"postproces: unknown section; did you mean postprocess\?"),
         ({"zzz": {}}, "zzz: unknown section; known: sample, workers, launcher, trackers, "),
-        ({"export.simplify": -1.0}, "export.simplify: .* greater than or equal to 0, got -1"),
+        ({"outlines.simplify": -1.0}, "outlines.simplify: .* greater than or equal to 0, got -1"),
         ({"model.stem_stride": True}, "model.stem_stride: .*got True"),
         ({"loss.boundary_kernel": 4}, "loss.boundary_kernel: .*odd.*got 4"),
         ({"members.big": {"los": {}}}, "members.big.los: a member overrides only augment, loss,"),

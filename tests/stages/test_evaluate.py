@@ -24,6 +24,9 @@ evaluate:
   max_detections: 100
   resamples: 200
   seed: 0
+outlines:
+  simplify: 0.5
+  right_angles: false
 workers:
   scheduler: none
 """

@@ -12,9 +12,9 @@ from pycocotools import mask as coco_mask
 from ruamel.yaml import YAML
 
 from src.base.errors import InputError
-from src.exporting.polygons import fill_polygons
 from src.formats.archive import ImageArchive, write_archive
 from src.image_files.geotransforms import COLUMNS as PLACE
+from src.outlines.polygons import fill_polygons
 from stages import export
 from tests.plain_prepared import write_prepared
 from tests.plain_submission import decode_submission
@@ -92,7 +92,7 @@ DATASET = {
     "boxes": "refuse", "vector_file": "auto", "layer": "auto", "aoi": "auto", "where": {},
     "tile_size": 512, "tile_overlap": 0, "tile_block": "auto",
     "crowd": "ignore", "polygons": "edges", "group_pattern": "",
-    "metadata_file": "metadata.csv", "metadata": [],
+    "metadata_file": "metadata.csv", "metadata": [], "leave_out": [],
 }  # fmt: skip
 
 
@@ -100,9 +100,11 @@ def run(
     data, *formats, simplify=0.0, right_angles=False, rows="image", ids="stem", official="none",
     **dataset,
 ):  # fmt: skip
-    section = {"formats": list(formats), "simplify": simplify, "right_angles": right_angles}
+    outlines = {"simplify": simplify, "right_angles": right_angles}
+    section = {"formats": list(formats)}
     section |= {"submission_rows": rows, "submission_ids": ids, "submission_list": official}
-    sections = {"export": section, "workers": {"scheduler": "none"}, "dataset": DATASET | dataset}
+    sections = {"export": section, "outlines": outlines, "workers": {"scheduler": "none"}}
+    sections["dataset"] = DATASET | dataset
     YAML().dump(sections, data / "params.yaml")
     paths = [str(data / name) for name in ("prepared", "predictions", "exports")]
     export.main([*paths, "--params", str(data / "params.yaml")])

@@ -55,6 +55,7 @@ dataset:
   group_pattern: ""
   metadata_file: metadata.csv
   metadata: []
+  leave_out: []
 images:
   bands: []
   stretch: none

@@ -41,6 +41,7 @@ SECTION = {
     "group_pattern": "",
     "metadata_file": "metadata.csv",
     "metadata": [],
+    "leave_out": [],
 }
 
 
@@ -97,6 +98,21 @@ def test_every_format_gives_the_same_records_and_objects(roots, format):
 def test_a_pattern_finds_the_group_in_the_file_name(roots, format, pattern, groups):
     dataset = find_records(roots / format, params(format, group_pattern=pattern))
     assert [record.group for record in dataset.records] == groups
+
+
+@pytest.mark.parametrize("format", ["coco", "mask_folder", "rle_csv"])
+def test_images_left_out_are_in_no_format(roots, format):
+    (roots / format / "out.txt").write_text("train/1_b\ntest/1_a\n")
+    for given in (["train/1_b", "test/1_a"], "out.txt"):
+        dataset = find_records(roots / format, params(format, leave_out=given))
+        assert [record.name for record in dataset.records] == ["test/1_b", "train/1_a"]
+        assert dataset.further[-1] == ("images left out by name", 2)
+
+
+@pytest.mark.parametrize("given", ["../out.txt", "/out.txt", "", ["train/a", ""], 5])
+def test_a_list_outside_the_root_or_without_names_is_refused(given):
+    with pytest.raises(ValidationError, match="leave_out"):
+        params("coco", leave_out=given)
 
 
 @pytest.mark.parametrize("pattern", ["a(", "*", r"\1", "(?P<x>a)(?P<x>b)"])

@@ -15,6 +15,7 @@ SQUARE = {"segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]]}
 KEYS = ("format", "category_id", "masks", "mask_folder", "mask_suffix", "id_column", "rle_column",
         "class_column", "vector_file", "layer", "aoi", "tile_block")  # fmt: skip
 SECTION = {"root": "x", "group_pattern": "", "metadata_file": "metadata.csv", "metadata": []}
+SECTION |= {"leave_out": []}
 SECTION |= {"rle_order": "column", "rle_first": 1, "rle_starts": "absolute", "rle_empty": []}
 SECTION |= {"boxes": "refuse", "where": {}, "tile_size": 512, "tile_overlap": 0}
 SECTION |= {"image_pattern": "", "mask_pattern": "", "missing_mask": "refuse"}

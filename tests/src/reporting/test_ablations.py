@@ -76,7 +76,8 @@ def test_on_unknown_data_nothing_is_shown(write, of_rows):
 def test_where_all_are_shown_nothing_is_left_out(write):
     found = read_ablations(write(f"baseline,,{HERE},0.5"), HERE)
     assert found.left_out == left_out_sentence([], HERE) == ""
-    assert "In brackets: the difference to baseline." in ablation_markdown(found)
+    words = "In brackets: the difference to baseline, or what else a row names."
+    assert words in ablation_markdown(found)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,9 @@ def test_what_is_wrong_with_the_table_is_said(tmp_path, content, words):
 
 def test_the_columns_of_an_interval_are_no_metrics():
     bounds = ["ap50_difference_low", "ap50_difference_high"]
-    assert metric_columns(["experiment", "changes", "data", "ap50", "f1", *bounds]) == [
+    assert metric_columns(
+        ["experiment", "changes", "data", "seeds", "against", "ap50", "f1", *bounds]
+    ) == [
         "ap50",
         "f1",
     ]
@@ -125,7 +128,9 @@ def test_differences_show_their_interval_and_whether_it_holds_zero():
         ["+0.1000 no interval", ""],
     ]
     text = as_markdown(rows, columns)
-    assert "| sure |  | 0.6000 (+0.1000 [+0.0500, +0.2000]) | 0.5000 (+0.0000) |\n" in text
+    assert (
+        "| sure |  | one seed | 0.6000 (+0.1000 [+0.0500, +0.2000]) | 0.5000 (+0.0000) |\n" in text
+    )
     assert "95 % interval" in text
 
 
@@ -141,14 +146,35 @@ def test_experiments_are_compared_with_the_first():
     assert y.values == ["–", "–"]
 
 
+def test_a_row_is_compared_with_the_one_it_names():
+    rows = [
+        {"experiment": "baseline", "seeds": "1", "against": "", "ap50": "0.5"},
+        {"experiment": "defaults", "seeds": "3", "against": "", "ap50": "0.6"},
+        {"experiment": "x", "seeds": "3", "against": "defaults", "ap50": "0.65"},
+        {"experiment": "y", "seeds": "1", "against": "baseline", "ap50": "0.65"},
+        {"experiment": "z", "seeds": "2", "against": "gone", "ap50": "0.65"},
+    ]
+    told = compared([row | {"changes": ""} for row in rows], ["ap50"])
+    assert [(row.runs, row.differences) for row in told] == [
+        ("one seed", [""]),
+        ("3 seeds", [""]),
+        ("3 seeds, against defaults", ["+0.0500"]),
+        ("one seed", ["+0.1500"]),
+        ("2 seeds", [""]),
+    ]
+    text = ablation_markdown(Ablations(["ap50"], told, "baseline", ""))
+    assert "| x |  | 3 seeds, against defaults | 0.6500 (+0.0500) |" in text
+    assert "another seed may differ by more" in text
+
+
 def test_the_ablation_table_tells_differences_and_that_they_may_be_chance():
     rows = [
         {"experiment": "baseline", "changes": "", "ap50": "0.7"},
         {"experiment": "<b>", "changes": "a|b", "ap50": "0.75"},
     ]
     text = as_markdown(rows, ["ap50"])
-    assert "| baseline |  | 0.7000 |\n" in text
-    assert "| &lt;b> | a\\|b | 0.7500 (+0.0500) |\n" in text
+    assert "| baseline |  | one seed | 0.7000 |\n" in text
+    assert "| &lt;b> | a\\|b | one seed | 0.7500 (+0.0500) |\n" in text
     assert "A difference without an interval is no gain" in text
 
 

@@ -5,7 +5,7 @@ from src.reporting.forest import axis_reach, forests
 
 
 def row(name, *numbers):
-    return AblationRow(name, f"a={name}", [], [], list(numbers))
+    return AblationRow(name, f"a={name}", "3 seeds", [], [], list(numbers))
 
 
 def test_differences_lie_where_they_should():
@@ -23,6 +23,7 @@ def test_differences_lie_where_they_should():
     assert (unsure.point, unsure.low, unsure.high) == (40, 20, 60)
     assert (alone.point, alone.low, alone.high) == (50, None, None)
     assert [one.sure for one in forest.rows] == [True, False, False]
+    assert sure.runs == "3 seeds"
     assert sure.text == "+0.0200 [+0.0100, +0.0400]"
     assert alone.text == "+0.0000 no interval"
 

@@ -89,6 +89,7 @@ def test_every_metric_of_detections_judges_the_ranking_or_the_accepted_ones():
     accepted = {"f1_50", "precision_50", "recall_50", "f1_histogram_50", "detection_accuracy"}
     accepted |= {"dice_mean", "iou_mean", "boundary_iou_mean", "pq", "sq", "rq", "f1_50_clean"}
     accepted |= {"detections", "detection_accuracy_50", "detection_accuracy_75"}
+    accepted |= {"polis", "boundary_f", "vertex_ratio", "c_iou"}
     assert {JUDGES[name] for name in ranking} == {"ranking"}
     assert {name for name, words in JUDGES.items() if words == "operating point"} == accepted
     assert METRICS.keys() - JUDGES == {"operating_point", "images", "objects", "images_clean"}

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.exporting.polygons import (
+from src.outlines.polygons import (
     fill_polygons,
     is_valid,
     signed_area,

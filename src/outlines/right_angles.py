@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.exporting.polygons import fill_polygons, is_valid, simplify_polygon
+from src.outlines.polygons import fill_polygons, is_valid, simplify_polygon
 
 LEAST_TOLERANCE = 2.0  # px; closer than that the steps between pixels hide how a wall runs
 LEAST_IOU = 0.8
@@ -32,7 +32,7 @@ def square_polygon(rings: list[np.ndarray], tolerance: float) -> list[np.ndarray
     Parameters
     ----------
     rings : list of ndarray of int64, shape (n, 2)
-        A polygon of `src.exporting.polygons.trace_polygons`.
+        A polygon of `src.outlines.polygons.trace_polygons`.
     tolerance : float
         px, of the simplification before; at least `LEAST_TOLERANCE` is taken.
 

@@ -1,4 +1,4 @@
-"""Outlines of objects of a scene as valid polygons, in px and on the map."""
+"""Outlines of objects of a scene as valid polygons, in px."""
 
 from typing import cast
 
@@ -7,10 +7,9 @@ import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from src.exporting.polygons import simplify_polygon, trace_polygons
-from src.exporting.right_angles import square_polygon
-from src.image_files.geotransforms import to_map
 from src.mosaics.runs import Area, clip_runs, count_pixels, runs_area, runs_mask
+from src.outlines.polygons import simplify_polygon, trace_polygons
+from src.outlines.right_angles import square_polygon
 
 LARGEST = 1 << 24  # px of a box that is drawn at once
 MOST_CHANGED = 0.25  # share of its area that an object may lose or gain
@@ -30,9 +29,9 @@ def object_outline(
     simplify : float
         px; 0 keeps every corner. Else steps of a pixel are cut off through the middles of their
         sides, which makes lines of the stairs of slanting edges, and the outline is simplified by
-        so much (`src.exporting.polygons.simplify_polygon`).
+        so much (`src.outlines.polygons.simplify_polygon`).
     right_angles : bool
-        Whether walls become square to each other, see `src.exporting.right_angles`.
+        Whether walls become square to each other, see `src.outlines.right_angles`.
 
     Returns
     -------
@@ -55,19 +54,6 @@ def object_outline(
     if outline.is_valid and abs(outline.area - pixels) <= MOST_CHANGED * pixels:
         return outline
     return _multipolygon(polygons, corner)
-
-
-def on_map(outlines: np.ndarray, place: tuple[float | str, ...]) -> np.ndarray:
-    """Bring outlines in px to the map; outer rings run anticlockwise there.
-
-    Parameters
-    ----------
-    outlines : ndarray of MultiPolygon
-    place : tuple of 6 float and a str
-        See `src.image_files.geotransforms`.
-    """
-    moved = shapely.transform(outlines, lambda points: to_map(points, place))
-    return shapely.orient_polygons(moved, exterior_cw=False)
 
 
 def _slanted(rings: list[np.ndarray], simplify: float) -> list[np.ndarray]:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from src.exporting.polygons import fill_polygons, is_valid, simplify_polygon, trace_polygons
-from src.exporting.right_angles import square_polygon
+from src.outlines.polygons import fill_polygons, is_valid, simplify_polygon, trace_polygons
+from src.outlines.right_angles import square_polygon
 
 SHAPES = {
     "rectangle": [[-25, -12], [25, -12], [25, 12], [-25, 12]],
