@@ -116,6 +116,8 @@ def _compare(
     for _ in range(repeats):
         for way, code in ways.items():
             imports = _cost(["-c", f"import {words[1]}"], code, folder)
+            for out in _outputs(stage):  # make_sample draws nothing anew
+                _remove(folder / _path(out))
             whole = _cost(words, code, folder)
             digests.add(_digest(folder / _path(out) for out in _outputs(stage)))
             least = {"import_s": imports.cpu, "cpu_s": whole.cpu, "wall_s": whole.wall}
@@ -124,6 +126,13 @@ def _compare(
     if len(digests) > 1:
         raise SystemExit(f"{words[1]}: its outputs differ")
     return found | {"now_units": found["now_cpu_s"] / unit}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _outputs(stage: dict[str, Any]) -> list[Any]:

@@ -105,7 +105,7 @@ def sqrt_area(instances: np.ndarray) -> np.ndarray:
     """
     areas = np.bincount(instances.ravel(), minlength=1)
     areas[0] = 0
-    return np.rint(np.sqrt(areas)).clip(max=255).astype(np.uint8)[instances]
+    return np.take(np.rint(np.sqrt(areas)).clip(max=255).astype(np.uint8), instances)
 
 
 def padded_boxes(instances: np.ndarray, padding: int) -> dict[int, tuple[slice, ...]]:
