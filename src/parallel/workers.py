@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -11,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import chain, islice
+from time import process_time
 from typing import Any, cast
 
 from pydantic import field_validator
@@ -27,7 +27,7 @@ Submit = Callable[..., Any]  # hands a call over and returns its future
 AHEAD = 32  # calls handed out for each core, of which results may wait in memory
 BATCH = 4  # of them sent together
 QUEUED = 1 << 28  # bytes; of calls that take more each, no more than two are handed out for a core
-ALONE = 2.0  # s of calls here before processes are started, whose start takes about as long
+ALONE = 2.0  # s of a processor in calls here, before processes are started that take as long
 PROCESS = 1 << 28  # bytes that a process takes before it has an image
 SHARE = 0.9  # of the memory that is available
 PATIENCE = 10  # s, for the scheduler and for the first of its workers
@@ -162,13 +162,16 @@ def _here(
     fixed: dict[str, Any],
     seconds: float,
 ) -> Iterator[Any]:
-    """Call in this process until the calls have taken so long; leave the other arguments."""
+    """Call in this process until calls have taken so much of a processor; leave the other arguments.
+
+    Not by the clock: the same work is then done in the same place on a busy machine too.
+    """
     if seconds <= 0:
         return
     for one in arguments:
-        started = time.perf_counter()
+        started = process_time()
         result = function(*one, **fixed)
-        seconds -= time.perf_counter() - started
+        seconds -= process_time() - started
         yield result
         if seconds <= 0:
             return

@@ -1,6 +1,6 @@
 """COCO segmentations (polygons, uncompressed and compressed RLE) read with every check."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import cv2
@@ -237,58 +237,50 @@ def _runs_of_rle(rle: dict, height: int, width: int) -> np.ndarray:
     if size != [height, width]:
         raise InputError(f"the RLE's size is {size!r:.40}, the image's [{height}, {width}]")
     if isinstance(counts, str):
-        lengths = _decode_counts(counts.encode("utf-8", "surrogatepass"), height * width)
+        counts = _decode_counts(counts.encode("utf-8", "surrogatepass"), height * width)
     elif isinstance(counts, list):
         for value in counts:
             if type(value) is not int:
                 raise InputError(f"the RLE's counts hold {value!r:.40}, not a whole number")
             if not 0 <= value <= height * width:
                 raise InputError(f"the RLE's counts hold {value!r:.40}, not a length in the image")
-        lengths = np.array(counts, np.int64)
     else:
         raise InputError(f"the RLE's counts are {counts!r:.40}, neither a list nor a string")
-    if lengths.sum() != height * width:
+    if sum(counts) != height * width:
         raise InputError(
-            f"the RLE's counts add up to {lengths.sum()} pixels, the image has {height * width}"
+            f"the RLE's counts add up to {sum(counts)} pixels, the image has {height * width}"
         )
-    return _runs(lengths)
+    return _runs(counts)
 
 
-def _decode_counts(encoded: bytes, pixels: int) -> np.ndarray:
-    """Run lengths, int64, of a compressed RLE: 5-bit digits, and from the 4th on differences."""
-    digits = np.frombuffer(encoded, np.uint8) - np.uint8(48)  # wraps: all that is none is above 63
-    lasts = np.flatnonzero(digits < 32)  # of each number; the others have the sixth bit set
-    starts = np.zeros_like(lasts)
-    starts[1:] = lasts[:-1] + 1
-    lengths = lasts + 1 - starts
-    whole = digits[: lengths.sum()]
-    places = np.arange(len(whole)) - np.repeat(starts, lengths)
-    counts = (whole & 31).astype(np.int64) << 5 * places
-    counts = np.add.reduceat(counts, starts) if len(starts) else counts
-    counts -= (digits[lasts] & 16).astype(np.int64) << (5 * lengths - 4)  # two's complement
-    for first in (1, 2):
-        np.cumsum(counts[first::2], out=counts[first::2])
-    unfit = lasts[(counts < 0) | (counts > pixels)]
-    most = lengths.max(initial=0), digits.max(initial=0)
-    if len(unfit) or len(whole) < len(digits) or most[0] > MAX_DIGITS or most[1] > 63:
-        long = starts[lengths > MAX_DIGITS][:1].tolist()
-        long += [len(whole)] * (len(digits) - len(whole) >= MAX_DIGITS)  # and does not end
-        raise InputError(f"the RLE's counts {_first_fault(digits, unfit.tolist(), long)}")
+def _decode_counts(encoded: bytes, pixels: int) -> list[int]:
+    """Run lengths of a compressed RLE: numbers of 5-bit digits, from the 4th on differences."""
+    counts, value, place = [], 0, 0
+    for code in encoded:
+        digit = code - 48
+        if not 0 <= digit < 64:
+            raise InputError("the RLE's counts hold a character that is none of a compressed RLE")
+        value |= (digit & 31) << place
+        place += 5
+        if digit < 32:  # the last of a number; the others have the sixth bit set
+            value -= (digit & 16) << (place - 4)  # two's complement
+            if len(counts) > 2:
+                value += counts[-2]
+            counts.append(value)
+            value, place = 0, 0
+        if place == 5 * MAX_DIGITS or (counts and not 0 <= counts[-1] <= pixels):
+            raise InputError("the RLE's counts hold a number that is no length in the image")
+    if place:
+        raise InputError("the RLE's counts break off within a number")
     return counts
 
 
-def _first_fault(digits: np.ndarray, unfit: list[int], long: list[int]) -> str:
-    """Say what is wrong first: numbers end at `unfit`, begin at `long`, or the last has no end."""
-    length = "hold a number that is no length in the image"
-    faults = [(len(digits), "break off within a number")]
-    faults += [(place, length) for place in [*unfit[:1], *(n + MAX_DIGITS - 1 for n in long[:1])]]
-    foreign = np.flatnonzero(digits > 63)[:1].tolist()
-    faults += [(place, "hold a character that is none of a compressed RLE") for place in foreign]
-    return min(faults)[1]  # of two at one place the character
-
-
-def _runs(counts: np.ndarray) -> np.ndarray:
+def _runs(counts: list[int]) -> np.ndarray:
     """Foreground runs, (R, 2), of run lengths; empty runs are left out, touching ones joined."""
-    edges = np.cumsum(counts)[: len(counts) // 2 * 2].reshape(-1, 2)
-    runs = edges[edges[:, 0] < edges[:, 1]]
-    return _joined(runs) if (runs[1:, 0] == runs[:-1, 1]).any() else runs
+    edges, runs = list(accumulate(counts)), []
+    for start, stop in zip(edges[::2], edges[1::2], strict=False):
+        if runs and start == runs[-1]:
+            runs[-1] = stop
+        elif start < stop:
+            runs += [start, stop]
+    return np.array(runs, np.int64).reshape(-1, 2)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import joblib
@@ -37,8 +38,8 @@ def half(number, slow=(), per=2):
     return number / per
 
 
-def half_and_process(number, slow):
-    return half(number, slow), os.getpid()
+def half_and_process(number):
+    return half(number), os.getpid()
 
 
 def refuse(number):
@@ -104,12 +105,13 @@ def test_what_is_done_sooner_than_processes_start_is_done_here(monkeypatch):
 
 @several
 def test_processes_take_over_after_so_many_seconds_of_calls(monkeypatch):
-    monkeypatch.setattr(workers, "ALONE", 0.07)
+    monkeypatch.setattr(workers, "ALONE", 4)
+    monkeypatch.setattr(workers, "process_time", count().__next__)  # a call takes a second
     with joblib.parallel_config(backend="loky"):
-        found = list(in_order(half_and_process, numbers(9), scheduler="none", slow=(1, 3)))
+        found = list(in_order(half_and_process, numbers(9), scheduler="none"))
     assert [half for half, _ in found] == [number / 2 for number in range(9)]
     here = [process == os.getpid() for _, process in found]
-    assert here == [True] * 4 + [False] * 5  # 0.05 s twice
+    assert here == [True] * 4 + [False] * 5
 
 
 @several
