@@ -162,9 +162,9 @@ def _here(
     fixed: dict[str, Any],
     seconds: float,
 ) -> Iterator[Any]:
-    """Call in this process until calls have taken so much of a processor; leave the other arguments.
+    """Call in this process until the calls have taken so many seconds; leave the other arguments.
 
-    Not by the clock: the same work is then done in the same place on a busy machine too.
+    Seconds of a processor, not of the clock: so the same is done here on a busy machine too.
     """
     if seconds <= 0:
         return
