@@ -59,15 +59,19 @@ def main(argv: list[str] | None = None) -> None:
         folder = Path(scratch)
         _copy(args.run, folder)
         unit = min(_cost(["-c", UNIT], HERE, folder).cpu for _ in range(2 * args.repeats))
-        rows = [
-            {"stage": name} | _compare(stage, ways, folder, args.repeats, unit)
+        found = {
+            name: _compare(stage, ways, folder, args.repeats, unit)
             for name, stage in tqdm(_light(folder, args.stages).items(), unit="stage")
-        ]
-    keys = [key for key in rows[0] if key != "stage"]
-    rows.append({"stage": "all"} | {key: sum(row[key] for row in rows) for key in keys})
-    for row in rows:
-        row |= {key: round(row[key], 3 if key.endswith("_s") else 1) for key in keys}
-        row |= {f"{key}_ratio": _ratio(row, key) for key in ("cpu_s", "wall_s") if args.against}
+        }
+    keys = list(next(iter(found.values())))
+    found["all"] = {key: sum(costs[key] for costs in found.values()) for key in keys}
+    if args.against:
+        for costs in found.values():
+            costs |= {f"{key}_ratio": _ratio(costs, key) for key in ("cpu_s", "wall_s")}
+    rows = [
+        {"stage": name} | {key: round(value, 3) for key, value in costs.items()}
+        for name, costs in found.items()
+    ]
     result = {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -166,8 +170,8 @@ def _digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _ratio(row: dict[str, float], key: str) -> float:
-    return round(row[f"now_{key}"] / row[f"before_{key}"], 3)
+def _ratio(costs: dict[str, float], key: str) -> float:
+    return costs[f"now_{key}"] / costs[f"before_{key}"]
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def absent(*packages: str) -> Generator[None]:
         Top-level names.
     """
     hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # None: importing it raises ModuleNotFoundError
+    modules: dict[str, Any] = sys.modules  # None in place of one: its import is refused
+    modules.update(dict.fromkeys(hidden))
     try:
         yield
     finally:
