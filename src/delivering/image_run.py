@@ -75,9 +75,8 @@ def objects_of_images(
     todo = [scene for scene in scenes if not paths[scene.name].with_suffix(".json").exists()]
     with show(sum(one.height * one.width for one in todo), "px", "images") as done:
         calls = ((scene.tiles[0].path,) for scene in todo)
-        results: Iterator = in_order(
-            image_rows, calls, scheduler=scheduler, model=model, outlines=outlines
-        )
+        fixed = {"at_once": True, "model": model, "outlines": outlines}
+        results: Iterator = in_order(image_rows, calls, scheduler=scheduler, **fixed)
         for scene, result in zip(todo, results, strict=True):
             if isinstance(result, str):
                 failed.append((scene.name, result))

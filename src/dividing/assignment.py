@@ -1,9 +1,9 @@
 """Folds for cross-validation, no group in two of them: alike, unlike on purpose, or as given."""
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from src.base.errors import InputError
+from src.dividing.group_folds import folds_of_sizes, stratified_folds
 
 BINS = (10, 5, 2)  # most bins of coverage, tried in turn; finer ones would only balance noise
 DRAWS = 20  # random orders of the groups, of which the one that gives the most even folds is taken
@@ -40,15 +40,14 @@ def assign_folds(coverage: np.ndarray, groups: np.ndarray, k: int, seed: int) ->
         If the two arrays differ in length, `k` is below 2 or there are fewer groups than folds.
     """
     names, group_ids = _checked_groups(coverage, groups, k)
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     for max_bins in BINS:
         bins = coverage_bins(coverage, min_images=k, max_bins=max_bins)
         if bins.any():
-            folds = _fold_of_each(splitter, bins, group_ids)
+            folds = stratified_folds(bins, group_ids, k, seed)
             if len(np.unique(folds)) == k:
                 return folds
     shuffled = np.random.default_rng(seed).permutation(len(names))[group_ids]
-    return _fold_of_each(GroupKFold(k), np.zeros(len(shuffled)), shuffled)
+    return folds_of_sizes(shuffled, k)
 
 
 def draw_folds(
@@ -221,11 +220,3 @@ def _checked_groups(
     if not 2 <= k <= len(names):
         raise ValueError(f"k must be between 2 and the {len(names)} groups, got {k}")
     return names, group_ids
-
-
-def _fold_of_each(splitter, bins: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
-    """Return for each image the number of the split that holds it out."""
-    folds = np.empty(len(group_ids), np.int64)
-    for fold, (_, held_out) in enumerate(splitter.split(bins, bins, group_ids)):
-        folds[held_out] = fold
-    return folds

@@ -5,7 +5,6 @@ from typing import Annotated, cast
 import cv2
 import numpy as np
 from pydantic import Field
-from scipy import ndimage
 
 from src.base.params import Auto, Params
 from src.label_maps.labels import IGNORE
@@ -106,7 +105,7 @@ def sqrt_area(instances: np.ndarray) -> np.ndarray:
     """
     areas = np.bincount(instances.ravel(), minlength=1)
     areas[0] = 0
-    return np.rint(np.sqrt(areas)).clip(max=255).astype(np.uint8)[instances]
+    return np.take(np.rint(np.sqrt(areas)).clip(max=255).astype(np.uint8), instances)
 
 
 def padded_boxes(instances: np.ndarray, padding: int) -> dict[int, tuple[slice, ...]]:
@@ -124,6 +123,8 @@ def padded_boxes(instances: np.ndarray, padding: int) -> dict[int, tuple[slice, 
     boxes : dict of int to (slice, slice)
         Rows and columns by label, in the order of labels.
     """
+    from scipy import ndimage  # not at the top: checking params and most trainings do without
+
     boxes: dict[int, tuple[slice, ...]] = {}
     found = cast("list[tuple[slice, ...] | None]", ndimage.find_objects(instances))
     for label, box in enumerate(found, start=1):

@@ -5,12 +5,15 @@ Where it does, the splits differ, and a score on one says little about the other
 
 from typing import NamedTuple
 
-import lightgbm
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from sklearn.model_selection import StratifiedGroupKFold
 
+from src.dividing.group_folds import stratified_folds
 from src.judging.group_draws import Sampled, group_weights, interval
+from src.likeness.absence import absent
+
+with absent("sklearn"):
+    import lightgbm
 
 UNSEEN = -1  # fold of images that no classifier has seen
 NEVER = 1e-6  # the least probability that is given; 1 - NEVER the largest
@@ -125,12 +128,10 @@ def _folds(
     """
     held = [len(np.unique(groups[used & side])) for side in (other, ~other)]
     for count in range(min(k, *held), 1, -1):
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        parts = list(splitter.split(other[used], other[used], groups[used]))
-        if all(0 < other[used][seen].mean() < 1 for seen, _ in parts):
+        folds = stratified_folds(other[used], groups[used], count, seed)
+        if all(0 < other[used][folds != fold].mean() < 1 for fold in range(count)):
             fold_of_group = np.full(groups.max() + 1, UNSEEN)
-            for fold, (_, left_out) in enumerate(parts):
-                fold_of_group[groups[used][left_out]] = fold
+            fold_of_group[groups[used]] = folds
             return fold_of_group[groups]
     return None
 

@@ -1,8 +1,6 @@
 """What hangs together by links between two at a time."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def components(links: np.ndarray, count: int) -> np.ndarray:
@@ -17,6 +15,9 @@ def components(links: np.ndarray, count: int) -> np.ndarray:
     """
     if not count:
         return np.zeros(0, np.int64)
+    from scipy.sparse import coo_array  # not at the top: most data sets have no mosaics
+    from scipy.sparse.csgraph import connected_components
+
     ones = np.ones(len(links), bool)
     graph = coo_array((ones, (links[:, 0], links[:, 1])), shape=(count, count))
     return connected_components(graph, directed=False)[1]

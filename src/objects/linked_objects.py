@@ -1,8 +1,6 @@
 """Objects of pixels that a network finds alike."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def linked_labels(region: np.ndarray, affinity: np.ndarray, *, link_threshold: float) -> np.ndarray:
@@ -43,6 +41,9 @@ def linked_labels(region: np.ndarray, affinity: np.ndarray, *, link_threshold: f
     number[region] = np.arange(pixels)
     start = np.concatenate([number[:, :-1][right], number[:-1][down]])
     stop = np.concatenate([number[:, 1:][right], number[1:][down]])
+    from scipy.sparse import coo_array  # not at the top: for the method embedding alone
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(start.size, bool), (start, stop)), shape=(pixels, pixels))
     _, joined = connected_components(links, directed=False)
     labels[region] = joined + 1

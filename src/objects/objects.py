@@ -4,7 +4,6 @@ from typing import cast
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from src.base.errors import InputError
 
@@ -134,6 +133,8 @@ def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
     """
     if not dilate or not instances.any():
         return instances
+    from scipy.ndimage import distance_transform_edt  # not at the top: often nothing is to grow
+
     found = distance_transform_edt(instances == 0, return_distances=False, return_indices=True)
     nearest = cast("np.ndarray", found)  # (2, H, W) int32; its type depends on arguments
     grown, column = np.empty_like(instances), np.arange(instances.shape[1])

@@ -1,5 +1,6 @@
 """Work on one image after the other, spread over processes or over machines."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -8,11 +9,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
+from time import process_time
 from typing import Any, cast
 
-from joblib import effective_n_jobs
-from joblib.externals import loky
 from pydantic import field_validator
 
 from src.base.errors import InputError
@@ -27,6 +27,7 @@ Submit = Callable[..., Any]  # hands a call over and returns its future
 AHEAD = 32  # calls handed out for each core, of which results may wait in memory
 BATCH = 4  # of them sent together
 QUEUED = 1 << 28  # bytes; of calls that take more each, no more than two are handed out for a core
+ALONE = 2.0  # s of a processor in calls here, before processes are started that take as long
 PROCESS = 1 << 28  # bytes that a process takes before it has an image
 SHARE = 0.9  # of the memory that is available
 PATIENCE = 10  # s, for the scheduler and for the first of its workers
@@ -53,6 +54,7 @@ def in_order(
     *,
     scheduler: str,
     memory: int = 0,
+    at_once: bool = False,
     **fixed: Any,
 ) -> Iterator[Any]:
     """Call a function many times, in parallel, and give what it returns in the order of calls.
@@ -68,12 +70,16 @@ def in_order(
         The positional arguments of each call; sent to where it runs, so best small.
     scheduler : str
         "none" for joblib's processes on this machine, as many as it has cores (this process where
-        that is one, or joblib is told to be sequential); or the address of a Dask scheduler. It
-        and its workers need this project on their path, and the workers the files that
-        `function` opens, under the same names.
+        that is one, or joblib is told to be sequential). They are started once this process has
+        worked for `ALONE`: what takes less is done before they would be there. Or the address
+        of a Dask scheduler. It and its workers need this project on their path, and the workers
+        the files that `function` opens, under the same names.
     memory : int
         Bytes that the largest call takes; see `worker_count`. Workers of a cluster have limits of
-        their own.
+        their own. Calls of more than `QUEUED` are long and few, as with `at_once`.
+    at_once : bool
+        Whether processes are started before the first call: calls are long, or by a library
+        whose results go with its number of threads, of which a process of many has one.
     **fixed
         Keyword arguments of every call.
 
@@ -89,13 +95,17 @@ def in_order(
         the way, or a process is killed, or there is not the memory for one call; and whatever
         `function` raises.
     """
-    arguments = iter(arguments)
-    cores = 0 if scheduler != "none" else cast("int", effective_n_jobs(-1))
-    if cores and memory:
-        cores = worker_count(memory, cores, available_memory())
+    arguments, cores = iter(arguments), 0
+    if scheduler == "none":
+        if memory:
+            worker_count(memory, 1, available_memory())  # refuses what fits nowhere
+        yield from _here(function, arguments, fixed, 0 if at_once or memory > QUEUED else ALONE)
+        rest = list(islice(arguments, 1))
+        if not rest:
+            return
+        arguments, cores = chain(rest, arguments), _cores(memory)
     if cores == 1:
-        for one in arguments:
-            yield function(*one, **fixed)
+        yield from _here(function, arguments, fixed, math.inf)
         return
     waiting: deque[Any] = deque()
     together, ahead = (BATCH, AHEAD) if memory <= QUEUED else (1, 2)
@@ -146,6 +156,35 @@ def worker_count(memory: int, cores: int, available: int) -> int:
     return max(1, min(cores, room // (PROCESS + memory)))
 
 
+def _here(
+    function: Callable[..., Any],
+    arguments: Iterator[tuple[Any, ...]],
+    fixed: dict[str, Any],
+    seconds: float,
+) -> Iterator[Any]:
+    """Call in this process until the calls have taken so many seconds; leave the other arguments.
+
+    Seconds of a processor, not of the clock: so the same is done here on a busy machine too.
+    """
+    if seconds <= 0:
+        return
+    for one in arguments:
+        started = process_time()
+        result = function(*one, **fixed)
+        seconds -= process_time() - started
+        yield result
+        if seconds <= 0:
+            return
+
+
+def _cores(memory: int) -> int:
+    """Return how many processes of this machine may work at once."""
+    from joblib import effective_n_jobs  # which most stages on small data never need
+
+    cores = cast("int", effective_n_jobs(-1))
+    return worker_count(memory, cores, available_memory()) if memory else cores
+
+
 def _call(
     function: Callable[..., Any], batch: list[tuple[Any, ...]], fixed: dict[str, Any]
 ) -> list[Any]:
@@ -155,6 +194,8 @@ def _call(
 @contextmanager
 def _processes(cores: int) -> Generator[tuple[Submit, int]]:
     """Give the function that hands a call to so many processes on this machine, and how many."""
+    from joblib.externals import loky
+
     alone = {name: os.environ.get(name, "1") for name in THREADS}  # each process is one of many
     try:
         yield loky.get_reusable_executor(max_workers=cores, env=alone).submit, cores

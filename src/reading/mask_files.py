@@ -8,7 +8,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from scipy.ndimage import find_objects
 
 from src.base.errors import InputError
 from src.image_files.geotiff import as_shown, open_geotiff
@@ -201,6 +200,8 @@ def look_at_mask(path: Path, ignore_value: int | None = None) -> MaskLook:
         return MaskLook(True, int(_binary(decoded).any()), 0)
     except InputError:
         ids = _ids(decoded)
+    from scipy.ndimage import find_objects  # not at the top: for this format alone
+
     values, places = np.unique(ids, return_inverse=True)
     places = places.reshape(ids.shape) + (values[0] != 0)  # 0 is background
     boxes = find_objects(places.astype(np.int32))[:LOOKED_AT]

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from src.image_files.geotiff import Window
 from src.image_files.geotransforms import to_map
@@ -118,6 +116,9 @@ def group_tiles(scenes: Sequence[Scene], tiles: Sequence[Tile], cut: Cut) -> lis
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     group = np.array([numbers[key] for key in keys], np.int64)
     pairs = group[_same_ground(scenes, tiles)]
+    from scipy.sparse import coo_array  # SciPy takes as long to import as some hundred tiles
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(len(pairs)), pairs.T), (len(numbers), len(numbers)))
     joined = connected_components(links, directed=False)[1][group].tolist()
     first: dict[int, str] = {}

@@ -132,7 +132,7 @@ def write_maps(
             buffers.clear()
             numbers.clear()
 
-    fixed = {"predict": predict, "windows": windows}
+    fixed = {"at_once": True, "predict": predict, "windows": windows}
     for found in in_order(predict_tiles, calls(), scheduler=scheduler, **fixed):
         end_rows()
         window = waiting.popleft()

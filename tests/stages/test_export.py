@@ -320,10 +320,11 @@ def test_the_same_predictions_give_the_same_bytes(data):
 
 
 @pytest.mark.slow
-def test_processes_write_the_same_as_one(data):
+def test_processes_write_the_same_as_one(data, monkeypatch):
     formats = ("csv", "geojson", "label_maps", "submission")
     names = run(data, *formats)
     alone = [(data / "exports" / name).read_bytes() for name in names]
+    monkeypatch.setattr("src.parallel.workers.ALONE", 0)
     with joblib.parallel_config(backend="loky", n_jobs=2):
         assert run(data, *formats) == names
     assert [(data / "exports" / name).read_bytes() for name in names] == alone

@@ -1,6 +1,7 @@
 import itertools
 import time
 
+import joblib
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
@@ -115,9 +116,8 @@ def test_without_images_of_train_there_is_nothing_to_plan_by(run, tmp_path):
 
 
 def test_any_number_of_workers_gives_the_same_bytes(run, monkeypatch):
-    written = []
-    for workers in ("1", "2"):
-        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", workers)
+    alone = {path.name: path.read_bytes() for path in run(images()).iterdir()}
+    monkeypatch.setattr("src.parallel.workers.ALONE", 0)
+    with joblib.parallel_config(backend="loky"):
         folder = run(images())
-        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert written[0] == written[1]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == alone

@@ -373,8 +373,9 @@ def test_a_folder_of_other_files_is_not_replaced(root, prepare, tmp_path):
     assert (root / "train/images/a.jpg").is_file()
 
 
-def test_processes_write_the_same_bytes_as_one_process(root, prepare):
+def test_processes_write_the_same_bytes_as_one_process(root, prepare, monkeypatch):
     alone = contents(prepare(root))
+    monkeypatch.setattr("src.parallel.workers.ALONE", 0)
     with joblib.parallel_config(backend="loky"):
         assert contents(prepare(root, "again")) == alone
 

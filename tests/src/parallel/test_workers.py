@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import joblib
@@ -12,15 +13,33 @@ import pytest
 from src.base.errors import InputError
 from src.base.params import load_params
 from src.parallel import workers
-from src.parallel.workers import AHEAD, BATCH, PROCESS, WorkersParams, in_order, worker_count
+from src.parallel.workers import (
+    AHEAD,
+    BATCH,
+    PROCESS,
+    QUEUED,
+    WorkersParams,
+    in_order,
+    worker_count,
+)
 
 CORES = joblib.cpu_count()
 several = pytest.mark.skipif(CORES == 1, reason="one core needs no other process")
 
 
+@pytest.fixture(autouse=True)
+def _from_the_first_call(monkeypatch):
+    """Start processes before any call, unless a test says otherwise."""
+    monkeypatch.setattr(workers, "ALONE", 0)
+
+
 def half(number, slow=(), per=2):
     time.sleep(0.05 * (number in slow))
     return number / per
+
+
+def half_and_process(number):
+    return half(number), os.getpid()
 
 
 def refuse(number):
@@ -70,6 +89,38 @@ def test_arguments_are_taken_as_results_are_used(backend, ahead):
         assert [next(results) for _ in range(BATCH)][-1] == BATCH / 2
         assert len(taken) == (BATCH + 1 if backend == "sequential" else ahead + BATCH)
         assert len(list(results)) == AHEAD * CORES + 50 - BATCH - 1
+
+
+def test_what_is_done_sooner_than_processes_start_is_done_here(monkeypatch):
+    monkeypatch.setattr(workers, "ALONE", 60)
+    monkeypatch.setattr(workers, "_processes", None)
+    taken = []
+    calls = ((taken.append(number) or number,) for number in range(99))
+    with joblib.parallel_config(backend="loky"):
+        results = in_order(process_of, calls, scheduler="none", memory=QUEUED)
+        assert [next(results), taken] == [os.getpid(), [0]]
+        assert set(results) == {os.getpid()}
+    assert taken == list(range(99))
+
+
+@several
+def test_processes_take_over_after_so_many_seconds_of_calls(monkeypatch):
+    monkeypatch.setattr(workers, "ALONE", 4)
+    monkeypatch.setattr(workers, "process_time", count().__next__)  # a call takes a second
+    with joblib.parallel_config(backend="loky"):
+        found = list(in_order(half_and_process, numbers(9), scheduler="none"))
+    assert [half for half, _ in found] == [number / 2 for number in range(9)]
+    here = [process == os.getpid() for _, process in found]
+    assert here == [True] * 4 + [False] * 5
+
+
+@several
+def test_calls_that_take_much_memory_go_to_processes_at_once(monkeypatch):
+    monkeypatch.setattr(workers, "ALONE", 60)
+    monkeypatch.setattr(workers, "available_memory", lambda: 10 * GB)
+    with joblib.parallel_config(backend="loky"):
+        found = set(in_order(process_of, numbers(2), scheduler="none", memory=QUEUED + 1))
+    assert os.getpid() not in found
 
 
 GB = 10**9

@@ -247,6 +247,13 @@ RLE_FAULTS = [
     ({"size": [3, 4], "counts": "5é"}, "a character that is none"),
     ({"size": [3, 4], "counts": "5\ud800"}, "a character that is none"),
     ({"size": [3, 4], "counts": "5\x00"}, "a character that is none"),
+    ({"size": [3, 4], "counts": "5/7"}, "a character that is none"),
+    ({"size": [3, 4], "counts": "5p7"}, "a character that is none"),
+    ({"size": [3, 4], "counts": "O5p"}, "a number that is no length"),
+    ({"size": [3, 4], "counts": "5pO"}, "a character that is none"),
+    ({"size": [3, 4], "counts": "o" * 6}, "break off within a number"),
+    ({"size": [3, 4], "counts": "o" * 7}, "a number that is no length"),
+    ({"size": [3, 4], "counts": "P" * 7 + "0"}, "a number that is no length"),
 ]
 OTHER_FAULTS = [(None, "of type NoneType, neither"), ("136O", "of type str"), (7, "of type int")]
 
@@ -255,6 +262,49 @@ OTHER_FAULTS = [(None, "of type NoneType, neither"), ("136O", "of type str"), (7
 def test_what_cannot_be_read_is_refused_with_the_reason(segmentation, words):
     with pytest.raises(InputError, match=words):
         read_segmentation(segmentation, 3, 4)
+
+
+def plain_counts(encoded, pixels):
+    """Decode a compressed RLE digit by digit; return run lengths, or what is first wrong."""
+    counts, value, place = [], 0, 0
+    for code in encoded:
+        digit = code - 48
+        if not 0 <= digit < 64:
+            return "a character that is none"
+        value |= (digit & 31) << place
+        place += 5
+        if digit < 32:
+            value -= (digit & 16) << (place - 4)
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value, place = 0, 0
+        if place == 35 or (counts and not 0 <= counts[-1] <= pixels):
+            return "a number that is no length"
+    return "break off" if place else counts
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_compressed_rle_is_read_as_digit_by_digit(seed):
+    rng = np.random.default_rng(seed)
+    pixels = int(rng.integers(1, 3000))
+    counts = rng.multinomial(pixels, rng.dirichlet(np.ones(rng.integers(1, 60)))).tolist()
+    rle = coco_mask.frPyObjects({"size": [pixels, 1], "counts": counts}, pixels, 1)
+    text = bytearray(rle["counts"])
+    if seed % 3:  # mangled
+        for place in rng.integers(0, len(text), seed % 3):
+            text[place] = rng.integers(40, 120)
+    if seed % 7 == 1:
+        text += b"o" * int(rng.integers(1, 10))
+    expected = plain_counts(text, pixels)
+    rle = {"size": [pixels, 1], "counts": text.decode()}
+    if isinstance(expected, list) and sum(expected) != pixels:
+        expected = "add up to"
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            read_segmentation(rle, pixels, 1)
+    else:
+        inside = np.repeat(np.arange(len(expected)) % 2, expected)
+        region, _ = read_segmentation(rle, pixels, 1)
+        np.testing.assert_array_equal(mask_of(region, pixels, 1)[:, 0], inside)
 
 
 @pytest.mark.parametrize("seed", range(5))
