@@ -31,7 +31,7 @@ from tqdm import tqdm
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import accepted_alone, check_predictions, evaluate_detections
 from src.judging.group_draws import interval
-from src.judging.object_metrics import by_image, score_image, score_together
+from src.judging.object_metrics import score_images, score_together
 from src.objects.rle import encode_instances
 
 SIDE = 300  # px
@@ -95,8 +95,7 @@ def _judge(folder: Path) -> dict:
     lap("read and check")
     result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
     lap("COCO evaluation")
-    parts = by_image(images, annotations, predictions, accepted_alone(result.matches))
-    rows = [score_image(*part) for part in parts]
+    rows = score_images(images, annotations, predictions, accepted_alone(result.matches))
     scores = result.metrics | score_together(rows)
     lap("object metrics")
     at = np.hstack([result.matches.tp_at, result.matches.ignored_at])

@@ -39,7 +39,6 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from src.acceptance.operating_point import Point, read_operating_point
 from src.base.errors import InputError
@@ -58,9 +57,8 @@ from src.judging.coco_evaluation import (
 )
 from src.judging.detection_limit import BeyondLimit, beyond_limit, limit_warning
 from src.judging.fingerprint import data_fingerprint
-from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.judging.object_metrics import IMAGE_COLUMNS, score_images, score_together
 from src.judging.params import EvaluateParams
-from src.parallel.workers import WorkersParams, in_order
 
 # fmt: off
 HEADLINE = [
@@ -73,7 +71,7 @@ CLEAN_HEADLINE = ["ap50", "f1_50", "images"]  # of val
 AT_COLUMNS = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
 TABLES = {
     "images": [*IMAGE_COLUMNS, "group", "clean"],
-    "detections": [*Matches._fields[:-2], "name", "group", *AT_COLUMNS],
+    "detections": [*Matches._fields[:-3], "name", "group", *AT_COLUMNS],
     "precision_recall": ["recall", "precision"],
 }
 LIMIT_COLUMNS = ["split", "max_detections", *BeyondLimit._fields, "warning"]
@@ -87,7 +85,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
     params = load_params(args.params, "evaluate", EvaluateParams, plan=args.plan)
-    workers = load_params(args.params, "workers", WorkersParams)
 
     truth = {"oof": read_truth(args.prepared, "train"), "val": read_truth(args.prepared, "val")}
     data = data_fingerprint(truth.values())
@@ -105,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
         tables[split] = {name: pd.DataFrame(columns=columns) for name, columns in TABLES.items()}
         if coco["images"]:
             origin = args.predictions / f"{split}.json"
-            metrics, tables[split], beyond = _judge(split, coco, images, origin, params, workers)
+            metrics, tables[split], beyond = _judge(split, coco, images, origin, params)
             metrics["ece"] = calibration.get(f"{split}.ece")
             of_split = _with_intervals(split, metrics, tables[split], params)
             of_split.append(_point_row(split, points[split]))
@@ -139,22 +136,20 @@ def _judge(
     known: pd.DataFrame,
     origin: Path,
     params: EvaluateParams,
-    workers: WorkersParams,
 ) -> tuple[dict, dict[str, pd.DataFrame], BeyondLimit]:
     """Return the metrics and the tables of one split, which has images."""
     records, categories = (truth["images"], truth["annotations"]), truth["categories"]
     predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
     result = evaluate_detections(*records, categories, predictions, params.max_detections)
-    parts = by_image(*records, predictions, accepted_alone(result.matches))
-    scored = in_order(score_image, parts, scheduler=workers.scheduler)
-    rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
+    rows = score_images(*records, predictions, accepted_alone(result.matches))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
     if table["group"].isna().any():
         raise InputError("groups.csv does not list every image of the truth; run find_duplicates")
     of_training = known["group"][known["split"] == "train"]
     table["clean"] = (split == "oof") | ~table["group"].isin(of_training)
     columns = result.matches._asdict()
-    at = np.hstack([columns.pop(name) for name in Matches._fields[-2:]])
+    at = np.hstack([columns.pop(name) for name in ("tp_at", "ignored_at")])
+    del columns["paired"]
     found = pd.DataFrame(columns).merge(table[["image_id", "name", "group"]], how="left")
     curve = [(place / 100, value) for place, value in enumerate(result.precision)]
     tables = {
