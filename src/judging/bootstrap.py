@@ -1,10 +1,10 @@
 """How sure a metric of the evaluation is: its values on images drawn anew, by whole groups."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.judging.group_draws import Sampled, group_weights, interval
 from src.matching.average_precision import RECALLS
@@ -80,20 +80,21 @@ def average_precisions(
     rows, copy = _copies_in_order(scores, tp, ignored, detection_image, int(weights.max()))
     groups, told_apart = detection_group[rows], bool((copy >= 0).any())
     counted, starts, ends = _runs_of_hits(tp[rows].T, ignored[rows].T)
-    lengths = [len(one) for one in ends]
     first, last = np.concatenate(starts), np.concatenate(ends)
-    parts = [slice(end - length, end) for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
+    marks = np.cumsum([0, *map(len, ends)]).tolist()
     few = len(rows) * int(weights.max()) < 2**31
     before = np.zeros((len(counted), len(rows) + 1), np.int32 if few else np.int64)
+    at_start, at_end = np.empty((2, len(first)), before.dtype)
     for row in np.flatnonzero(objects):
-        times: np.ndarray = weights[row][groups]
+        times = weights[row].take(groups)
         if told_apart:
             times = np.where(copy < 0, times, times > copy)
         for of_kind, total in zip(counted, before, strict=True):
             chosen = times if of_kind is None else times * of_kind
             np.cumsum(chosen, dtype=before.dtype, out=total[1:])
-        drawn = before.ravel()
-        found[row] = _precisions(drawn[first], drawn[last], parts, int(objects[row]))
+        before.take(first, out=at_start, mode="clip")  # no place is beyond; no copy then
+        before.take(last, out=at_end, mode="clip")
+        found[row] = _precisions(at_start, at_end, marks, int(objects[row]))
     return found
 
 
@@ -145,27 +146,31 @@ def _runs_of_hits(
 
 
 def _precisions(
-    before: np.ndarray, counted: np.ndarray, parts: list[slice], objects: int
+    before: np.ndarray, counted: np.ndarray, marks: list[int], objects: int
 ) -> list[float]:
     """AP at T thresholds from the detections counted up to start and end of each run of hits.
 
-    Precision is looked up where recall is reached, so only right detections have to be looked at,
-    and of those in a row only the last, where it is best. It is `src.matching.average_precision`
-    once more (a test says so), since that would want every detection written out as often as it
-    was drawn, a thousand times for the intervals.
+    `marks` are the T + 1 places between which the runs of each threshold are. Precision is looked
+    up where recall is reached, so only right detections have to be looked at, and of those in a row
+    only the last, where it is best. It is `src.matching.average_precision` once more (a test says
+    so), since that would want every detection written out as often as it was drawn, a thousand
+    times for the intervals.
     """
     needed = np.ceil(RECALLS * objects)  # least hits of each recall, right but for rounding
     needed -= (needed - 1) / objects >= RECALLS
     needed = (needed + (needed / objects < RECALLS)).astype(counted.dtype)
-    in_run, divisor = counted - before, counted + np.spacing(1)
-    found: list[float] = []
-    for part in parts:
-        hits = np.cumsum(in_run[part], dtype=in_run.dtype)
-        precision = hits / divisor[part]
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        reached = np.searchsorted(hits, needed)
-        found.append(precision[reached[reached < len(hits)]].sum() / len(RECALLS))
-    return found
+    in_run, hits = counted - before, np.empty_like(counted)
+    reached = np.empty((len(marks) - 1, len(RECALLS)), np.int64)
+    for place, (low, high) in enumerate(pairwise(marks)):
+        np.cumsum(in_run[low:high], dtype=hits.dtype, out=hits[low:high])
+        reached[place] = low + np.searchsorted(hits[low:high], needed)
+    precision = np.append(hits / (counted + np.spacing(1)), 0.0)
+    # The best up to the next recall, which the first of the next threshold is after the last.
+    best = np.maximum.reduceat(precision, reached.ravel()).reshape(reached.shape)
+    best = np.where(reached < np.array(marks[1:])[:, None], best, 0.0)[:, ::-1]
+    best = np.ascontiguousarray(np.maximum.accumulate(best, axis=1)[:, ::-1])
+    defined = (reached < np.array(marks[1:])[:, None]).sum(axis=1)
+    return [row[:count].sum() / len(RECALLS) for row, count in zip(best, defined, strict=True)]
 
 
 def resample(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from src.judging.mask_runs import mask_runs, run_bits
 from src.matching.unions import union_of
 
 WIDTH = 0.02  # of the band along an outline, as a part of the image's diagonal
-TOGETHER = 1 << 17  # words of 64 pixels that are worked on at once
+TOGETHER = 1 << 16  # words of 64 pixels that are worked on at once
 
 
 class Masks(NamedTuple):
@@ -78,19 +79,23 @@ def agreement(images: Sequence[Masks]) -> Agreement:
 
 def _counts(images: Sequence[Masks], size: tuple[int, int]) -> np.ndarray:
     """Return the columns of `Agreement` of images of one size."""
-    steps = boundary_width(*size)
-    predicted, truth, ignored = (
-        _union_bits([masks[kind] for masks in images], size) for kind in range(3)
-    )
-    inside = slice(steps, max(size[1] - steps, steps))
-    cores = [_eroded(bits, steps) & ~ignored[..., inside] for bits in (predicted, truth)]
-    unions = [bits & ~ignored for bits in (predicted, truth)]
-    near = [bits[..., inside] for bits in unions]  # where a core can be
-    areas = [_pixels(bits) for bits in (*unions, unions[0] & unions[1])]
-    without = [_pixels(core) for core in cores]
-    of_one = _pixels(cores[0] & near[1]) + _pixels(near[0] & cores[1])
-    without.append(of_one - _pixels(cores[0] & cores[1]))
-    return np.array([*areas, *(a - b for a, b in zip(areas, without, strict=True))])
+    steps, count = boundary_width(*size), len(images)
+    kinds = (0, 1, 2) if any(len(masks.ignored) for masks in images) else (0, 1)
+    bits = _union_bits([masks[kind] for kind in kinds for masks in images], size)
+    inside = slice(steps, max(size[1] - steps, steps))  # where a core can be
+    unions, ignored = bits[: 2 * count], bits[2 * count :]
+    cores = _eroded(unions, steps)
+    if len(ignored):
+        cores &= ~np.concatenate([ignored, ignored])[..., inside]
+        unions &= ~np.concatenate([ignored, ignored])
+    predicted, truth = unions[:count], unions[count:]
+    predicted_core, truth_core = cores[:count], cores[count:]
+    areas = [*_pixels(unions).reshape(2, -1), _pixels(predicted & truth)]
+    of_one = _pixels(predicted_core & truth[..., inside])
+    of_one += _pixels(predicted[..., inside] & truth_core)
+    of_both = of_one - _pixels(predicted_core & truth_core)
+    cored = [*_pixels(cores).reshape(2, -1), of_both]
+    return np.array([*areas, *(a - b for a, b in zip(areas, cored, strict=True))])
 
 
 def _union_bits(images: Sequence[Sequence[Rle]], size: tuple[int, int]) -> np.ndarray:
@@ -108,34 +113,32 @@ def _union_bits(images: Sequence[Sequence[Rle]], size: tuple[int, int]) -> np.nd
 
 
 def _eroded(bits: np.ndarray, steps: int) -> np.ndarray:
-    """Erode by so many steps; returns the columns from `steps` on that can be left, at both ends.
+    """Erode by so many steps, but for as many columns at both ends, which are left out.
 
     Each round makes a window of ones twice as long, up to 2 * steps + 1.
     """
-    for moved in (_with_rows_below, _with_columns_beside):
-        done, window = 1, 2 * steps + 1
-        while done < window:
-            by = min(done, window - done)
-            bits = moved(bits, by)
-            done += by
-        if moved is _with_rows_below:
-            bits = _down(bits, steps)
+    lengths = [1]
+    while lengths[-1] < 2 * steps + 1:
+        lengths.append(min(2 * lengths[-1], 2 * steps + 1))
+    grown = [high - low for low, high in pairwise(lengths)]
+    bits = bits.copy()
+    for by in grown:
+        _keep_if_below(bits, by)
+    bits = _down(bits, steps)
+    for by in grown:
+        bits = bits[..., :-by] & bits[..., by:]
     return bits
 
 
-def _with_rows_below(bits: np.ndarray, by: int) -> np.ndarray:
+def _keep_if_below(bits: np.ndarray, by: int) -> None:
+    """Clear the bits that have none so many rows below."""
     whole, rest = divmod(by, 64)
-    kept = np.zeros_like(bits)
     last = max(bits.shape[1] - whole, 0)
-    kept[:, :last] = bits[:, whole:] >> np.uint64(rest)
+    below = bits[:, whole:] >> np.uint64(rest)
     if rest:
-        kept[:, : max(last - 1, 0)] |= bits[:, whole + 1 :] << np.uint64(64 - rest)
-    kept &= bits
-    return kept
-
-
-def _with_columns_beside(bits: np.ndarray, by: int) -> np.ndarray:
-    return bits[..., :-by] & bits[..., by:]
+        below[:, :-1] |= bits[:, whole + 1 :] << np.uint64(64 - rest)
+    bits[:, :last] &= below
+    bits[:, last:] = 0
 
 
 def _down(bits: np.ndarray, by: int) -> np.ndarray:

@@ -25,21 +25,41 @@ def mask_runs(masks: Sequence[Rle]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """
     counts = [mask["counts"] for mask in masks]
     parts = [text.encode() if isinstance(text, str) else text for text in counts]
-    groups = np.frombuffer(b"".join(parts), np.uint8).astype(np.int64) - 48
-    last = np.flatnonzero(groups & 32 == 0)  # of each number
-    if not len(last):
-        return last, last, last
-    first = np.concatenate([[0], last[:-1] + 1])
-    place = np.arange(len(groups)) - np.repeat(first, last - first + 1)
-    values = np.add.reduceat((groups & 31) << (5 * place), first)
-    values -= np.where(groups[last] & 16, np.int64(1) << (5 * (place[last] + 1)), 0)
-    mask = np.repeat(np.arange(len(parts)), [len(text) for text in parts])[last]
-    number = np.arange(len(mask)) - _first_of_equal(mask)
-    for chain in (number % 2 == 1, (number % 2 == 0) & (number > 0)):
-        values[chain] = _sums_within(values[chain], mask[chain])
-    stop = _sums_within(values, mask)
-    inside = (number % 2 == 1) & (values > 0)
-    return mask[inside], (stop - values)[inside], stop[inside]
+    values, last = _numbers(np.frombuffer(b"".join(parts), np.uint8))
+    stops = np.searchsorted(last, np.cumsum([len(text) for text in parts]))
+    lengths = np.diff(stops, prepend=0)
+    pairs = (lengths + 1) // 2  # of a run outside and one inside
+    first = np.cumsum(pairs) - pairs
+    pairs_of = np.repeat(np.arange(len(parts)), pairs)
+    runs = np.zeros((len(pairs_of), 2), np.int64)
+    odd = np.cumsum(lengths % 2) - lengths % 2
+    runs.reshape(-1)[np.arange(len(values)) + np.repeat(odd, lengths)] = values
+    filled = first[pairs > 0]
+    # From the fourth run on a number is the difference to the last but one; the third is whole.
+    outside = runs[filled, 0]
+    runs[filled, 0] = 0
+    runs = _sums_within(runs, filled, pairs[pairs > 0])
+    runs[filled, 0] = outside
+    runs[(first + pairs)[lengths % 2 > 0] - 1, 1] = 0  # there is none
+    stop = _sums_within(runs.sum(axis=1), filled, pairs[pairs > 0])
+    inside = runs[:, 1] > 0
+    return pairs_of[inside], (stop - runs[:, 1])[inside], stop[inside]
+
+
+def _numbers(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Read V numbers from characters, uint8; returns them and the place of the last of each."""
+    groups = text - np.uint8(48)
+    last = np.flatnonzero(groups < 32)
+    first = np.append(0, last[:-1] + 1)[: len(last)]
+    values = (groups[first] & 31).astype(np.int64)
+    more, shift = np.flatnonzero(last > first), 5
+    while len(more):
+        values[more] += (groups[first[more] + shift // 5] & 31).astype(np.int64) << shift
+        shift += 5
+        more = more[last[more] - first[more] >= shift // 5]
+    negative = np.flatnonzero(groups[last] & 16)
+    values[negative] -= np.int64(32) << (5 * (last[negative] - first[negative]))
+    return values, last
 
 
 def run_bits(
@@ -81,17 +101,18 @@ def run_bits(
     for edge in (top, bottom):
         where = (rows + edge // 64) * width + column
         np.bitwise_xor.at(bits.reshape(-1), where, np.uint64(1) << (edge % 64).astype(np.uint64))
+    moved = np.empty_like(bits)
     for shift in (1, 2, 4, 8, 16, 32):  # from where a run begins on, up to where it ends
-        bits ^= bits << np.uint64(shift)
+        bits ^= np.left_shift(bits, np.uint64(shift), out=moved)
     for word in range(1, words):
         bits[:, word] ^= (bits[:, word - 1] >> np.uint64(63)) * ~np.uint64(0)
     return bits
 
 
-def _sums_within(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Sum up the values of each owner, which lie side by side."""
-    sums = np.cumsum(values)
-    return sums - (sums - values)[_first_of_equal(owner)]
+def _sums_within(values: np.ndarray, first: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sum up the rows of each part by itself; parts begin at `first` and have so many rows."""
+    sums = np.cumsum(values, axis=0)
+    return sums - np.repeat(sums[first] - values[first], counts, axis=0)
 
 
 def _first_of_equal(numbers: np.ndarray) -> np.ndarray:
