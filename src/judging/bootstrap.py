@@ -86,11 +86,11 @@ def average_precisions(
     before = np.zeros((len(counted), len(rows) + 1), np.int32 if few else np.int64)
     at_start, at_end = np.empty((2, len(first)), before.dtype)
     for row in np.flatnonzero(objects):
-        times = weights[row].take(groups)
+        times: np.ndarray = np.take(weights[row], groups)
         if told_apart:
             times = np.where(copy < 0, times, times > copy)
         for of_kind, total in zip(counted, before, strict=True):
-            chosen = times if of_kind is None else times * of_kind
+            chosen: np.ndarray = times if of_kind is None else times * of_kind
             np.cumsum(chosen, dtype=before.dtype, out=total[1:])
         before.take(first, out=at_start, mode="clip")  # no place is beyond; no copy then
         before.take(last, out=at_end, mode="clip")

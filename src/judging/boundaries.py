@@ -107,8 +107,8 @@ def _union_bits(images: Sequence[Sequence[Rle]], size: tuple[int, int]) -> np.nd
     # Where no masks overlap, what an odd number of them covers is what one of them does.
     areas = np.bincount(image, weights=stop - start, minlength=len(images))
     for place in np.flatnonzero(_pixels(bits) != areas).tolist():
-        _, *runs = mask_runs([union_of(images[place])])
-        bits[place] = run_bits(np.zeros(len(runs[0]), np.int64), *runs, 1, size)[0]
+        of_union, start, stop = mask_runs([union_of(images[place])])
+        bits[place] = run_bits(of_union, start, stop, 1, size)[0]
     return bits
 
 

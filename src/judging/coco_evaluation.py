@@ -276,8 +276,8 @@ def _judge(
         regions = regions[np.argsort(of_image[regions], kind="stable")]
         places = np.flatnonzero((found.categories == category) & np.isin(found.images, ids))
         detections, ranked = _best(places, found, max_detections)
-        masks = [predictions[place]["segmentation"] for place in detections.tolist()]
-        truth = [annotations[place] for place in regions.tolist()]
+        masks = [predictions[place]["segmentation"] for place in _whole(detections)]
+        truth = [annotations[place] for place in _whole(regions)]
         crowd = np.array([annotation.get("iscrowd", 0) for annotation in truth], bool)
         truth_masks = [one["segmentation"] for one in truth]
         parts = found.images[detections], of_image[regions]
@@ -300,9 +300,11 @@ def _judge(
     return judged
 
 
-def _best(
-    places: np.ndarray, found: _Found, max_detections: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _whole(places: np.ndarray) -> list[int]:
+    return places.tolist()
+
+
+def _best(places: np.ndarray, found: _Found, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
     """Return those of the detections that are judged, by image, best first; and which are ranked.
 
     Of equal scores the accepted go first, others keep their order.

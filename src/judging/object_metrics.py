@@ -79,10 +79,10 @@ def score_images(
         of_image[annotation["image_id"]][bool(annotation["iscrowd"])].append(annotation)
     places = {image["id"]: place for place, image in enumerate(images)}
     row = np.array([places[image] for image in matches.image_id.tolist()], np.int64)
-    found = [predictions[place] for place in matches.detection.tolist()]
     detections: list[list[Prediction]] = [[] for _ in images]
-    for place, detection in zip(row.tolist(), found, strict=True):
-        detections[place].append(detection)
+    pairs: list[list[int]] = np.stack([row, matches.detection], axis=1).tolist()
+    for place, number in pairs:
+        detections[place].append(predictions[number])
     truth = [of_image[image["id"]] for image in images]
     objects = np.array([len(real) for real, _ in truth], np.int64)
     columns = _counts(row, matches, objects) | _agreements(detections, truth)
@@ -154,8 +154,8 @@ def _panoptic(
     counts: list[tuple[int, int, float]] = []
     for found, crowd, low, high in zip(detections, crowds, marks, marks[1:], strict=False):
         counts.append(panoptic_counts(right[low:high], iou[low:high], found, crowd))
-    columns = zip(*counts, strict=True) if counts else ([], [], [])
-    return dict(zip(IMAGE_COLUMNS[-3:], map(list, columns), strict=True))
+    names = IMAGE_COLUMNS[-3:]
+    return {name: [one[place] for one in counts] for place, name in enumerate(names)}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

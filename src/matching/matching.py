@@ -121,8 +121,8 @@ def overlaps_of_images(
     for first, last, low, high in zip(*marks, strict=True):
         found = region_overlaps(detections[first:last], regions[low:high], crowd[low:high])
         parts.append((found.detection + first, found.region + low, found.share))
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Overlaps(*columns, len(detections), len(regions))
+    detection, region, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Overlaps(detection, region, share, len(detections), len(regions))
 
 
 def mask_areas(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:

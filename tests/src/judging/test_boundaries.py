@@ -115,8 +115,7 @@ def slow_agreement(predicted, truth, ignored, size):
     unions = [masks.any(axis=0) for masks in (predicted, truth, ignored)]
     window = 2 * boundary_width(*size) + 1
     bands = [
-        mask & ~ndimage.minimum_filter(mask, window, mode="constant", cval=0)
-        for mask in unions[:2]
+        mask & ~ndimage.minimum_filter(mask, window, mode="constant", cval=0) for mask in unions[:2]
     ]
     pairs = [[mask & ~unions[2] for mask in of] for of in (unions[:2], bands)]
     return [n for a, b in pairs for n in (a.sum(), b.sum(), (a & b).sum())]

@@ -412,8 +412,10 @@ def test_every_metric_is_that_of_plain_coco_where_it_is_hard(seed):
     images with nothing, with detections alone, with objects alone, with crowds alone."""
     rng = np.random.default_rng(seed)
     annotations, predictions = [], []
-    for image, (objects, detections) in enumerate([(60, 260), (0, 9), (7, 0), (0, 0), (9, 30)], 1):
-        boxes = [(*rng.integers(0, 28, 2).tolist(), *rng.choice([4, 8], 2).tolist()) for _ in range(objects)]
+    counts = [(60, 260), (0, 9), (7, 0), (0, 0), (9, 30)]
+    for image, (objects, detections) in enumerate(counts, start=1):
+        corners, sides = rng.integers(0, 28, (objects, 2)), rng.choice([4, 8], (objects, 2))
+        boxes = np.concatenate([corners, sides], axis=1).tolist()
         for box in boxes:
             number, crowd = len(annotations), int(rng.random() < 0.1)
             annotations.append(truth(box, number=number, image=image, crowd=crowd))
