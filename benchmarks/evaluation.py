@@ -1,6 +1,6 @@
 """Show what it costs to judge a large validation set: 10,000 tiles with nearly 90,000 objects.
 
-    python -m benchmarks.evaluation [--tiles 10000]
+    python -m benchmarks.evaluation [--tiles 10000] [--rounds 5]
 
 Tiles of 300x300 with nine random buildings each (turned rectangles and ellipses), and nine
 detections a tile: nine in ten are a building moved, turned and resized a little, the others lie
@@ -9,10 +9,17 @@ own that uses one core; its peak memory holds everything, the Python libraries a
 The intervals are those of all metrics, from 1000 sets of groups of four tiles. Seconds of the
 processor are what it would take on a core that nothing else uses.
 
+Then COCO's figures alone are judged in turns by us and by pycocotools, from records in memory:
+ours with all that is said of every detection and our two size bins besides, pycocotools' `COCOeval`
+with its index, `loadRes`, `evaluate` and `accumulate`. Both must give the same figures, to 1e-15.
+Ratios are of processor time within a round; told are their median, the least and the most.
+
 Writes benchmarks/results/evaluation.json
 """
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import platform
@@ -21,17 +28,19 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pandas as pd
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import accepted_alone, check_predictions, evaluate_detections
 from src.judging.group_draws import interval
-from src.judging.object_metrics import by_image, score_image, score_together
+from src.judging.object_metrics import score_images, score_together
 from src.objects.rle import encode_instances
 
 SIDE = 300  # px
@@ -50,13 +59,17 @@ RESULT = Path(__file__).parent / "results" / "evaluation.json"
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--tiles", type=int, default=10_000)
-    tiles = parser.parse_args(argv).tiles
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args(argv)
+    tiles = args.tiles
     with tempfile.TemporaryDirectory() as folder:
         truth, predictions = _draw_tiles(tiles)
         (Path(folder) / "truth.json").write_text(json.dumps(truth))
         (Path(folder) / "predictions.json").write_text(json.dumps(predictions))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             measured = pool.apply(_judge, (Path(folder),))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # of memory of its own
+            compared = pool.apply(_compare, (Path(folder), args.rounds))
     result = {
         "tile": [SIDE, SIDE],
         "tiles": tiles,
@@ -64,11 +77,13 @@ def main(argv: list[str] | None = None) -> None:
         "detections": len(predictions),
         "resamples": RESAMPLES,
         "groups": len({image["id"] // GROUP for image in truth["images"]}),
+        "processor": _processor(),
         "cores": 1,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "pycocotools": version("pycocotools"),
         **measured,
+        "pycocotools_beside_ours": compared,
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print("| part | seconds | of the processor |\n|---|---:|---:|")
@@ -77,6 +92,10 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\npeak memory {result['peak_mib']} MiB")
     for key, (low, high) in result["intervals"].items():
         print(f"{key} {result['metrics'][key]} ({low} to {high})")
+    print(
+        "\nCOCO's figures: ours {ours_cpu_seconds} s of the processor, pycocotools "
+        "{pycocotools_cpu_seconds} s, {times_faster} times ({from} to {to})".format(**compared)
+    )
 
 
 def _judge(folder: Path) -> dict:
@@ -95,8 +114,7 @@ def _judge(folder: Path) -> dict:
     lap("read and check")
     result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
     lap("COCO evaluation")
-    parts = by_image(images, annotations, predictions, accepted_alone(result.matches))
-    rows = [score_image(*part) for part in parts]
+    rows = score_images(images, annotations, predictions, accepted_alone(result.matches))
     scores = result.metrics | score_together(rows)
     lap("object metrics")
     at = np.hstack([result.matches.tp_at, result.matches.ignored_at])
@@ -122,6 +140,58 @@ def _judge(folder: Path) -> dict:
             for key in SHOWN
         },
     }
+
+
+def _compare(folder: Path, rounds: int) -> dict:
+    """Time COCO's figures by us and by pycocotools in turns."""
+    truth = json.loads((folder / "truth.json").read_text())
+    predictions = json.loads((folder / "predictions.json").read_text())
+    images, annotations, categories = (truth[k] for k in ("images", "annotations", "categories"))
+    seconds: dict[str, list[float]] = {"ours": [], "pycocotools": []}
+    difference = 0.0
+    for _ in tqdm(range(rounds), desc="COCO evaluation", unit="round"):
+        started = time.process_time()
+        result = evaluate_detections(images, annotations, categories, predictions, MAX_DETECTIONS)
+        seconds["ours"].append(time.process_time() - started)
+        theirs = _coco(truth, predictions, seconds["pycocotools"])
+        ours = {key: cast("float", result.metrics[key]) for key in theirs}  # all are defined
+        difference = max(abs(ours[key] - value) for key, value in theirs.items())
+        assert difference <= 1e-15, f"figures differ by {difference}"
+    ratios = np.divide(seconds["pycocotools"], seconds["ours"])
+    medians = {f"{way}_cpu_seconds": round(float(np.median(of)), 2) for way, of in seconds.items()}
+    numbers = {"times_faster": np.median(ratios), "from": ratios.min(), "to": ratios.max()}
+    rounded = {key: round(float(number), 1) for key, number in numbers.items()}
+    return {"rounds": rounds, **medians, **rounded, "largest_difference": difference}
+
+
+def _coco(truth: dict, predictions: list[dict], seconds: list[float]) -> dict[str, float]:
+    """Return COCOeval's figures; copies, since it writes into records, are made beforehand."""
+    dataset: Any = truth | {"annotations": [dict(one) for one in truth["annotations"]]}
+    results: Any = [dict(one) for one in predictions]
+    with contextlib.redirect_stdout(io.StringIO()):
+        started = time.process_time()
+        coco = COCO()
+        coco.dataset = dataset
+        coco.createIndex()
+        evaluator = COCOeval(coco, coco.loadRes(results), "segm")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        seconds.append(time.process_time() - started)
+    precision, recall = (evaluator.eval[key][..., 2] for key in ("precision", "recall"))
+    figures = {"ap": precision[..., 0], "ar": recall[..., 0], "ap50": precision[0, ..., 0]}
+    figures |= {"ap75": precision[5, ..., 0], "ar50": recall[0, ..., 0]}
+    for place, size in enumerate(("small", "medium"), start=1):  # no object is large
+        figures[f"ap_coco_{size}"] = precision[..., place]
+        figures[f"ar_coco_{size}"] = recall[..., place]
+    return {key: float(values.mean()) for key, values in figures.items()}
+
+
+def _processor() -> str:
+    """Name the processor as Linux does, elsewhere as Python does."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _shown(value: float | None) -> float:

@@ -41,7 +41,6 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from src.acceptance.operating_point import Point, read_operating_point
 from src.base.errors import InputError
@@ -60,11 +59,11 @@ from src.judging.coco_evaluation import (
 )
 from src.judging.detection_limit import BeyondLimit, beyond_limit, limit_warning
 from src.judging.fingerprint import data_fingerprint
-from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.judging.object_metrics import IMAGE_COLUMNS, score_images, score_together
 from src.judging.outline_agreement import OUTLINE_COLUMNS, judge_outlines, outline_rows
 from src.judging.params import EvaluateParams
 from src.outlines.params import OutlinesParams
-from src.parallel.workers import WorkersParams, in_order
+from src.parallel.workers import WorkersParams
 
 # fmt: off
 HEADLINE = [
@@ -77,7 +76,7 @@ CLEAN_HEADLINE = ["ap50", "f1_50", "images"]  # of val
 AT_COLUMNS = [f"{kind}_{percent}" for kind in ("tp", "ignored") for percent in PERCENTS]
 TABLES = {
     "images": [*IMAGE_COLUMNS, "group", "clean"],
-    "detections": [*Matches._fields[:-2], "name", "group", *AT_COLUMNS],
+    "detections": [*Matches._fields[:-3], "name", "group", *AT_COLUMNS],
     "precision_recall": ["recall", "precision"],
     "outlines": OUTLINE_COLUMNS,
 }
@@ -155,16 +154,15 @@ def _judge(
     records, categories = (truth["images"], truth["annotations"]), truth["categories"]
     predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
     result = evaluate_detections(*records, categories, predictions, params.max_detections)
-    parts = by_image(*records, predictions, accepted_alone(result.matches))
-    scored = in_order(score_image, parts, scheduler=workers.scheduler)
-    rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
+    rows = score_images(*records, predictions, accepted_alone(result.matches))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
     if table["group"].isna().any():
         raise InputError("groups.csv does not list every image of the truth; run find_duplicates")
     of_training = known["group"][known["split"] == "train"]
     table["clean"] = (split == "oof") | ~table["group"].isin(of_training)
     columns = result.matches._asdict()
-    at = np.hstack([columns.pop(name) for name in Matches._fields[-2:]])
+    at = np.hstack([columns.pop(name) for name in ("tp_at", "ignored_at")])
+    del columns["paired"]
     found = pd.DataFrame(columns).merge(table[["image_id", "name", "group"]], how="left")
     curve = [(place / 100, value) for place, value in enumerate(result.precision)]
     tables = {

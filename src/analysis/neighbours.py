@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
 from src.analysis.overlaps import mask_boxes
 from src.matching.matching import region_overlaps
 from src.objects.rle import crop_mask
 
+PAIRS = 1 << 16  # of pixels of two outlines, up to which comparing all is faster than a tree
 FEW = 16  # neighbours that are sorted at first, and by how many times more each time
 
 
@@ -36,7 +38,7 @@ def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     pairs = region_overlaps(masks, masks, np.zeros(len(masks), bool))
     overlapping = set(zip(pairs.detection.tolist(), pairs.region.tolist(), strict=True))
     outlines = [_outline(mask) for mask in masks]
-    trees = [KDTree(points) if len(points) else None for points in outlines]
+    trees: dict[int, KDTree] = {}
     distance, neighbour = np.full(len(masks), np.nan), np.full(len(masks), -1)
     for place, points in enumerate(outlines):
         if not len(points):
@@ -45,15 +47,25 @@ def nearest_neighbours(masks: list[dict]) -> tuple[np.ndarray, np.ndarray]:
         for other in _nearest_first(gaps):
             if gaps[other] >= best:
                 break
-            tree = trees[other]
-            if other == place or tree is None:
+            if other == place or not len(outlines[other]):
                 continue
             nearest = 0.0
             if (place, other) not in overlapping:
-                nearest = tree.query(points, distance_upper_bound=best)[0].min()
+                nearest = _distance(points, other, outlines, trees)
             if nearest < best:
                 best, distance[place], neighbour[place] = nearest, nearest, other
     return distance, neighbour
+
+
+def _distance(
+    points: np.ndarray, other: int, outlines: list[np.ndarray], trees: dict[int, KDTree]
+) -> float:
+    """Distance of the nearest pixels of an outline and another; keeps the tree if one was made."""
+    if len(points) * len(outlines[other]) <= PAIRS:
+        return float(np.sqrt(cdist(points, outlines[other], "sqeuclidean").min()))
+    if other not in trees:
+        trees[other] = KDTree(outlines[other])
+    return float(trees[other].query(points)[0].min())
 
 
 def _box_gaps(boxes: np.ndarray, place: int) -> np.ndarray:

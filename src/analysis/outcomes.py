@@ -12,8 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from src.analysis.neighbours import nearest_neighbours
-from src.analysis.overlaps import at_edge, mask_areas, mask_boxes, shared_pixels
-from src.matching.matching import region_overlaps
+from src.analysis.overlaps import at_edge, mask_boxes, shared_pixels
+from src.matching.matching import mask_areas, region_overlaps
 
 OUTCOMES = ("found", "merged", "split", "poor_outline", "missed")  # of objects
 KINDS = ("right", "merged", "split_part", "duplicate", "poor_outline", "spurious")  # of detections

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.matching.matching import region_overlaps
+from src.matching.matching import mask_areas, region_overlaps
 
 EDGE = 2  # px; a mask whose bounding box comes nearer to the image's edge touches it
 
@@ -32,12 +32,6 @@ def shared_pixels(first: list[dict], second: list[dict]) -> np.ndarray:
     pixels = np.rint(found.share * mask_areas(first)[found.detection])
     shared[found.detection, found.region] = pixels
     return shared
-
-
-def mask_areas(masks: list[dict]) -> np.ndarray:
-    """Return the pixels of each of N compressed RLEs, int64 (N,)."""
-    # One by one, since pycocotools counts a list in 8 bits and refuses one of 256.
-    return np.array([coco_mask.area(cast("Any", mask)) for mask in masks], np.int64)
 
 
 def mask_boxes(masks: list[dict]) -> np.ndarray:

@@ -1,10 +1,10 @@
 """How sure a metric of the evaluation is: its values on images drawn anew, by whole groups."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from src.judging.group_draws import Sampled, group_weights, interval
 from src.matching.average_precision import RECALLS
@@ -59,8 +59,8 @@ def average_precisions(
     scores : (N,) float ndarray
         Of the detections of one category.
     tp, ignored : (N, T) bool ndarray
-        What COCO's matching made of each detection at each of T IoU thresholds. Matching looks at
-        one image at a time, so drawing does not change it.
+        What COCO's matching made of each detection at each of T IoU thresholds, never both.
+        Matching looks at one image at a time, so drawing does not change it.
     detection_image : (N,) int ndarray
         Image of each detection; images are in the order of these numbers.
     detection_group : (N,) int ndarray
@@ -78,12 +78,23 @@ def average_precisions(
     found = np.full((len(weights), tp.shape[1]), np.nan)
     objects = np.einsum("rg,g->r", weights, objects_per_group)
     rows, copy = _copies_in_order(scores, tp, ignored, detection_image, int(weights.max()))
-    tp, ignored, groups = tp[rows].T, ignored[rows].T, detection_group[rows]
+    groups, told_apart = detection_group[rows], bool((copy >= 0).any())
+    counted, starts, ends = _runs_of_hits(tp[rows].T, ignored[rows].T)
+    first, last = np.concatenate(starts), np.concatenate(ends)
+    marks = np.cumsum([0, *map(len, ends)]).tolist()
+    few = len(rows) * int(weights.max()) < 2**31
+    before = np.zeros((len(counted), len(rows) + 1), np.int32 if few else np.int64)
+    at_start, at_end = np.empty((2, len(first)), before.dtype)
     for row in np.flatnonzero(objects):
-        of_image: np.ndarray = weights[row][groups]
-        times = np.where(copy < 0, of_image, of_image > copy)
-        drawn = np.flatnonzero(times)
-        found[row] = _precisions(times[drawn], tp[:, drawn], ignored[:, drawn], objects[row])
+        times: np.ndarray = np.take(weights[row], groups)
+        if told_apart:
+            times = np.where(copy < 0, times, times > copy)
+        for of_kind, total in zip(counted, before, strict=True):
+            chosen: np.ndarray = times if of_kind is None else times * of_kind
+            np.cumsum(chosen, dtype=before.dtype, out=total[1:])
+        before.take(first, out=at_start, mode="clip")  # no place is beyond; no copy then
+        before.take(last, out=at_end, mode="clip")
+        found[row] = _precisions(at_start, at_end, marks, int(objects[row]))
     return found
 
 
@@ -108,26 +119,58 @@ def _copies_in_order(
     return order[place], np.where(mixed[place], copy, -1)
 
 
-def _precisions(
-    times: np.ndarray, tp: np.ndarray, ignored: np.ndarray, objects: int
-) -> list[float]:
-    """AP at T thresholds; times (N,) repeats the detections, best first, of tp (T, N).
+def _runs_of_hits(
+    tp: np.ndarray, ignored: np.ndarray
+) -> tuple[list[np.ndarray | None], list[np.ndarray], list[np.ndarray]]:
+    """Find detections that are right one after the other, best first, of tp and ignored (T, N).
 
-    Precision is looked up where recall is reached, so only right detections have to be looked at.
-    It is `src.matching.average_precision` once more (a test says so), since that would want every
-    detection written out as often as it was drawn, a thousand times for the intervals.
+    Returns
+    -------
+    counted : list of V ndarrays of bool, shape (N,), or None
+        Which detections are not ignored, None for all; thresholds that ignore the same share one.
+    starts, ends : list of T ndarrays of int64
+        First place of every run and the one after its last, in V rows of N + 1 places each.
     """
-    found: list[float] = []
-    counted = np.empty(0)  # until the first threshold
-    for place, right in enumerate(map(np.flatnonzero, tp)):
-        if place == 0 or (ignored[place] != ignored[place - 1]).any():
-            counted = np.cumsum(times * ~ignored[place])
-        hits = np.cumsum(times[right])
-        precision: NDArray[np.float64] = hits / (counted[right] + np.spacing(1))
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        reached = np.searchsorted(hits / objects, RECALLS)
-        found.append(precision[reached[reached < len(right)]].sum() / len(RECALLS))
-    return found
+    counted: list[np.ndarray | None] = []
+    starts: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+    for place, (right, left_out) in enumerate(zip(tp, ignored, strict=True)):
+        if place == 0 or (left_out != ignored[place - 1]).any():
+            counted.append(~left_out if left_out.any() else None)
+        looked_at = np.flatnonzero(~left_out)
+        edges = np.diff(right[looked_at].astype(np.int8), prepend=0, append=0)
+        offset = (len(counted) - 1) * (len(right) + 1)
+        starts.append(offset + looked_at[np.flatnonzero(edges == 1)])
+        ends.append(offset + looked_at[np.flatnonzero(edges == -1) - 1] + 1)
+    return counted, starts, ends
+
+
+def _precisions(
+    before: np.ndarray, counted: np.ndarray, marks: list[int], objects: int
+) -> list[float]:
+    """AP at T thresholds from the detections counted up to start and end of each run of hits.
+
+    `marks` are the T + 1 places between which the runs of each threshold are. Precision is looked
+    up where recall is reached, so only right detections have to be looked at, and of those in a row
+    only the last, where it is best. It is `src.matching.average_precision` once more (a test says
+    so), since that would want every detection written out as often as it was drawn, a thousand
+    times for the intervals.
+    """
+    needed = np.ceil(RECALLS * objects)  # least hits of each recall, right but for rounding
+    needed -= (needed - 1) / objects >= RECALLS
+    needed = (needed + (needed / objects < RECALLS)).astype(counted.dtype)
+    in_run, hits = counted - before, np.empty_like(counted)
+    reached = np.empty((len(marks) - 1, len(RECALLS)), np.int64)
+    for place, (low, high) in enumerate(pairwise(marks)):
+        np.cumsum(in_run[low:high], dtype=hits.dtype, out=hits[low:high])
+        reached[place] = low + np.searchsorted(hits[low:high], needed)
+    precision = np.append(hits / (counted + np.spacing(1)), 0.0)
+    # The best up to the next recall, which the first of the next threshold is after the last.
+    best = np.maximum.reduceat(precision, reached.ravel()).reshape(reached.shape)
+    best = np.where(reached < np.array(marks[1:])[:, None], best, 0.0)[:, ::-1]
+    best = np.ascontiguousarray(np.maximum.accumulate(best, axis=1)[:, ::-1])
+    defined = (reached < np.array(marks[1:])[:, None]).sum(axis=1)
+    return [row[:count].sum() / len(RECALLS) for row, count in zip(best, defined, strict=True)]
 
 
 def resample(
@@ -202,13 +245,15 @@ def metric_samples(
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known: {', '.join(METRICS)}")
+    columns = {MEANS[metric] for metric in metrics if metric in MEANS}
+    columns |= {name for metric in metrics if metric in RATIOS for name in _columns_of(metric)}
+    sums = {name: _per_set(np.asarray(images[name]), groups, weights) for name in sorted(columns)}
     samples: dict[str, np.ndarray] = {}
     for metric in metrics:
         if metric in MEANS:
-            sums = _per_set(np.asarray(images[MEANS[metric]]), groups, weights)
-            samples[metric] = sums / _per_set(np.ones(len(groups)), groups, weights)
+            samples[metric] = sums[MEANS[metric]] / _per_set(np.ones(len(groups)), groups, weights)
         elif metric in RATIOS:
-            samples[metric] = _ratio_samples(images, groups, weights, metric)
+            samples[metric] = _ratio_samples(sums, metric)
     percents = sorted({p for metric in metrics for p in PRECISIONS.get(metric, ())})
     if not percents and RANKED_RECALL not in metrics:
         return samples
@@ -298,15 +343,17 @@ def _precision_samples(
     )
 
 
-def _ratio_samples(
-    images: Columns, groups: np.ndarray, weights: np.ndarray, metric: str
-) -> np.ndarray:
-    numerator, of_fp, of_fn, kind = RATIOS[metric]
-    names = (numerator, f"tp{kind}", f"fp{kind}", "objects")
-    columns = [np.asarray(images[name]) for name in names]
-    top, tp, fp, objects = (_per_set(column, groups, weights) for column in columns)
+def _columns_of(metric: str) -> tuple[str, str, str, str]:
+    """Name what is divided, the right, the wrong and the objects of one of RATIOS."""
+    numerator, _, _, kind = RATIOS[metric]
+    return numerator, f"tp{kind}", f"fp{kind}", "objects"
+
+
+def _ratio_samples(sums: Mapping[str, np.ndarray], metric: str) -> np.ndarray:
+    _, of_fp, of_fn, _ = RATIOS[metric]
+    top, tp, fp, objects = (sums[name] for name in _columns_of(metric))
     bottom = tp + of_fp * fp + of_fn * (objects - tp)
-    empty = np.full(len(weights), 1.0 if metric in ONE_IF_EMPTY else np.nan)
+    empty = np.full(len(bottom), 1.0 if metric in ONE_IF_EMPTY else np.nan)
     return np.divide(top, bottom, out=empty, where=bottom > 0)
 
 

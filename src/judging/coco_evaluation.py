@@ -1,11 +1,9 @@
 """COCO average precision and recall of instance masks, and who was matched with whom."""
 
 import math
-from collections import defaultdict
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
 from src.formats.prepared import Annotation, Category, ImageRecord, Rle
@@ -14,8 +12,9 @@ from src.matching.matching import (
     Matched,
     Overlaps,
     largest_shares,
+    mask_areas,
     match_regions,
-    region_overlaps,
+    overlaps_of_images,
 )
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU; bit for bit COCO's own
@@ -50,6 +49,9 @@ class Matches(NamedTuple):
 
     Detections are matched by falling score, so what becomes of the best ones does not depend on
     those below: the accepted rows alone are what judging the accepted detections alone gives.
+    Pairs are of an object and an accepted detection that is not ignored, with an IoU of at least
+    0.5, one to one, the largest first; of equal ones that of the first object, then of the first
+    detection.
     """
 
     detection: np.ndarray  # (N,) int64, position in the list of predictions
@@ -63,18 +65,20 @@ class Matches(NamedTuple):
     accepted: np.ndarray  # (N,) bool, its score reaches the operating point
     tp_at: np.ndarray  # (N, 10) bool, tp at each of THRESHOLDS; a detection may match another then
     ignored_at: np.ndarray  # (N, 10) bool, ignored at each of THRESHOLDS
+    paired: np.ndarray  # (N,) bool, accepted and paired with an object whatever the scores are
 
 
 class _Judged(NamedTuple):
-    """The D best scored detections of one image and category, best first, and its G regions.
+    """The D best scored detections of each image and one category, and the G regions.
 
-    They are those that are ranked and those that are accepted, whichever are more.
+    They are those that are ranked and those that are accepted, whichever are more, by image, best
+    first. Of several images, whose pairs stand side by side, since no mask overlaps another's.
     """
 
-    image: int
     detections: np.ndarray  # (D,) int64, positions in the list of predictions
-    ranked: int  # the first of them that precision and recall look at
-    accepted: int  # the first of them that are accepted
+    images: np.ndarray  # (D,) int64
+    ranked: np.ndarray  # (D,) bool, precision and recall look at it
+    accepted: np.ndarray  # (D,) bool
     scores: np.ndarray  # (D,) float64
     areas: np.ndarray  # (D,) int64, px of the masks
     regions: np.ndarray  # (G,) int64, positions in the list of annotations
@@ -85,12 +89,20 @@ class _Judged(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """What a set of areas makes of the detections of one image and category."""
+    """What a set of areas makes of the ranked detections of one category, best first."""
 
-    scores: np.ndarray  # (D,) float64
     hit: np.ndarray  # (T, D) bool
     ignored: np.ndarray  # (T, D) bool
     objects: int  # to be found
+
+
+class _Found(NamedTuple):
+    """N predictions, as columns."""
+
+    images: np.ndarray  # (N,) int64
+    categories: np.ndarray  # (N,) int64
+    scores: np.ndarray  # (N,) float64
+    accepted: np.ndarray  # (N,) bool
 
 
 class CocoResult(NamedTuple):
@@ -247,56 +259,63 @@ def _judge(
     categories: list[Category],
     predictions: list[Prediction],
     max_detections: int,
-) -> list[list[_Judged]]:
-    """Match the detections of every category and image, both by rising id."""
-    regions: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    found: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for places, records in ((regions, annotations), (found, predictions)):
-        for place, record in enumerate(records):
-            places[record["image_id"], record["category_id"]].append(place)
-    judged: list[list[_Judged]] = []
+) -> list[_Judged]:
+    """Match the detections of every category, by rising id."""
+    ids = np.unique([image["id"] for image in images])
+    found = _Found(
+        images=np.array([one["image_id"] for one in predictions], np.int64),
+        categories=np.array([one["category_id"] for one in predictions], np.int64),
+        scores=np.array([one["score"] for one in predictions], np.float64),
+        accepted=np.array([one.get("accepted", True) for one in predictions], bool),
+    )
+    of_image = np.array([one["image_id"] for one in annotations], np.int64)
+    of_category = np.array([one["category_id"] for one in annotations], np.int64)
+    judged: list[_Judged] = []
     for category in sorted({category["id"] for category in categories}):
-        of_category: list[_Judged] = []
-        for image in sorted({image["id"] for image in images}):
-            places = regions[image, category], found[image, category]
-            if any(places):
-                one = _judge_one(image, *places, annotations, predictions, max_detections)
-                of_category.append(one)
-        judged.append(of_category)
+        regions = np.flatnonzero((of_category == category) & np.isin(of_image, ids))
+        regions = regions[np.argsort(of_image[regions], kind="stable")]
+        places = np.flatnonzero((found.categories == category) & np.isin(found.images, ids))
+        detections, ranked = _best(places, found, max_detections)
+        masks = [predictions[place]["segmentation"] for place in _whole(detections)]
+        truth = [annotations[place] for place in _whole(regions)]
+        crowd = np.array([annotation.get("iscrowd", 0) for annotation in truth], bool)
+        truth_masks = [one["segmentation"] for one in truth]
+        parts = found.images[detections], of_image[regions]
+        overlaps = overlaps_of_images(masks, truth_masks, crowd, *parts)
+        judged.append(
+            _Judged(
+                detections=detections,
+                images=parts[0],
+                ranked=ranked,
+                accepted=found.accepted[detections],
+                scores=found.scores[detections],
+                areas=mask_areas(masks),
+                regions=regions,
+                region_areas=np.array([annotation["area"] for annotation in truth], np.float64),
+                crowd=crowd,
+                overlaps=overlaps,
+                matched=match_regions(overlaps, crowd, THRESHOLDS),
+            )
+        )
     return judged
 
 
-def _judge_one(
-    image: int,
-    regions: list[int],
-    found: list[int],
-    annotations: list[Annotation],
-    predictions: list[Prediction],
-    max_detections: int,
-) -> _Judged:
-    """Match the detections of one image and category, at positions `found` and `regions`."""
-    scores = np.array([predictions[place]["score"] for place in found], np.float64)
-    accepted = np.array([predictions[place].get("accepted", True) for place in found], bool)
-    judged = max(max_detections, int(np.count_nonzero(accepted)))
-    best = np.lexsort((~accepted, -scores))[:judged]  # stable: else equals keep their order
-    detections = np.array(found, np.int64)[best]
-    masks: list[Rle] = [predictions[place]["segmentation"] for place in detections]
-    truth = [annotations[place] for place in regions]
-    crowd = np.array([annotation.get("iscrowd", 0) for annotation in truth], bool)
-    overlaps = region_overlaps(masks, [one["segmentation"] for one in truth], crowd)
-    return _Judged(
-        image=image,
-        detections=detections,
-        ranked=min(len(best), max_detections),
-        accepted=int(np.count_nonzero(accepted)),
-        scores=scores[best],
-        areas=np.array([coco_mask.area(mask) for mask in masks], np.int64),
-        regions=np.array(regions, np.int64),
-        region_areas=np.array([annotation["area"] for annotation in truth], np.float64),
-        crowd=crowd,
-        overlaps=overlaps,
-        matched=match_regions(overlaps, crowd, THRESHOLDS),
-    )
+def _whole(places: np.ndarray) -> list[int]:
+    return places.tolist()
+
+
+def _best(places: np.ndarray, found: _Found, max_detections: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the detections that are judged, by image, best first; and which are ranked.
+
+    Of equal scores the accepted go first, others keep their order.
+    """
+    keys = ~found.accepted[places], -found.scores[places], found.images[places]
+    places = places[np.lexsort(keys)]
+    first = np.searchsorted(found.images[places], found.images[places])
+    rank = np.arange(len(places)) - first
+    ranked = rank < max_detections
+    judged = ranked | found.accepted[places]
+    return places[judged], ranked[judged]
 
 
 def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _Ranked:
@@ -313,27 +332,23 @@ def _of_areas(judged: _Judged, areas: tuple[float, float], thresholds: int) -> _
         matched = match_regions(judged.overlaps, judged.crowd, levels, ignored)
     strange = (judged.areas < low) | (judged.areas > high)
     left_out = matched.ignored | ((matched.region < 0) & strange)
-    objects = int(np.count_nonzero(~ignored))
-    hit, left_out = (of[:thresholds, : judged.ranked] for of in (matched.hit, left_out))
-    return _Ranked(judged.scores[: judged.ranked], hit, left_out, objects)
+    order = np.flatnonzero(judged.ranked)
+    order = order[np.argsort(-judged.scores[order], kind="stable")]
+    hit, left_out = (of[:thresholds, order] for of in (matched.hit, left_out))
+    return _Ranked(hit, left_out, int(np.count_nonzero(~ignored)))
 
 
 def _accumulate(
-    judged: list[list[_Judged]], areas: tuple[float, float], thresholds: int
+    judged: list[_Judged], areas: tuple[float, float], thresholds: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return precision (T, 101, K) and recall (T, K) of the K categories that have an object."""
     precisions: list[list[np.ndarray]] = []
     recalls: list[np.ndarray] = []
-    for of_category in judged:
-        parts = [_of_areas(one, areas, thresholds) for one in of_category]
-        objects = sum(part.objects for part in parts)
-        if objects:
-            order = np.argsort(-np.concatenate([part.scores for part in parts]), kind="stable")
-            hit = np.concatenate([part.hit for part in parts], axis=1)[:, order]
-            counted = ~np.concatenate([part.ignored for part in parts], axis=1)[:, order]
-            hits = [one[kept] for one, kept in zip(hit, counted, strict=True)]
-            precisions.append([interpolated_precisions(one, objects) for one in hits])
-            recalls.append(hit.sum(axis=1) / objects)
+    for ranked in (_of_areas(of_category, areas, thresholds) for of_category in judged):
+        if ranked.objects:
+            hits = [h[~left] for h, left in zip(ranked.hit, ranked.ignored, strict=True)]
+            precisions.append([interpolated_precisions(one, ranked.objects) for one in hits])
+            recalls.append(ranked.hit.sum(axis=1) / ranked.objects)
     if not precisions:
         return np.empty((thresholds, 101, 0)), np.empty((thresholds, 0))
     return np.stack(precisions, axis=-1), np.stack(recalls, axis=-1)
@@ -343,31 +358,51 @@ def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if values.size else None
 
 
-def _matches(judged: list[list[_Judged]], annotations: list[Annotation]) -> Matches:
+def _matches(judged: list[_Judged], annotations: list[Annotation]) -> Matches:
     """Tell what became of each detection: at IoU 0.5 (the first threshold), and at the others."""
     ids = np.array([annotation["id"] for annotation in annotations] + [-1], np.int64)
     whole, number, truth = np.empty(0, np.int64), np.empty(0), np.empty((0, 10), bool)
     no = truth[:, 0]
-    parts = [Matches(whole, whole, number, no, no, whole, number, no, no, truth, truth)]
-    for one in (one for of_category in judged for one in of_category):
+    parts = [Matches(whole, whole, number, no, no, whole, number, no, no, truth, truth, no)]
+    for one in judged:
         region = one.matched.region[0]
         hit, ignored = one.matched.hit.T, one.matched.ignored.T
         best = largest_shares(one.overlaps, ~one.crowd)
         parts.append(
             Matches(
                 detection=one.detections,
-                image_id=np.full(len(region), one.image),
+                image_id=one.images,
                 score=one.scores,
                 tp=hit[:, 0],
                 ignored=ignored[:, 0],
                 truth_id=ids[np.append(one.regions, -1)[region]],
                 iou=np.where(region >= 0, one.matched.share[0], best),
-                ranked=np.arange(len(region)) < one.ranked,
-                accepted=np.arange(len(region)) < one.accepted,
+                ranked=one.ranked,
+                accepted=one.accepted,
                 tp_at=hit,
                 ignored_at=ignored,
+                paired=_paired(one),
             )
         )
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.argsort(columns[0], kind="stable")
     return Matches(*(column[order] for column in columns))
+
+
+def _paired(judged: _Judged) -> np.ndarray:
+    """Tell which detections are paired with an object by IoU alone, bool (D,); see `Matches`."""
+    detection, region, share = judged.overlaps[:3]
+    pairs = judged.accepted & ~judged.matched.ignored[0]
+    near = (share >= THRESHOLDS[0]) & ~judged.crowd[region] & pairs[detection]
+    detection, region, share = detection[near], region[near], share[near]
+    order = np.lexsort((judged.detections[detection], region, -share))
+    paired = np.zeros(len(judged.detections), bool)
+    free = np.ones(len(judged.crowd), bool)
+    both = [len(np.unique(column)) for column in (detection, region)]
+    if both == [len(detection)] * 2:
+        paired[detection] = True
+        return paired
+    for place, number in zip(detection[order].tolist(), region[order].tolist(), strict=True):
+        if free[number] and not paired[place]:
+            paired[place], free[number] = True, False
+    return paired

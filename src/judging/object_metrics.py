@@ -5,16 +5,14 @@ quality, which asks for more than 0.5 (Kirillov et al. 2019).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.formats.prepared import Annotation, ImageRecord, Rle
-from src.judging.boundaries import boundary_iou
-from src.judging.coco_evaluation import THRESHOLDS, Matches, Prediction
-from src.matching.matching import region_overlaps
+from src.judging.boundaries import Masks, agreement
+from src.judging.coco_evaluation import Matches, Prediction
 from src.matching.unions import union_of
 
 IMAGE_COLUMNS = [
@@ -40,13 +38,13 @@ IMAGE_COLUMNS = [
 ]
 
 
-def by_image(
+def score_images(
     images: list[ImageRecord],
     annotations: list[Annotation],
     predictions: list[Prediction],
     matches: Matches,
-) -> list[tuple[ImageRecord, list[Annotation], list[Prediction], Matches]]:
-    """Part what was judged by image, for `score_image`.
+) -> list[dict[str, Any]]:
+    """Count and score the objects of every image.
 
     Parameters
     ----------
@@ -58,83 +56,111 @@ def by_image(
 
     Returns
     -------
-    parts : list of tuple
-        Arguments of `score_image` of every image, sorted by name.
+    rows : list of dict
+        Keys IMAGE_COLUMNS, one of each image, sorted by name. objects = tp + fn and detections =
+        tp + fp at IoU 0.5: crowd regions and detections matched with one are not counted. dice,
+        iou and boundary_iou compare the union of the detections with the union of the objects,
+        crowd pixels left out of both; 1 if both are empty, 0 if one is. detection_accuracy is the
+        mean of TP / (TP + FP + FN) over THRESHOLDS; 1 where nothing is to be found and nothing is,
+        0 where one of them. tp_75, fp_75 are at IoU 0.75; tp_panoptic, fp_panoptic and sum_iou see
+        `panoptic_counts`. tp_histogram, fp_histogram are matched by IoU and not by score: the pairs
+        of `Matches`. They are those of the histogram of two label maps, but masks that overlap are
+        compared whole.
+
+    Raises
+    ------
+    ValueError
+        If masks of one image are of different sizes.
     """
-    of_image: defaultdict[int, list[Annotation]] = defaultdict(list)
+    images = sorted(images, key=lambda image: image["name"])
+    of_image: defaultdict[int, tuple[list[Annotation], list[Annotation]]]
+    of_image = defaultdict(lambda: ([], []))  # objects, crowd regions
     for annotation in annotations:
-        of_image[annotation["image_id"]].append(annotation)
-    order = np.argsort(matches.image_id, kind="stable")
-    columns = [column[order] for column in matches]
-    parts: list[tuple[ImageRecord, list[Annotation], list[Prediction], Matches]] = []
-    for image in sorted(images, key=lambda image: image["name"]):
-        low, high = np.searchsorted(columns[1], [image["id"], image["id"] + 1])
-        found = Matches(*(column[low:high] for column in columns))
-        detections = [predictions[int(place)] for place in found.detection]
-        parts.append((image, of_image[image["id"]], detections, found))
-    return parts
+        of_image[annotation["image_id"]][bool(annotation["iscrowd"])].append(annotation)
+    places = {image["id"]: place for place, image in enumerate(images)}
+    row = np.array([places[image] for image in matches.image_id.tolist()], np.int64)
+    detections: list[list[Prediction]] = [[] for _ in images]
+    pairs: list[list[int]] = np.stack([row, matches.detection], axis=1).tolist()
+    for place, number in pairs:
+        detections[place].append(predictions[number])
+    truth = [of_image[image["id"]] for image in images]
+    objects = np.array([len(real) for real, _ in truth], np.int64)
+    columns = _counts(row, matches, objects) | _agreements(detections, truth)
+    columns |= _panoptic(row, matches, detections, [crowd for _, crowd in truth])
+    columns["name"] = [image["name"] for image in images]
+    columns["image_id"] = [image["id"] for image in images]
+    ordered = (columns[name] for name in IMAGE_COLUMNS)
+    return [dict(zip(IMAGE_COLUMNS, values, strict=True)) for values in zip(*ordered, strict=True)]
 
 
-def score_image(
-    image: ImageRecord,
-    annotations: list[Annotation],
-    detections: list[Prediction],
-    matches: Matches,
-) -> dict[str, Any]:
-    """Count and score the objects of one image.
+def _counts(row: np.ndarray, matches: Matches, objects: np.ndarray) -> dict[str, list[Any]]:
+    """Count what is matched in each of I images; row (N,) is that of each detection."""
 
-    Parameters
-    ----------
-    image : ImageRecord
-    annotations, detections : list of Annotation, of Prediction
-        Its annotations and its N judged detections.
-    matches : Matches
-        The N rows of these detections, in their order.
+    def per_image(flags: np.ndarray) -> np.ndarray:
+        return np.bincount(row[flags], minlength=len(objects))
 
-    Returns
-    -------
-    row : dict
-        Keys IMAGE_COLUMNS. objects = tp + fn and detections = tp + fp at IoU 0.5: crowd regions
-        and detections matched with one are not counted. dice, iou and boundary_iou compare the
-        union of the detections with the union of the objects, crowd pixels left out of both.
-        detection_accuracy is the mean of TP / (TP + FP + FN) over THRESHOLDS; 1 where nothing is
-        to be found and nothing is, 0 where one of them.
-        tp_75, fp_75 are at IoU 0.75; tp_panoptic, fp_panoptic and sum_iou see `panoptic_counts`.
-        tp_histogram, fp_histogram are matched by IoU and not by score: the pairs of an object and
-        a detection of at least 0.5, one to one, the largest first. They are those of the histogram
-        of two label maps, but masks that overlap are compared whole.
-    """
-    objects = [annotation for annotation in annotations if not annotation["iscrowd"]]
-    crowd = [annotation for annotation in annotations if annotation["iscrowd"]]
-    tp_at = matches.tp_at.sum(axis=0)
-    fp_at = (~matches.tp_at & ~matches.ignored_at).sum(axis=0)
-    counted_at = len(objects) + fp_at  # TP + FP + FN
-    tp, fp, fn = int(tp_at[0]), int(fp_at[0]), len(objects) - int(tp_at[0])
+    wrong_at = ~matches.tp_at & ~matches.ignored_at
+    tp_at, fp_at = (
+        np.stack([per_image(flags) for flags in at.T], axis=1) for at in (matches.tp_at, wrong_at)
+    )
+    counted_at = objects[:, None] + fp_at  # TP + FP + FN
     accuracies = np.where(counted_at > 0, tp_at / np.maximum(counted_at, 1), 1.0)
-    judged = [d for d, ignored in zip(detections, matches.ignored, strict=True) if not ignored]
-    histogram = _one_to_one(objects, judged, THRESHOLDS[0])
-    panoptic = panoptic_counts(matches, detections, crowd)
-    unions = [_union(records) for records in (detections, objects, crowd)]
-    areas = _areas(*unions)
-    values = {
-        "name": image["name"],
-        "image_id": image["id"],
-        "objects": tp + fn,
+    tp, fp = tp_at[:, 0], fp_at[:, 0]
+    fn = objects - tp
+    paired = per_image(matches.paired)
+    columns = {
+        "objects": objects,
         "detections": tp + fp,
         "tp": tp,
         "fp": fp,
         "fn": fn,
-        "f1_50": f1_score(tp, fp, fn),
-        "dice": _dice(*areas),
-        "iou": _iou(*areas),
-        "boundary_iou": boundary_iou(*unions),
-        "detection_accuracy": float(np.mean(accuracies)),
-        "tp_75": int(tp_at[5]),
-        "fp_75": int(fp_at[5]),
-        "tp_histogram": histogram,
-        "fp_histogram": len(judged) - histogram,
+        "f1_50": _ratio(2 * tp, 2 * tp + fp + fn),
+        "detection_accuracy": np.mean(accuracies, axis=1),
+        "tp_75": tp_at[:, 5],
+        "fp_75": fp_at[:, 5],
+        "tp_histogram": paired,
+        "fp_histogram": per_image(~matches.ignored) - paired,
     }
-    return values | dict(zip(IMAGE_COLUMNS[-3:], panoptic, strict=True))
+    return {name: column.tolist() for name, column in columns.items()}
+
+
+def _agreements(
+    detections: list[list[Prediction]], truth: list[tuple[list[Annotation], list[Annotation]]]
+) -> dict[str, list[float]]:
+    """Compare the unions of each image."""
+    masks = [
+        Masks(*([one["segmentation"] for one in records] for records in (found, *real)))
+        for found, real in zip(detections, truth, strict=True)
+    ]
+    pixels = agreement(masks)
+    bands = pixels.predicted_band + pixels.truth_band - pixels.both_bands
+    columns = {
+        "dice": _ratio(2 * pixels.both, pixels.predicted + pixels.truth),
+        "iou": _ratio(pixels.both, pixels.predicted + pixels.truth - pixels.both),
+        "boundary_iou": _ratio(pixels.both_bands, bands),
+    }
+    return {name: column.tolist() for name, column in columns.items()}
+
+
+def _panoptic(
+    row: np.ndarray,
+    matches: Matches,
+    detections: list[list[Prediction]],
+    crowds: list[list[Annotation]],
+) -> dict[str, list[Any]]:
+    order = np.argsort(row, kind="stable")
+    marks = np.searchsorted(row[order], np.arange(len(crowds) + 1)).tolist()
+    right, iou = (matches.tp & (matches.iou > 0.5))[order], matches.iou[order]
+    counts: list[tuple[int, int, float]] = []
+    for found, crowd, low, high in zip(detections, crowds, marks, marks[1:], strict=False):
+        counts.append(panoptic_counts(right[low:high], iou[low:high], found, crowd))
+    names = IMAGE_COLUMNS[-3:]
+    return {name: [one[place] for one in counts] for place, name in enumerate(names)}
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide; 1 where there is nothing to divide by: nothing to find, nothing found."""
+    return np.divide(part, whole, out=np.ones(len(whole)), where=whole > 0)
 
 
 def score_together(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
@@ -233,7 +259,7 @@ def panoptic_quality(tp: int, fp: int, fn: int, sum_iou: float) -> dict[str, flo
 
 
 def panoptic_counts(
-    matches: Matches, detections: list[Prediction], crowd: list[Annotation]
+    right: np.ndarray, iou: np.ndarray, detections: list[Prediction], crowd: list[Annotation]
 ) -> tuple[int, int, float]:
     """Count the matches of one image as panoptic quality does.
 
@@ -244,8 +270,10 @@ def panoptic_counts(
 
     Parameters
     ----------
-    matches : Matches
-        The N judged detections of an image.
+    right : ndarray of bool, shape (N,)
+        Which of the judged detections have a match with such an IoU.
+    iou : ndarray of float64, shape (N,)
+        Of that match, where there is one.
     detections, crowd : list of Prediction, of Annotation
         These N, and the crowd regions of the image.
 
@@ -255,70 +283,15 @@ def panoptic_counts(
     sum_iou : float
         IoU of the tp matches, summed.
     """
-    matched = matches.tp & (matches.iou > 0.5)
-    tp, sum_iou = int(matched.sum()), float(matches.iou[matched].sum())
-    of_category: defaultdict[int, list[Annotation]] = defaultdict(list)
+    tp, sum_iou = int(np.count_nonzero(right)), float(iou[right].sum())
+    of_category: defaultdict[int, list[Rle]] = defaultdict(list)
     for annotation in crowd:
-        of_category[annotation["category_id"]].append(annotation)
-    regions = {category: _union(records) for category, records in of_category.items()}
-    fp = len(matched) - tp
-    for detection, right in zip(detections, matched, strict=True):
+        of_category[annotation["category_id"]].append(annotation["segmentation"])
+    regions = {category: union_of(masks) for category, masks in of_category.items()}
+    fp = len(right) - tp
+    for detection, matched in zip(detections, right.tolist(), strict=True) if regions else ():
         region = regions.get(detection["category_id"])
-        if not right and region is not None:
+        if not matched and region is not None:
             inside = coco_mask.iou([detection["segmentation"]], [region], [1])  # part of detection
             fp -= int(np.asarray(inside)[0, 0] > 0.5)
     return tp, fp, sum_iou
-
-
-def _dice(both: int, predicted: int, truth: int) -> float:
-    return 2 * both / (predicted + truth) if predicted + truth else 1.0
-
-
-def _iou(both: int, predicted: int, truth: int) -> float:
-    either = predicted + truth - both
-    return both / either if either else 1.0
-
-
-def _union(records: Sequence[Annotation | Prediction]) -> Rle | None:
-    return union_of([record["segmentation"] for record in records]) if records else None
-
-
-def _areas(predicted: Rle | None, truth: Rle | None, ignored: Rle | None) -> tuple[int, int, int]:
-    """Pixels of the intersection and of either mask, outside the ignored ones."""
-    both = None
-    if predicted is not None and truth is not None:
-        both = coco_mask.merge([predicted, truth], intersect=True)
-    in_both, in_predicted, in_truth = (
-        _area_outside(rle, ignored) for rle in (both, predicted, truth)
-    )
-    return in_both, in_predicted, in_truth
-
-
-def _area_outside(rle: Rle | None, ignored: Rle | None) -> int:
-    if rle is None:
-        return 0
-    area = int(coco_mask.area(rle))
-    if ignored is None:
-        return area
-    return area - int(coco_mask.area(coco_mask.merge([rle, ignored], intersect=True)))
-
-
-def _one_to_one(objects: list[Annotation], detections: list[Prediction], threshold: float) -> int:
-    """Match within categories by an IoU of the threshold, the largest first, in order if equal."""
-    truth, found = ([one["segmentation"] for one in of] for of in (objects, detections))
-    overlaps = region_overlaps(truth, found, np.zeros(len(detections), bool))
-    categories = [
-        np.array([r["category_id"] for r in rs], np.int64) for rs in (objects, detections)
-    ]
-    rows, columns = overlaps.detection, overlaps.region
-    near = (overlaps.share >= threshold) & (categories[0][rows] == categories[1][columns])
-    rows, columns, iou = rows[near], columns[near], overlaps.share[near]
-    if len(np.unique(rows)) == len(np.unique(columns)) == len(rows):
-        return len(rows)
-    taken_rows, taken_columns = set[int](), set[int]()
-    for place in np.argsort(-iou, kind="stable"):
-        row, column = int(rows[place]), int(columns[place])
-        if row not in taken_rows and column not in taken_columns:
-            taken_rows.add(row)
-            taken_columns.add(column)
-    return len(taken_rows)

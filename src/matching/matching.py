@@ -84,6 +84,55 @@ def region_overlaps(
     return Overlaps(detection[order], region[order], share[order], *count)
 
 
+def overlaps_of_images(
+    detections: Sequence[Mapping[str, Any]],
+    regions: Sequence[Mapping[str, Any]],
+    crowd: np.ndarray,
+    detection_image: np.ndarray,
+    region_image: np.ndarray,
+) -> Overlaps:
+    """Find how much the detections of many images overlap the regions of the same image.
+
+    Parameters
+    ----------
+    detections, regions, crowd
+        As for `region_overlaps`, those of one image after those of the other.
+    detection_image, region_image : ndarray of int64, shape (D,), (G,)
+        Image of each, never falling.
+
+    Returns
+    -------
+    overlaps : Overlaps
+        As `region_overlaps` finds them in each image, numbered over all.
+
+    Raises
+    ------
+    ValueError
+        If masks of one image are of different sizes.
+    """
+    both = np.intersect1d(detection_image, region_image)
+    marks = [
+        np.searchsorted(of, both, side).tolist()
+        for of in (detection_image, region_image)
+        for side in ("left", "right")
+    ]
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    parts: list[tuple[np.ndarray, ...]] = [nothing]
+    for first, last, low, high in zip(*marks, strict=True):
+        found = region_overlaps(detections[first:last], regions[low:high], crowd[low:high])
+        parts.append((found.detection + first, found.region + low, found.share))
+    detection, region, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Overlaps(detection, region, share, len(detections), len(regions))
+
+
+def mask_areas(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the pixels of each of N compressed RLEs, int64 (N,)."""
+    # So many at a time, since pycocotools counts a list in 8 bits and refuses one of 256.
+    parts = [list(masks[first : first + 255]) for first in range(0, len(masks), 255)]
+    areas = [np.asarray(coco_mask.area(cast("Any", part)), np.int64) for part in parts]
+    return np.concatenate([np.empty(0, np.int64), *areas])
+
+
 def _table(
     detections: list[Any], regions: list[Any], flags: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,22 +201,44 @@ def match_regions(
     ignored = crowd if ignored is None else np.asarray(ignored, bool)
     least = np.minimum(thresholds, HIGHEST)
     near = np.flatnonzero(overlaps.share >= least.min(initial=HIGHEST))
-    detection, region = overlaps.detection[near], overlaps.region[near]
-    order = np.lexsort((region, ignored[region], detection))
-    candidates: list[list[tuple[int, float]]] = [[] for _ in range(overlaps.detections)]
-    pairs = zip(
-        detection[order].tolist(), region[order].tolist(), overlaps.share[near[order]].tolist(),
-        strict=True,
-    )  # fmt: skip
-    for place, number, share in pairs:
-        candidates[place].append((number, share))
-    flags = crowd.tolist(), ignored.tolist()
-    rows = [_match(candidates, *flags, one) for one in least.tolist()]
+    detection, region, share = (column[near] for column in overlaps[:3])
     shape = (len(least), overlaps.detections)
-    regions = np.array([row[0] for row in rows], np.int64).reshape(shape)
-    shares = np.array([row[1] for row in rows], np.float64).reshape(shape)
+    regions, shares = np.full(shape, -1), np.zeros(shape)
+    # Most pairs are both the only one of their detection and of their region: no choice to make.
+    alone = np.bincount(detection, minlength=shape[1])[detection] == 1
+    alone &= (np.bincount(region, minlength=overlaps.regions)[region] == 1) | crowd[region]
+    reached = share[alone] >= least[:, None]
+    regions[:, detection[alone]] = np.where(reached, region[alone], -1)
+    shares[:, detection[alone]] = np.where(reached, share[alone], 0.0)
+    if not alone.all():
+        pairs = detection[~alone], region[~alone], share[~alone]
+        places, *chosen = _contested(*pairs, crowd, ignored, least.tolist())
+        regions[:, places], shares[:, places] = chosen
     of_ignored = np.append(ignored, False)[regions]  # -1 reads what is appended
     return Matched(regions, (regions >= 0) & ~of_ignored, of_ignored, shares)
+
+
+def _contested(
+    detection: np.ndarray,
+    region: np.ndarray,
+    share: np.ndarray,
+    crowd: np.ndarray,
+    ignored: np.ndarray,
+    thresholds: list[float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the K detections of these pairs, and region and share of each, (T, K)."""
+    order = np.lexsort((region, ignored[region], detection))
+    places, numbers = np.unique(detection, return_inverse=True)
+    candidates: list[list[tuple[int, float]]] = [[] for _ in places]
+    pairs = zip(
+        numbers[order].tolist(), region[order].tolist(), share[order].tolist(), strict=True
+    )  # fmt: skip
+    for place, number, overlap in pairs:
+        candidates[place].append((number, overlap))
+    flags = crowd.tolist(), ignored.tolist()
+    rows = [_match(candidates, *flags, one) for one in thresholds]
+    regions, shares = zip(*rows, strict=True)
+    return places, np.array(regions, np.int64), np.array(shares, np.float64)
 
 
 def _match(

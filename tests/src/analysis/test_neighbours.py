@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.analysis import neighbours
 from src.analysis.neighbours import nearest_neighbours
 from tests.blocks import HEIGHT, WIDTH, block, rle
 
@@ -12,7 +13,9 @@ def slow_distance(first, second):
     return np.sqrt(((one[:, None] - other[None]) ** 2).sum(axis=2).min())
 
 
-def test_neighbours_are_the_nearest_of_all_pixels():
+@pytest.mark.parametrize("pairs", [0, 200, 1 << 16])
+def test_neighbours_are_the_nearest_of_all_pixels(pairs, monkeypatch):
+    monkeypatch.setattr(neighbours, "PAIRS", pairs)
     rng = np.random.default_rng(3)
     masks = []
     for _ in range(12):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.analysis.overlaps import at_edge, mask_areas, mask_boxes, shared_pixels
+from src.analysis.overlaps import at_edge, mask_boxes, shared_pixels
+from src.matching.matching import mask_areas
 
 
 def masks(count, seed=0, shape=(17, 23)):

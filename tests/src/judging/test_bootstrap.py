@@ -19,7 +19,7 @@ from src.judging.bootstrap import (
 )
 from src.judging.coco_evaluation import accepted_alone, evaluate_detections
 from src.judging.group_draws import Sampled, group_weights
-from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
+from src.judging.object_metrics import IMAGE_COLUMNS, score_images, score_together
 from src.matching.average_precision import average_precision
 
 SIDE = 24
@@ -59,8 +59,7 @@ def scene(seed, *, levels):
 def judged(images, truth, found, limit=100):
     """Tables of images and detections, as the stage makes them."""
     matches = evaluate_detections(images, truth, [{"id": 1}], found, limit).matches
-    parts = by_image(images, truth, found, accepted_alone(matches))
-    rows = [score_image(*part) for part in parts]
+    rows = score_images(images, truth, found, accepted_alone(matches))
     table = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     detections = {"image_id": matches.image_id, "score": matches.score, "ranked": matches.ranked}
     for place, percent in enumerate(PERCENTS):

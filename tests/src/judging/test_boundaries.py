@@ -3,7 +3,8 @@ import pytest
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from src.judging.boundaries import boundary_iou, boundary_width
+from src.judging import boundaries
+from src.judging.boundaries import Masks, agreement, boundary_width
 
 
 def rle(mask):
@@ -14,6 +15,13 @@ def box(height, width, rows, columns):
     mask = np.zeros((height, width), bool)
     mask[slice(*rows), slice(*columns)] = True
     return mask
+
+
+def boundary_iou(predicted, truth, ignored):
+    (masks,) = [[[] if mask is None else [mask] for mask in (predicted, truth, ignored)]]
+    found = agreement([Masks(*masks)])
+    either = found.predicted_band + found.truth_band - found.both_bands
+    return found.both_bands[0] / either[0] if either[0] else 1.0
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,12 @@ def test_masks_of_different_images_are_refused():
         boundary_iou(rle(np.ones((2, 3))), rle(np.ones((3, 2))), None)
 
 
+def test_runs_longer_than_the_image_are_refused():
+    longer = coco_mask.frPyObjects({"size": [2, 3], "counts": [2, 9]}, 2, 3)
+    with pytest.raises(ValueError, match="runs of 11 px in an image of 2 x 3 px"):
+        agreement([Masks([longer], [], [])])
+
+
 def slow_band(mask, steps):
     square = np.ones((3, 3), bool)
     return mask & ~ndimage.binary_erosion(mask, square, iterations=steps, border_value=0)
@@ -85,3 +99,49 @@ def test_equals_whole_masks_worn_down_step_by_step(seed):
     expected = (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
     found = boundary_iou(rle(a), rle(b), rle(ignored) if seed % 4 else None)
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+def random_masks(rng, size, count):
+    """Boxes with holes that may overlap, one of them over whole columns."""
+    masks = np.zeros((count, *size), bool)
+    for number, mask in enumerate(masks):
+        top, bottom = np.sort(rng.integers(0, size[0] + 1, 2)) if number else (0, size[0])
+        left, right = np.sort(rng.integers(0, size[1] + 1, 2))
+        mask[top:bottom, left:right] = True
+    return masks & (rng.random(masks.shape) < 0.98)
+
+
+def slow_agreement(predicted, truth, ignored, size):
+    unions = [masks.any(axis=0) for masks in (predicted, truth, ignored)]
+    window = 2 * boundary_width(*size) + 1
+    bands = [
+        mask & ~ndimage.minimum_filter(mask, window, mode="constant", cval=0) for mask in unions[:2]
+    ]
+    pairs = [[mask & ~unions[2] for mask in of] for of in (unions[:2], bands)]
+    return [n for a, b in pairs for n in (a.sum(), b.sum(), (a & b).sum())]
+
+
+# a word holds 64 rows; the band of the last is wider than that, in all but a few columns
+@pytest.mark.parametrize("size", [(1, 1), (63, 30), (64, 30), (65, 200), (128, 90), (150, 3400)])
+@pytest.mark.parametrize("overlap", [True, False])
+def test_many_images_at_once_equal_whole_masks(size, overlap, monkeypatch):
+    monkeypatch.setattr(boundaries, "TOGETHER", 2 * (size[0] // 64 + 1) * size[1])  # two images
+    rng = np.random.default_rng(size[0])
+    images, expected = [Masks([], [], [])], [[0] * 6]
+    for counts in ((3, 3, 1), (2, 2, 0), (0, 3, 0), (4, 0, 2), (0, 0, 1)):
+        kinds = [random_masks(rng, size, count) for count in counts]
+        if not overlap:
+            kinds = [masks & (masks.cumsum(axis=0) == 1) for masks in kinds]
+        images.append(Masks(*([rle(mask) for mask in masks] for masks in kinds)))
+        expected.append(slow_agreement(*kinds, size))
+    other = box(20, 30, (2, 9), (3, 12))
+    images.insert(2, Masks([rle(other)], [rle(other)], []))
+    expected.insert(2, [63, 63, 63, *[63 - 5 * 7] * 3])
+    np.testing.assert_array_equal(np.transpose(agreement(images)), expected)
+
+
+def test_runs_that_a_program_leaves_in_parts_are_one():
+    # rows 2 to 6 of the only column, written as 2 + 0 + 3 px
+    parts = coco_mask.frPyObjects({"size": [9, 1], "counts": [2, 2, 0, 3, 2]}, 9, 1)
+    whole = rle(box(9, 1, (2, 7), (0, 1)))
+    assert [one[0] for one in agreement([Masks([parts], [whole], [])])] == [5] * 6

@@ -406,6 +406,34 @@ def test_every_metric_is_that_of_plain_coco_on_random_scenes(seed):
     assert (metrics["ap_coco_large"] is None) == (seed % 3 > 0)  # 40 x 40 px are less than 96 x 96
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_every_metric_is_that_of_plain_coco_where_it_is_hard(seed):
+    """Many equal scores, overlaps of 1/2 and 1, an id of 0, more than 100 detections of an image,
+    images with nothing, with detections alone, with objects alone, with crowds alone."""
+    rng = np.random.default_rng(seed)
+    annotations, predictions = [], []
+    counts = [(60, 260), (0, 9), (7, 0), (0, 0), (9, 30)]
+    for image, (objects, detections) in enumerate(counts, start=1):
+        corners, sides = rng.integers(0, 28, (objects, 2)), rng.choice([4, 8], (objects, 2))
+        boxes = np.concatenate([corners, sides], axis=1).tolist()
+        for box in boxes:
+            number, crowd = len(annotations), int(rng.random() < 0.1)
+            annotations.append(truth(box, number=number, image=image, crowd=crowd))
+        for _ in range(detections):
+            top, left, *sides = boxes[rng.integers(objects)] if objects else A
+            moved = top + int(rng.integers(0, 3)), left + int(rng.integers(0, 3)), *sides
+            predictions.append(found(moved, int(rng.integers(1, 5)) / 4, image=image))
+    annotations += [truth(A, number=len(annotations), image=7, crowd=1)]
+    annotations = [annotations[place] for place in rng.permutation(len(annotations))]
+    predictions = [predictions[place] for place in rng.permutation(len(predictions))]
+    shown = [one for one in annotations if one["id"] > 0]  # COCO counts id 0 as never matched
+    metrics = assert_equals_plain_coco(images(8), shown, CATEGORIES, predictions)
+    assert 0.1 < metrics["ap50"] < 0.9
+    renumbered = [one | {"id": one["id"] - 1} for one in shown]
+    assert evaluate(renumbered, predictions, count=8).metrics == metrics
+    assert any(one["id"] == 0 for one in renumbered)
+
+
 @pytest.mark.parametrize("side", [31, 32, 33, 95, 96, 97])
 def test_cocos_size_bins_share_their_bounds(side):
     size = [100, 100]

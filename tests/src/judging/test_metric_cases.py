@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.judging.coco_evaluation import evaluate_detections
-from src.judging.object_metrics import by_image, score_image, score_together
+from src.judging.object_metrics import score_images, score_together
 
 KEYS = ("ap50", "ar50", "ap75", "ap", "ar", "f1_50", "precision_50", "recall_50")
 KEYS += ("f1_histogram_50", "dice_mean", "iou_mean", "boundary_iou_mean", "detection_accuracy")
@@ -522,8 +522,7 @@ def judge(annotations, predictions, size, images=1):
     ]
     categories = [{"id": 1, "name": "building"}, {"id": 2, "name": "car"}]
     result = evaluate_detections(records, annotations, categories, predictions, 100)
-    parts = by_image(records, annotations, predictions, result.matches)
-    rows = [score_image(*part) for part in parts]
+    rows = score_images(records, annotations, predictions, result.matches)
     return result.metrics | score_together(rows)
 
 

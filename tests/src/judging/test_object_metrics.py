@@ -1,7 +1,5 @@
 """The measures against slow ones on whole masks; worked out by hand in test_metric_cases.py."""
 
-import pickle
-
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -10,13 +8,12 @@ from scipy import ndimage
 from src.judging.coco_evaluation import THRESHOLDS, Matches, evaluate_detections
 from src.judging.object_metrics import (
     IMAGE_COLUMNS,
-    by_image,
     detection_accuracy,
     f1_score,
     panoptic_quality,
     precision,
     recall,
-    score_image,
+    score_images,
     score_together,
 )
 
@@ -39,11 +36,7 @@ def matches(*rows):
     blank, tp, ignored = np.zeros(len(rows)), tp.astype(bool), ignored.astype(bool)
     at = [np.repeat(column[:, None], 10, axis=1) for column in (tp, ignored)]
     ones, every = np.ones(len(rows)), np.ones(len(rows), bool)
-    return Matches(detection, image, blank, tp, ignored, truth, ones, every, every, *at)
-
-
-def score_each(images, annotations, predictions, judged):
-    return [score_image(*parts) for parts in by_image(images, annotations, predictions, judged)]
+    return Matches(detection, image, blank, tp, ignored, truth, ones, every, every, *at, tp)
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall():
@@ -75,7 +68,7 @@ def test_images_are_scored_one_by_one():
     ]
     predictions = [{"segmentation": row(*p)} | CATEGORY for p in ((0, 1), (3,), (8,), (7,), (6,))]
     judged = matches((0, 1, 1, 0, 1), (1, 1, 0, 0, -1), (2, 1, 0, 1, 3), (3, 2, 0, 0, -1))
-    first, second = score_each(images, truth, predictions, judged)
+    first, second = score_images(images, truth, predictions, judged)
     assert list(first) == list(second) == IMAGE_COLUMNS
     assert (first["name"], second["name"]) == ("a", "b")
     assert [first[k] for k in ("objects", "detections", "tp", "fp", "fn")] == [2, 2, 1, 1, 1]
@@ -86,25 +79,27 @@ def test_images_are_scored_one_by_one():
     assert (second["f1_50"], second["dice"]) == (0, 0)
 
 
-def test_images_can_be_scored_apart_and_in_other_processes():
+def test_what_is_said_of_an_image_depends_on_no_other():
     images, truth, predictions = random_scene(np.random.default_rng(5))
     judged = judge(images, truth, predictions).matches
-    apart = pickle.loads(pickle.dumps(by_image(images, truth, predictions, judged)))
-    assert [parts[0]["name"] for parts in apart] == ["1", "2", "3"]
-    together = score_each(images, truth, predictions, judged)
-    assert [score_image(*parts) for parts in apart] == together
-    assert pickle.loads(pickle.dumps(together)) == together
+    together = score_images(images, truth, predictions, judged)
+    assert [row["name"] for row in together] == ["1", "2", "3"]
+    for image, scored in zip(images, together, strict=True):
+        of = judged.image_id == image["id"]
+        alone = Matches(*(column[of] for column in judged))
+        annotations = of_image(truth, image["id"])
+        assert score_images([image], annotations, predictions, alone) == [scored]
 
 
 def test_counts_are_python_numbers():
     images, truth, predictions = random_scene(np.random.default_rng(5))
     judged = judge(images, truth, predictions).matches
-    for scored in score_each(images, truth, predictions, judged):
+    for scored in score_images(images, truth, predictions, judged):
         assert {type(value) for value in scored.values()} == {str, int, float}
 
 
 def test_an_image_with_nothing_in_it_is_right():
-    (scored,) = score_each([{"id": 1, "name": "a"}], [], [], matches())
+    (scored,) = score_images([{"id": 1, "name": "a"}], [], [], matches())
     ones = ("f1_50", "dice", "iou", "boundary_iou", "detection_accuracy")
     assert [scored[key] for key in ones] == [1] * 5
     assert {scored[key] for key in IMAGE_COLUMNS[2:] if key not in ones} == {0}
@@ -247,7 +242,7 @@ def slow_band(mask, steps):
 def test_each_image_equals_a_slow_reference_on_whole_masks(seed, overlap):
     images, annotations, predictions = random_scene(np.random.default_rng(seed), overlap=overlap)
     judged = judge(images, annotations, predictions)
-    for scored in score_each(images, annotations, predictions, judged.matches):
+    for scored in score_images(images, annotations, predictions, judged.matches):
         truth = of_image(annotations, scored["image_id"])
         detections = of_image(predictions, scored["image_id"])
         masks, found = masks_of(truth), masks_of(detections)
@@ -294,7 +289,7 @@ def test_panoptic_quality_equals_a_slow_reference_on_label_maps(seed):
         fn += (~hits.any(axis=1)).sum()
         fp += (~hits.any(axis=0) & ~np.array(in_crowd)).sum()
     judged = judge(images, annotations, predictions)
-    scored = score_together(score_each(images, annotations, predictions, judged.matches))
+    scored = score_together(score_images(images, annotations, predictions, judged.matches))
     expected = {
         "pq": sum_iou / (tp + fp / 2 + fn / 2),
         "sq": sum_iou / tp,
@@ -316,7 +311,7 @@ def test_masks_are_counted_as_the_label_maps_they_make(seed):
     images, annotations, predictions = random_scene(np.random.default_rng(seed), overlap=False)
     annotations = [annotation | {"iscrowd": 0} for annotation in annotations]
     judged = judge(images, annotations, predictions)
-    for scored in score_each(images, annotations, predictions, judged.matches):
+    for scored in score_images(images, annotations, predictions, judged.matches):
         maps = []
         for records in (annotations, predictions):
             masks = masks_of(of_image(records, scored["image_id"]))

@@ -12,7 +12,9 @@ from src.matching import matching
 from src.matching.matching import (
     Overlaps,
     largest_shares,
+    mask_areas,
     match_regions,
+    overlaps_of_images,
     region_overlaps,
     reordered,
 )
@@ -184,6 +186,57 @@ def test_detections_in_another_order():
     turned = reordered(overlaps, np.array([3, 2, 0, 1]))
     np.testing.assert_array_equal(table(turned), table(overlaps)[[3, 2, 0, 1]])
     assert (np.diff(turned.detection * 10 + turned.region) > 0).all()
+
+
+def test_many_images_are_compared_each_by_itself():
+    """Images 3 and 9 have both; of 5 there are detections alone, of 7 regions alone."""
+    scenes = {image: draw(image, 6, 4) for image in (3, 5, 7, 9)}
+    found = [bar for image in (3, 5, 9) for bar in scenes[image][0]]
+    truth = [bar for image in (3, 7, 9) for bar in scenes[image][2]]
+    crowd = np.concatenate([scenes[image][3] for image in (3, 7, 9)])
+    images = np.repeat([3, 5, 9], 6), np.repeat([3, 7, 9], 4)
+    overlaps = overlaps_of_images(found, truth, crowd, *images)
+    expected = np.zeros((18, 12))
+    for place, image in ((0, 3), (2, 9)):
+        bars, _, regions, flags, _ = scenes[image]
+        alone = region_overlaps(bars, regions, flags)
+        expected[6 * place : 6 * place + 6, 4 * place : 4 * place + 4] = table(alone)
+    np.testing.assert_array_equal(table(overlaps), expected)
+    assert (np.diff(overlaps.detection * 100 + overlaps.region) > 0).all()
+    assert len(overlaps.share) > 10
+    nothing = overlaps_of_images([], truth, crowd, images[0][:0], images[1])
+    assert (nothing.share.size, nothing.detections, nothing.regions) == (0, 0, 12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_matches_in_many_images_at_once_are_those_of_each(seed):
+    scenes = [draw(10 * seed + number, 8, 5) for number in range(4)]
+    parts, offset = [], 0
+    for found, scores, truth, crowd, ignored in scenes:
+        order = np.argsort(-scores, kind="stable")
+        overlaps = region_overlaps([found[place] for place in order], truth, crowd)
+        alone = match_regions(overlaps, crowd, THRESHOLDS, ignored).region
+        parts.append((overlaps, crowd, ignored, np.where(alone < 0, -1, alone + offset)))
+        offset += len(truth)
+    together = Overlaps(
+        np.concatenate([one[0].detection + 8 * n for n, one in enumerate(parts)]),
+        np.concatenate([one[0].region + 5 * n for n, one in enumerate(parts)]),
+        np.concatenate([one[0].share for one in parts]),
+        32,
+        20,
+    )
+    crowd, ignored = (np.concatenate([one[place] for one in parts]) for place in (1, 2))
+    matched = match_regions(together, crowd, THRESHOLDS, ignored)
+    expected = np.concatenate([one[3] for one in parts], axis=1)
+    np.testing.assert_array_equal(matched.region, expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 700])
+def test_areas_of_any_number_of_masks(count):
+    lengths = np.arange(count) % 9
+    areas = mask_areas([bar(3, 3 + length) for length in lengths])
+    assert areas.dtype == np.int64
+    assert areas.tolist() == lengths.tolist()
 
 
 @pytest.mark.slow

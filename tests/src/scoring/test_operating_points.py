@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 from src.judging.coco_evaluation import evaluate_detections
 from src.judging.group_draws import group_weights
-from src.judging.object_metrics import by_image, score_image, score_together
+from src.judging.object_metrics import score_images, score_together
 from src.scoring import operating_points
 from src.scoring.operating_points import choose_point
 from src.scoring.outcomes import Outcomes, detection_outcomes
@@ -54,8 +54,8 @@ def judged(names, rles, scores, truth, metric, images):
     if not predictions and not annotations:
         return 1.0
     result = evaluate_detections(records, annotations, categories, predictions, 10**6)
-    parts = by_image(records, annotations, predictions, result.matches)
-    value = score_together([score_image(*part) for part in parts])[metric]
+    rows = score_images(records, annotations, predictions, result.matches)
+    value = score_together(rows)[metric]
     return 1.0 if value is None else value
 
 

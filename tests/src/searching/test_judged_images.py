@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 from src.base.errors import InputError
 from src.judging.coco_evaluation import evaluate_detections
-from src.judging.object_metrics import by_image, score_image, score_together
+from src.judging.object_metrics import score_images, score_together
 from src.objects.map_objects import find_objects
 from src.objects.rle import encode_instances
 from src.searching.combinations import combinations_of, metric_values
@@ -64,8 +64,7 @@ def reference(scenes, params):
             keys = {"image_id": seed, "category_id": 1, "score": score}
             predictions.append({"segmentation": rle} | keys)
     result = evaluate_detections(images, annotations, [{"id": 1}], predictions, 10_000)
-    parts = by_image(images, annotations, predictions, result.matches)
-    rows = [score_image(*part) for part in parts]
+    rows = score_images(images, annotations, predictions, result.matches)
     return result.metrics | score_together(rows)
 
 
