@@ -324,4 +324,4 @@ def _fresh_optimiser(model: nn.Module, phase: Phase, train: TrainParams, batches
     batches += batches // train.replay if train.replay else 0
     groups = parameter_groups(model, lr=phase.lr, encoder_lr=phase.encoder_lr)
     steps = -(-batches // train.accumulate)
-    return phase_optimiser(groups, phase, weight_decay=train.weight_decay, epoch_steps=steps)
+    return phase_optimiser(groups, phase, train, epoch_steps=steps)

@@ -73,6 +73,10 @@ STOPPING = {"train__early_stopping": 2}
             {"model__encoder": "resnet18", "model__encoder_weights": "packaged"},
             "encoder_weights packaged: no package has weights of the encoder 'resnet18'; take tu-",
         ),
+        (
+            phases({"optimiser": "sgd"}) | {"train__momentum": 0.0},
+            "train.nesterov true needs a train.momentum above 0; raise it, or set nesterov to",
+        ),
         (STOPPING, "train.early_stopping 2 has nothing to look at; set train.holdout and"),
         (STOPPING | {"train__holdout": 0.2, "train__evaluate_every": 0}, "nothing to look at"),
     ],
@@ -93,6 +97,7 @@ def test_what_does_not_go_together_is_one_sentence(changes, message):
         {"augment__rotate": 90.0},
         {"augment__rotate": 90.0, "views__allowed": "d2", "augment__set": "light"},
         STOPPING | {"train__holdout": 0.2},
+        {"train__momentum": 0.0},  # of sgd, which no phase has
     ],
 )
 def test_what_goes_together_is_taken(changes):
