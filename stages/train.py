@@ -59,7 +59,13 @@ from src.training.labelled_images import Sources, open_sources
 from src.training.launching import LauncherParams, run_processes
 from src.training.loop import fit
 from src.training.network import described, training_network, with_statistics
-from src.training.params import AugmentParams, Training, TrainParams, checked_training
+from src.training.params import (
+    OBJECT_SCORES,
+    AugmentParams,
+    Training,
+    TrainParams,
+    checked_training,
+)
 from src.training.statistics import refresh_statistics
 from src.training.targets import plane_names
 
@@ -99,7 +105,9 @@ def _train(args: argparse.Namespace, training: Training) -> None:
             pseudo_weight=args.pseudo_weight,
         ),
     )
-    planes = plane_names(training.heads, soft=sources.soft)
+    planes = plane_names(
+        training.heads, soft=sources.soft, ids=train.choose_by in OBJECT_SCORES
+    )
     learnt, watched = crops_by_use(table, sources, training, planes)
     sizes = zip(table["height"], table["width"], strict=True)
     refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)

@@ -16,6 +16,7 @@ from src.predicting.allowed_views import Views
 
 # Heads beside the mask, each there if its weight in the section `loss` is not 0.
 HEADS = ("border", "contact", "boundary_distance", "embedding", "empty")
+OBJECT_SCORES = ("ap50", "detection_accuracy")  # that an epoch can be chosen by, beside pixels'
 MAX_TURN = 45.0  # degrees; beyond it a turn is nearer to a quarter turn
 
 
@@ -31,6 +32,7 @@ class AugmentParams(Params):
     hue: int = Field(ge=0, le=180)
     saturation: int = Field(ge=0, le=255)
     grey: float = Field(ge=0, le=1)
+    grey_objects: float = Field(ge=0, le=1)
     blur: float = Field(ge=0, le=1)
     noise: float = Field(ge=0, le=1)
     clahe: float = Field(ge=0, le=1)
@@ -79,6 +81,7 @@ class TrainParams(Params):
     sampling: Literal["uniform", "size", "rarity"]
     replay: int = Field(ge=0)
     holdout: float = Field(ge=0, lt=1)
+    choose_by: Literal["dice", "loss", "ap50", "detection_accuracy"]
     early_stopping: int = Field(ge=0)
     evaluate_every: int = Field(ge=0)
     repeat: int = Field(gt=0)

@@ -22,7 +22,7 @@ from tests.stages.test_train import PHASE, train_on, write_squares
 
 SHARED = {
     "predict": {"views": "d4", "scales": [1.0, 0.75], "merge": "mean", "padding": "reflect"}
-    | {"max_size": 40, "overlap": 8, "precision": "float32"},
+    | {"max_size": 40, "overlap": 8, "precision": "float32", "margin": 0, "gammas": [1.0]},
     "views": {"allowed": "hflip"},
     "split_folds": {"method": "stratified", "balance": "none", "column": "fold", "k": 2}
     | {"repeats": 1, "folds": [0, 1], "likeness": False, "seed": 0},

@@ -316,6 +316,8 @@ def knobs(tmp_path_factory):
         ({}, {"train__ema_decay": 0.0}),
         ({}, {"train__gradient_clip": 0.0}),
         ({}, {"train__weight_decay": 0.5}),
+        (phase(optimiser="sgd", epochs=2), {"train__momentum": 0.5}),
+        (phase(optimiser="sgd", epochs=2), {"train__nesterov": False}),
         ({}, {"train__precision": "bf16"}),
         ({}, {"train__freeze_batch_norm": True}),
         ({}, {"train__repeat": 2}),
@@ -351,10 +353,12 @@ def knobs(tmp_path_factory):
         ({}, {"loss__focal_weight": 1.0}),
         ({"loss__focal_weight": 1.0}, {"loss__focal_gamma": 1.0}),
         ({"loss__focal_weight": 1.0}, {"loss__focal_threshold": 0.5}),
+        ({"loss__focal_weight": 1.0}, {"loss__focal_alpha": 0.25}),
         ({}, {"loss__ohem": 0.3}),
         ({}, {"loss__label_smoothing": 0.1}),
         ({}, {"loss__overlap_log": True}),
         ({}, {"loss__overlap_per": "image"}),
+        ({}, {"loss__overlap_squared": True}),
         (WEIGHED, {"loss__overlap_weighted": True}),
         ({}, {"loss__lovasz_weight": 1.0}),
         (SURE, {"loss__lovasz_error": "elu"}),
@@ -367,6 +371,8 @@ def knobs(tmp_path_factory):
         (WEIGHED, {"loss__max_weight": 2.0}),
         (WEIGHED, {"loss__normalise_weights": True}),
         ({}, {"loss__size_weight": 1.0}),
+        ({"loss__size_weight": 1.0}, {"loss__size_reference": 40.0}),
+        ({}, {"loss__object_weight": 3.0}),
         ({}, {"loss__boundary_weight": 2.0}),
         ({"loss__boundary_weight": 2.0}, {"loss__boundary_kernel": 3}),
         ({}, {"loss__image_weight": "trust"}),
@@ -387,6 +393,7 @@ def knobs(tmp_path_factory):
         ({}, {"augment__rotate": 20.0}),
         ({}, {"augment__brightness": 0.3}),
         ({}, {"augment__noise": 1.0}),
+        ({"augment__hue": 40}, {"augment__hue": 40, "augment__grey_objects": 1.0}),
         ({}, {"augment__mosaic": 1.0}),
         ({}, {"augment__copy_paste": 1.0}),
         ({}, {"augment__transforms": [{"name": "InvertImg", "p": 1.0}]}),
@@ -505,6 +512,23 @@ def test_a_phase_without_gain_on_the_hold_out_ends_early(run):
         run(train__phases=phases, train__freeze_batch_norm=True, **options) / "curve.csv"
     )
     assert curve["phase"].tolist() == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.slow
+def test_the_epoch_is_chosen_by_the_score_asked_for(run):
+    options = {"train__holdout": 0.5, "train__ema_decay": 0.0, "train__batch_size": 1}
+    phases = {"train__phases": [PHASE | {"epochs": 8, "lr": 0.01}]}
+    best, kept = {}, {}
+    for score, sign in (("dice", 1), ("loss", -1), ("ap50", 1)):
+        folder = run(score, train__choose_by=score, **options, **phases)
+        curve = pd.read_csv(folder / "curve.csv")
+        best[score] = int((sign * curve[f"holdout_{score}"]).argmax()) + 1
+        kept[score] = weights(folder)
+    assert best["ap50"] != best["dice"] == best["loss"]
+    assert not differ(kept["dice"], kept["loss"])
+    assert differ(kept["dice"], kept["ap50"])
+    phases["train__phases"][0]["epochs"] = best["ap50"]
+    assert not differ(kept["ap50"], weights(run("last", **options, **phases)))
 
 
 def test_the_deterministic_mode_is_the_one_asked_for(run):

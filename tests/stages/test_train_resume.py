@@ -52,6 +52,7 @@ MATRIX = {
         "train__holdout": 0.25,
         "train__early_stopping": 2,
     },
+    "chosen by objects": phase(epochs=4) | {"train__holdout": 0.5, "train__choose_by": "ap50"},
     **{f"replay {every}": phase(epochs=3) | {"train__batch_size": 1, "train__replay": every}
        for every in (1, 2, 3)},
     **{f"accumulate {count}": phase(epochs=3) | {"train__batch_size": 1, "train__accumulate": count}
