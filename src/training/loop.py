@@ -32,6 +32,7 @@ from src.training.epoch_draws import epoch_draws
 from src.training.freezing import parameter_groups, set_training_mode, thaw
 from src.training.hard_examples import round_so_far, with_replays
 from src.training.looks import rank_of, watch
+from src.training.mean_teacher import Consistency, consistent
 from src.training.params import Phase, TrainParams
 from src.training.schedules import phase_optimiser
 from src.training.weight_average import (
@@ -64,6 +65,7 @@ def fit(
     title: str,
     on_epoch: Callable[[dict], None],
     checkpoints: Checkpoints,
+    consistency: Consistency | None = None,
 ) -> Trained:
     """Train a network, in place, through all phases, or go on with a training that died.
 
@@ -92,6 +94,8 @@ def fit(
         Gets every row of the curve as soon as it is made, first those of a training that goes on.
     checkpoints : Checkpoints
         Where its state is kept; `remove` them when what is returned is safe.
+    consistency : Consistency, optional
+        How the network is held to its moving average, which there must be.
 
     Returns
     -------
@@ -122,6 +126,9 @@ def fit(
             learn = partial(batch_loss, loss=loss, whole=processes.whole_batch)
             shared = {"train": train, "draws": draws, "device": device, "bar": bar}
             shared |= {"checkpoints": checkpoints, "saved": saved}
+            if consistency:
+                held = {"consistency": consistency, "progress": progress, "epochs": epochs}
+                shared["hold"] = partial(consistent, teacher=average, seed=train.seed, **held)
             for row in _epochs(model, average, learn, learnt, phase, progress, **shared):
                 row |= {"phase": progress.phase}
                 _refuse_endless(row, phase, progress.phase % len(losses))
@@ -177,6 +184,7 @@ def _epochs(
     bar: tqdm,
     checkpoints: Checkpoints,
     saved: dict | None,
+    hold: Callable | None = None,
 ) -> Iterator[dict]:
     """Train the epochs that are left of one phase; yield what is known after each."""
     shares = _shares(draws(phase, epoch=0), train)
@@ -205,6 +213,8 @@ def _epochs(
         learn_share = partial(
             learn, processes.replica(model, sync_batch_norm=train.sync_batch_norm)
         )
+        if hold:
+            learn_share = partial(hold, learn=learn_share)
         loaded = iter(loader)  # draws a random number
         if saved:
             restore_random(saved)

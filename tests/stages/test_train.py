@@ -267,9 +267,43 @@ def test_pseudo_labels_are_learnt_from_alone_and_never_looked_at(run, tmp_path):
     assert looks[0]["train_loss"].item() != looks[1]["train_loss"].item()
 
 
+def unlabelled(root):
+    """Make two images to be learnt from ones of test of which nothing is known."""
+    options = as_pseudo(root)
+    path = root / "pseudo/instances.zip"
+    names = ImageArchive(path).names
+    write_archive(path, [(name, np.full((32, 32), 65535, np.uint16)) for name in names])
+    return options
+
+
+HELD = ["--consistency", "10"]
+APART = {"train__freeze_batch_norm": True, "train__batch_size": 1} | {"train__ema_decay": 0.5}
+APART |= {"train__phases": [PHASE | {"epochs": 2}]}
+
+
+def test_consistency_is_learnt_from_images_without_labels(run, tmp_path):
+    options = unlabelled(tmp_path)
+    found = []
+    for held in ([], HELD):
+        before = weights(run(options=[*options, *held], **APART))
+        path = tmp_path / "prepared/test/images.zip"
+        kept = ImageArchive(path)
+        images = {name: kept.read(name) for name in kept.names}
+        write_archive(path, [(name, 255 - image) for name, image in images.items()])
+        found.append(differ(before, weights(run(options=[*options, *held], **APART))))
+        write_archive(path, images.items())
+    assert found == [False, True]
+
+
+def test_consistency_without_an_average_is_refused(run):
+    with pytest.raises(InputError, match="consistency 10.0 holds .*; set train.ema_decay above 0"):
+        run(options=HELD, train__ema_decay=0.0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--consistency", "inf"], "--consistency inf: must be a number from 0 up"),
         (["images.csv"], "pseudo.images.csv: no such file; run pseudo_label"),
         (["instances.zip"], "instances.zip: no such archive; run the stage that writes it"),
         (["--pseudo-weight", "-1"], "--pseudo-weight -1.0: must be a number from 0 up"),
