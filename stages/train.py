@@ -107,9 +107,7 @@ def _train(args: argparse.Namespace, training: Training) -> None:
             pseudo_weight=args.pseudo_weight,
         ),
     )
-    planes = plane_names(
-        training.heads, soft=sources.soft, ids=train.choose_by in OBJECT_SCORES
-    )
+    planes = plane_names(training.heads, soft=sources.soft, ids=train.choose_by in OBJECT_SCORES)
     learnt, watched = crops_by_use(table, sources, training, planes)
     sizes = zip(table["height"], table["width"], strict=True)
     refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)

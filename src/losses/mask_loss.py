@@ -84,9 +84,10 @@ def pixel_loss(
         `bce_weight`, `focal_weight`: 0 leaves the term out; one of the two is not. `focal_gamma`: 0
         makes the focal loss the cross entropy. `focal_alpha`: what the focal loss of objects is
         multiplied by, 1 - `focal_alpha` that of background (a_t in eq. 5); 0 multiplies by none.
-        `focal_threshold`: of the reduced focal loss; 0 is the plain focal loss. `ohem`: share of the valid pixels, those that cost most, that the sum
-        is averaged over; rounded to whole pixels, at least one. `label_smoothing`: e; the truth
-        counts for 1 - e and its contrary for e, in both terms.
+        `focal_threshold`: of the reduced focal loss; 0 is the plain focal loss. `ohem`: share of
+        the valid pixels, those that cost most, that the sum is averaged over; rounded to whole
+        pixels, at least one. `label_smoothing`: e; the truth counts for 1 - e and its contrary for
+        e, in both terms.
 
     Returns
     -------
@@ -147,8 +148,8 @@ def overlap_loss(
     per : {"batch", "image"}
         Whether the sums run over the batch or over each image.
     squared : bool
-        Whether FP and FN are sum(v p^2 (1 - t)) and sum(v (1 - p)^2 t), so that the denominator of
-        Dice has the squares of p (Milletari, Navab and Ahmadi 2016): 2 sum(p t) / (sum p^2 + sum t).
+        Whether FP and FN are sum(v p^2 (1 - t)) and sum(v (1 - p)^2 t), so that Dice has squares
+        of p below (Milletari, Navab and Ahmadi 2016): 2 sum(p t) / (sum p^2 + sum t).
 
     Returns
     -------

@@ -47,8 +47,8 @@ def build_model(
         `decoder_attention`: squeeze and excitation after every stage of the encoder, around every
         decoder block. `stem_stride`: of the encoder's first convolution; 1 makes all its maps twice
         as large. `stem_pooling`: whether max pooling comes after it; without it deeper maps are
-        twice as large. `decoder_width`: channels of the last decoder block of Unet, UnetPlusPlus and
-        MAnet, each one before it twice as many; the other decoders have widths of their own.
+        twice as large. `decoder_width`: channels of the last decoder block of Unet, UnetPlusPlus
+        and MAnet, each one before it twice as many; other decoders have widths of their own.
         `decoder_upsampling`: how decoder blocks enlarge what they are given; "transposed" by
         `src.networks.transposed_decoder` (Unet). `decoder_norm`: whether their convolutions are
         followed by batch normalisation.

@@ -145,7 +145,10 @@ def _predict_scaled(
     if positions:  # in the whole image, whatever windows and views make of it
         where = torch.from_numpy(position_bytes(rows, columns)).permute(2, 0, 1)
         image = torch.cat([image, where.to(image)])
-    inner = (slice(params.margin, params.margin + rows), slice(params.margin, params.margin + columns))
+    inner = (
+        slice(params.margin, params.margin + rows),
+        slice(params.margin, params.margin + columns),
+    )
     image = _with_margin(image, params)
     rows, columns = image.shape[-2:]
     max_size, overlap = params.max_size, params.overlap

@@ -115,9 +115,9 @@ def training_transform(
     """Compose the random views of one data set, with a crop of fixed size among them.
 
     In this order: views, affine and crop at once, colours, grid and elastic distortion, grey
-    objects, grey, blur, noise, local contrast. Free transforms come after the colours and see the whole image; then it
-    is cropped after them. Maps are resampled with nearest neighbour; what a shift, a turn or a
-    distortion uncovers repeats the edge, in the image and its maps alike.
+    objects, grey, blur, noise, local contrast. Free transforms come after the colours and see the
+    whole image; then it is cropped after them. Maps are resampled with nearest neighbour; what a
+    shift, a turn or a distortion uncovers repeats the edge, in the image and its maps alike.
 
     Parameters
     ----------
@@ -127,10 +127,11 @@ def training_transform(
         fraction of the size; largest relative change of size. `rotate`: largest turn in degrees,
         either way; up to 45 unless d4 is allowed. `brightness`, `contrast`, `gamma`: largest
         relative change, of gamma that of the exponent. `hue`, `saturation`: largest change on
-        OpenCV's scales. `grey_objects`, `grey`, `blur`, `noise`, `clahe`, `grid`, `elastic`: probabilities. 0
-        switches each of these off. `transforms`: others of albumentations: `name`, `p` (0.5 if left
-        out) and arguments. What a geometric one uncovers is ignored in the maps unless it says
-        otherwise by `fill_mask`. `mosaic` and `copy_paste` come before, in `src.training.crops`.
+        OpenCV's scales. `grey`, `grey_objects` (their pixels alone), `blur`, `noise`, `clahe`,
+        `grid`, `elastic`: probabilities. 0 switches each of these off. `transforms`: others of
+        albumentations: `name`, `p` (0.5 if left out) and arguments. What a geometric one uncovers
+        is ignored in the maps unless it says otherwise by `fill_mask`. `mosaic` and `copy_paste`
+        come before, in `src.training.crops`.
     allowed : {"none", "hflip", "d2", "d4"}
         Which mirrored and turned views are physically possible.
     crop_size : int

@@ -25,7 +25,13 @@ Look = Callable[[nn.Module, Batch], tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 @torch.inference_mode()
 def watch(
-    model: nn.Module, look: Look, crops: TrainingCrops | None, kind: str, *, train: TrainParams, device
+    model: nn.Module,
+    look: Look,
+    crops: TrainingCrops | None,
+    kind: str,
+    *,
+    train: TrainParams,
+    device: torch.device,
 ) -> dict[str, float]:
     """Return loss and mean Dice, and the score of objects that `choose_by` names, if it does.
 

@@ -255,7 +255,8 @@ def _steps(
     """Step the optimiser once for every `accumulate` batches; yield after each step.
 
     A step follows the mean over all its images, so accumulation equals the large batch for every
-    loss that is a mean over images. Ends early at a loss that is not finite.
+    loss that is a mean over images; not for means over the pixels of a batch that count, of which
+    batches have different numbers, see docs/techniques.md. Ends early at a loss that is not finite.
     """
     batches, accumulate = iter(batches), train.accumulate
     learning = [weight for group in optimiser.param_groups for weight in group["params"]]

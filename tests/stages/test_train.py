@@ -527,13 +527,26 @@ def test_a_lone_last_image_is_left_out_where_statistics_are_measured(run):
     run(train__phases=TWO_EPOCHS, train__snapshots=2, **knobs)
 
 
-def test_accumulation_equals_the_large_batch(run):
-    # Without batch norm that learns, on a loss that is a mean over images of one size.
+@pytest.mark.parametrize(
+    ("terms", "equal"),
+    [
+        ({}, True),
+        ({"loss__focal_weight": 1.0, "loss__focal_alpha": 0.3}, True),
+        ({"loss__dice_weight": 1.0, "loss__overlap_per": "image"}, True),
+        ({"loss__lovasz_weight": 1.0}, True),
+        ({"loss__dice_weight": 9.0, "loss__overlap_per": "batch"}, False),
+        ({"loss__ohem": 0.1}, False),
+        ({"train__crop_size": 48, "augment__shift": 0.4}, False),  # what is padded is ignored
+    ],
+)
+def test_accumulation_equals_the_large_batch_where_the_docs_say_so(run, terms, equal):
+    """docs/techniques.md: without batch norm that learns, on losses that are means over images."""
     common = {"train__freeze_batch_norm": True, "loss__dice_weight": 0.0, "train__ema_decay": 0.0}
+    common |= terms | phase(optimiser="sgd", lr=0.1)
     large = weights(run("large", **common))
     small = weights(run("small", train__batch_size=1, train__accumulate=4, **common))
-    for key, value in large.items():
-        torch.testing.assert_close(small[key], value, rtol=1e-4, atol=1e-6)
+    furthest = max((small[key] - value).abs().max().item() for key, value in large.items())
+    assert furthest < 1e-6 if equal else furthest > 1e-5
 
 
 def test_phases_repeat_for_cyclic_annealing(run):

@@ -194,9 +194,7 @@ def test_other_numbers_of_channels_come_in(encoder):
 
 @pytest.mark.parametrize("stem", [{}, {"stem_stride": 1}, {"stem_pooling": False}])
 def test_transposed_convolutions_enlarge_wherever_the_size_doubles(stem):
-    learnt, plain = (
-        network(decoder_upsampling=kind, **stem) for kind in ("transposed", "nearest")
-    )
+    learnt, plain = (network(decoder_upsampling=kind, **stem) for kind in ("transposed", "nearest"))
     assert answers_at_input_size(learnt)
     kinds = [hasattr(block, "enlarge") for block in learnt.decoder.blocks]
     changing = {0: True, 1: True, 2: stem != {"stem_pooling": False}, 3: "stem_stride" not in stem}

@@ -48,7 +48,7 @@ def test_what_the_teacher_says_is_turned_back():
         factor = (logits * 255 / images[:, 0]).nanmedian().item()
         assert 0.9 <= factor <= 1.1
         wanted = (images[:, 0] * factor).clamp(max=255) / 255
-        np.testing.assert_allclose(logits, wanted, atol=1.01 / 255)  # rounded by a factor not quite known
+        np.testing.assert_allclose(logits, wanted, atol=1.01 / 255)  # both are rounded
 
 
 def test_levels_differ_from_batch_to_batch():

@@ -98,7 +98,8 @@ def slow_accuracy(probability, instances):
         while front:
             row, column = front.pop()
             region.add((row, column))
-            for near in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                near = (row + down, column + right)
                 if near in left:
                     left.remove(near)
                     front.append(near)
@@ -109,8 +110,6 @@ def slow_accuracy(probability, instances):
     ]
     values = []
     for threshold in THRESHOLDS:
-        right = sum(
-            any(len(r & o) / len(r | o) >= threshold for r in regions) for o in objects
-        )
+        right = sum(any(len(r & o) / len(r | o) >= threshold for r in regions) for o in objects)
         values.append(right / (len(regions) + len(objects) - right))
     return np.mean(values)

@@ -24,9 +24,7 @@ def rates(schedule, lrs=(0.1,), **changes):
     """Return the learning rates of all groups at each step of a phase."""
     settings = DEFAULTS | changes
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in lrs]
-    optimiser, scheduler = phase_optimiser(
-        groups, optimiser="adamw", schedule=schedule, **settings
-    )
+    optimiser, scheduler = phase_optimiser(groups, optimiser="adamw", schedule=schedule, **settings)
     seen = []
     for _ in range(settings["steps"]):
         seen.append(tuple(group["lr"] for group in optimiser.param_groups))
@@ -159,9 +157,7 @@ def test_momentum_adds_up():
 def test_sgd_has_the_momentum_it_is_told(train, expected):
     weight = torch.nn.Parameter(torch.tensor([0.0]))
     groups = [{"params": [weight], "lr": 1.0}]
-    made, _ = phase_optimiser(
-        groups, optimiser="sgd", schedule="constant", train=train, **DEFAULTS
-    )
+    made, _ = phase_optimiser(groups, optimiser="sgd", schedule="constant", train=train, **DEFAULTS)
     for _ in range(2):
         weight.grad = torch.tensor([1.0])
         made.step()
