@@ -93,6 +93,11 @@ class Description(Part):
     std: Colours
     embedding_loss: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _say_what_was_always_so(cls, told: object) -> object:
+        return LATER["description"] | told if isinstance(told, dict) else told
+
     @field_validator("encoder")
     @classmethod
     def _lead_nowhere(cls, encoder: str) -> str:
@@ -134,11 +139,6 @@ class NetworkPart(Part):
     fold: int = Field(ge=0, le=100_000)  # that it left out
     weight: float = Field(gt=0, allow_inf_nan=False)
     description: Description
-
-    @field_validator("description", mode="before")
-    @classmethod
-    def _say_what_was_always_so(cls, told: object) -> object:
-        return LATER["description"] | told if isinstance(told, dict) else told
 
 
 class File(Part):

@@ -13,7 +13,7 @@ from src.networks.network_input import BANDS, EXTRA_CHANNELS, IMAGE_CHANNELS
 from src.training.crops import BORDERS
 from src.training.freezing import FREEZES
 from src.training.image_sampling import SAMPLINGS
-from src.training.params import Phase
+from src.training.params import OBJECT_SCORES, Phase
 from tests.sections import MODELS, PARAMS, training
 
 PHASE = PARAMS["train"]["phases"][0]
@@ -124,5 +124,7 @@ def test_every_name_that_the_sections_know_is_made_and_no_other():
         section, field = key.split(".")
         assert set(get_args(MODELS[section].model_fields[field].annotation)) == set(names), key
     assert set(get_args(Phase.model_fields["freeze"].annotation)) == set(FREEZES)
+    chosen_by = get_args(MODELS["train"].model_fields["choose_by"].annotation)
+    assert set(chosen_by) == {"dice", "loss", *OBJECT_SCORES}
     (channels,) = get_args(MODELS["model"].model_fields["extra_channels"].annotation)
     assert set(get_args(channels)) == set(EXTRA_CHANNELS)
