@@ -201,6 +201,8 @@ def shrunk(params, member, recipe):
         model, regime = part.get("model", {}), part.get("train", {})
         if "encoder" in model:
             model["encoder"] = SMALLER.get(model["encoder"], model["encoder"])
+        if "decoder_width" in model:  # 16 is the least that attention takes
+            model["decoder_width"] = min(model["decoder_width"], 16)
         for phase in regime.get("phases", []):
             phase["epochs"] = 1
     params["model"]["extra_channels"] = recipe["model"].get("extra_channels", [])
