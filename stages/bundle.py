@@ -50,7 +50,7 @@ from src.formats.tables import read_table
 from src.image_files.geotransforms import read_geotransforms
 from src.merging.params import EnsembleParams, StudentParams
 from src.merging.soups import SoupsParams, soup_names
-from src.merging.sources import Source, merged_sources
+from src.merging.sources import Source, folds_of_new_images, merged_sources
 from src.objects.chosen_values import read_chosen
 from src.objects.params import PostprocessParams, load_postprocess, searched_keys, with_chosen
 from src.predicting.allowed_views import ViewsParams, limited_views
@@ -150,7 +150,8 @@ def _scoring(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, bytes]
 
 def _networks(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     """Return what the manifest tells of the networks that ensemble merges, and their weights."""
-    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
+    split_folds = load_params(args.params, "split_folds", SplitFoldsParams)
+    ensemble = load_params(args.params, "ensemble", EnsembleParams)
     members = load_keys(args.params, "members")
     soups = load_params(args.params, "soups", SoupsParams)
     sources = merged_sources(
@@ -158,13 +159,13 @@ def _networks(args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str,
         members=members,
         soups=soups,
         student=load_params(args.params, "student", StudentParams),
-        ensemble=load_params(args.params, "ensemble", EnsembleParams),
-        folds=folds,
+        ensemble=ensemble,
+        folds=split_folds.folds,
     )
     of_soups = soup_names(args.params, soups, members)
     told, parts = [], {}
     for source in sources:
-        for fold in folds:
+        for fold in folds_of_new_images(split_folds, ensemble):
             folder = _root(args, source, of_soups) / source.folder / f"fold{fold}"
             one = {"member": source.name, "fold": fold, "weight": source.weight}
             told.append(one | {"description": _description(folder / "model.json")})

@@ -4,7 +4,8 @@
         data/ensemble
 
 A training image has one map per member, soup or student from each trained fold that left it out:
-one, or one for each division into folds; an image of val or test has one per fold of each. A head
+one, or one for each division into folds; an image of val or test has one per fold of each, or with
+`ensemble.networks: as_oof` of one fold of each division, so that its maps are like those. A head
 is merged over the networks that have it. The student of a member M goes by the name student_M.
 
 How far folds disagree is not written: a training image has few of them or one, so a model fitted on
@@ -49,7 +50,7 @@ from src.maps.merge_rules import merge_of
 from src.maps.probability_maps import merge_maps, merge_probabilities, spread_of_maps
 from src.merging.params import EnsembleParams, StudentParams
 from src.merging.soups import SoupsParams
-from src.merging.sources import Source, merged_sources
+from src.merging.sources import Source, folds_of_new_images, merged_sources
 
 
 class Network(NamedTuple):
@@ -70,7 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
     params = load_params(args.params, "ensemble", EnsembleParams)
-    folds = load_params(args.params, "split_folds", SplitFoldsParams).folds
+    split_folds = load_params(args.params, "split_folds", SplitFoldsParams)
+    folds = split_folds.folds
     sources = merged_sources(
         args.params,
         members=load_keys(args.params, "members"),
@@ -82,11 +84,13 @@ def main(argv: list[str] | None = None) -> None:
     folds_of = _folds_of(args.folds, folds)
     networks = [_network(args, source, fold) for source in sources for fold in folds]
     by_kind = _by_kind(networks)
+    of_new = set(folds_of_new_images(split_folds, params))
     several = len(sources) > 1
     with new_folder(args.ensemble) as folder:
         for split in SPLITS:
             left_out = folds_of if split == "oof" else None
-            for kind, of_kind in by_kind.items():
+            for kind, networks_of_kind in by_kind.items():
+                of_kind = _counting(networks_of_kind, split, of_new)
                 merge = merge_of(kind, params.merge)
                 if kind == "empty":
                     write_empty(folder, split, *_merged_numbers(of_kind, split, left_out, merge))
@@ -94,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
                     maps = _merged_maps(of_kind, split, kind, left_out, merge)
                     write_maps(folder, split, kind, maps)
             if several:
-                maps = _member_spreads(networks, split, left_out)
+                maps = _member_spreads(_counting(networks, split, of_new), split, left_out)
                 write_maps(folder, split, "member_spread", maps)
         heads = [head for head in HEADS if head in by_kind]
         write_list(folder, heads, ["view"] * ("view_spread" in by_kind) + ["member"] * several)
@@ -106,6 +110,11 @@ def _network(args, source: Source, fold: int) -> Network:
     root = args.student_probabilities if source.is_student else args.probabilities
     maps = read_map_folder(root / source.folder / f"fold{fold}", "predict")
     return Network(source.name, fold, source.weight, maps)
+
+
+def _counting(networks: list[Network], split: str, of_new: set[int]) -> list[Network]:
+    """Return the networks that may count for an image of a split."""
+    return [one for one in networks if split == "oof" or one.fold in of_new]
 
 
 def _by_kind(networks: list[Network]) -> dict[str, list[Network]]:

@@ -3,7 +3,8 @@
     python -m stages.train data/prepared data/plan data/folds.csv data/weight_maps.zip \
         data/models/main/fold0 --member main --fold 0
 
-A student learns from images with pseudo labels besides: with `--pseudo data/pseudo/fold0`.
+A student learns from images with pseudo labels besides: with `--pseudo data/pseudo/fold0`. With
+`--consistency` it is held to the moving average of its own weights, on all that it sees.
 
 Reads  plan/model.json, loss.json, train.json, weight_maps.json  what is auto in these sections
        prepared/train/images.csv, folds.csv    the images, their folds and near-duplicates
@@ -61,8 +62,15 @@ from src.training.images import depth_range, image_weights, pseudo_images, train
 from src.training.labelled_images import Sources, open_sources
 from src.training.launching import LauncherParams, run_processes
 from src.training.loop import fit
+from src.training.mean_teacher import Consistency, teacher_probability
 from src.training.network import described, training_network, with_statistics
-from src.training.params import AugmentParams, Training, TrainParams, checked_training
+from src.training.params import (
+    OBJECT_SCORES,
+    AugmentParams,
+    Training,
+    TrainParams,
+    checked_training,
+)
 from src.training.statistics import refresh_statistics
 from src.training.targets import plane_names
 from src.training.trackers import Tracked, TrackersParams, tracking
@@ -103,10 +111,11 @@ def _train(args: argparse.Namespace, training: Training) -> None:
             pseudo_weight=args.pseudo_weight,
         ),
     )
-    planes = plane_names(training.heads, soft=sources.soft)
+    planes = plane_names(training.heads, soft=sources.soft, ids=train.choose_by in OBJECT_SCORES)
     learnt, watched = crops_by_use(table, sources, training, planes)
     sizes = zip(table["height"], table["width"], strict=True)
     refuse_unusable(model, training, images=len(learnt), sizes=sizes, device=device, bf16=bf16)
+    consistency = _consistency(args, training, bf16)
     first = not processes.rank()
     if first:
         print(f"trains {_arithmetic(device, bf16)}", flush=True)
@@ -125,6 +134,7 @@ def _train(args: argparse.Namespace, training: Training) -> None:
             title=f"{args.member} {args.fold}",
             on_epoch=tell,
             checkpoints=checkpoints,
+            consistency=consistency,
         )
     processes.part()
     if not first:
@@ -186,12 +196,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fold", type=int, required=True, help="the fold that is left out")
     parser.add_argument("--pseudo", type=Path, help="folder of pseudo labels to learn from too")
     parser.add_argument("--pseudo-weight", type=float, default=1.0, help="of an image with them")
+    parser.add_argument(
+        "--consistency", type=float, default=0.0, help="with the moving average of the weights"
+    )
     parser.add_argument("--tensorboard", type=Path, help="folder for TensorBoard events")
     parser.add_argument("--checkpoints", type=Path, help="folder to go on from after a crash")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args(argv)
-    if not 0 <= args.pseudo_weight < math.inf:
-        raise InputError(f"--pseudo-weight {args.pseudo_weight}: must be a number from 0 up")
+    for option in ("pseudo_weight", "consistency"):
+        value, words = getattr(args, option), option.replace("_", "-")
+        if not 0 <= value < math.inf:
+            raise InputError(f"--{words} {value}: must be a number from 0 up")
     return args
 
 
@@ -231,8 +246,26 @@ def _checkpoints(args, training: Training, model: torch.nn.Module, arithmetic) -
     if args.pseudo:
         files += sorted(args.pseudo.iterdir())
         files += [args.prepared / "test/images.csv", args.prepared / "test/images.zip"]
-    settings = (training, args.fold, args.pseudo_weight, arithmetic)
+    settings = (training, args.fold, args.pseudo_weight, args.consistency, arithmetic)
     return Checkpoints(args.checkpoints, fingerprint(settings, model, files))
+
+
+def _consistency(args, training: Training, bf16: bool) -> Consistency | None:
+    if not args.consistency:
+        return None
+    if not training.train.ema_decay:
+        raise InputError(
+            f"{args.params}: student.consistency {args.consistency} holds a network to the moving "
+            "average of its weights; set train.ema_decay above 0"
+        )
+    answer = partial(
+        teacher_probability,
+        allowed=training.allowed,
+        params=training.model,
+        heads=training.heads,
+        bf16=bf16,
+    )
+    return Consistency(args.consistency, answer)
 
 
 def _make_repeatable(deterministic: bool, seed: int) -> None:

@@ -24,7 +24,10 @@ PLAIN = {
     "hull_low": 0.0,
     "hull_high": 0.0,
     "hull_rows": 1.0,
+    "hull_erode": 0,
     "hull_min_area": 0.0,
+    "hull_margin": 0,
+    "hull_threshold": 0.2,
 }
 
 

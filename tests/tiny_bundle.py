@@ -36,7 +36,7 @@ TOLD = {
         "pixel_size": None,
     },
     "predict": {"views": "hflip", "scales": [1.0], "merge": "mean", "padding": "replicate"}
-    | {"max_size": 64, "overlap": 16, "precision": "float32"},
+    | {"max_size": 64, "overlap": 16, "precision": "float32", "margin": 0, "gammas": [1.0]},
     "merge": "mean",
     "postprocess": PLAIN,
     "rescore": dict(params(score="lightgbm", trees=3, calibration="isotonic", selection="nms")),

@@ -9,7 +9,15 @@ import math
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from src.base.errors import InputError
 from src.base.params import AUTO
@@ -17,6 +25,7 @@ from src.maps.map_folder import HEADS
 from src.maps.merge_rules import Merge
 from src.networks.heads import EMBEDDING_KINDS, map_channels
 from src.networks.network_input import input_channels
+from src.networks.params import LATER as LATER_OF_NETWORKS
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams
 from src.predicting.params import PredictParams
@@ -37,7 +46,12 @@ MOST_OF_PART = {  # bytes; networks are bounded by MOST_OF_NETWORK
 MOST_OF_NETWORK = 8 << 30  # bytes
 MOST_NUMBER = 1 << 53  # beyond it a float no longer tells whole numbers apart
 MOST_ENLARGED = 16.0  # times the side of an image, by resize and scale
-LATER: dict[str, Any] = {"keep": "8bit", "shown": []}  # keys that older bundles do not have
+LATER: dict[str, dict[str, Any]] = {  # keys that older bundles do not have, with what was so
+    "read": {"keep": "8bit", "shown": []},
+    "predict": {"gammas": [1.0], "margin": 0},
+    "postprocess": {"hull_erode": 0, "hull_margin": 0, "hull_threshold": 0.2},
+    "description": LATER_OF_NETWORKS,
+}
 ENCODER = re.compile(r"[A-Za-z0-9_.\-]+")
 
 Name = Annotated[str, Field(pattern=r"^\w{1,100}$")]
@@ -60,8 +74,11 @@ class Description(Part):
     encoder_depth: int = Field(ge=3, le=5)
     encoder_attention: Literal["none", "scse"]
     stem_stride: int = Field(ge=1, le=2)  # no Literal, which takes true for 1
+    stem_pooling: bool
     decoder_width: int = Field(ge=1, le=1024)
     decoder_attention: Literal["none", "scse"]
+    decoder_upsampling: Literal["nearest", "bilinear", "transposed"]
+    decoder_norm: Literal["batchnorm", "none"]
     hypercolumn: bool
     embedding_size: int = Field(ge=1, le=256)
     in_channels: int = Field(ge=1, le=8)
@@ -75,6 +92,11 @@ class Description(Part):
     mean: Colours
     std: Colours
     embedding_loss: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_what_was_always_so(cls, told: object) -> object:
+        return LATER["description"] | told if isinstance(told, dict) else told
 
     @field_validator("encoder")
     @classmethod
@@ -162,8 +184,7 @@ class SecondLevel(Part):
 class Expected(Part):
     """The images that networks have learnt from, and others should be like."""
 
-    read: ImagesParams  # bands, stretch, no_data; with stretch auto the range that was found;
-    # keys of LATER are left out where they say what was always so
+    read: ImagesParams  # bands, stretch, no_data; with stretch auto the range that was found
     height: int | None = Field(ge=1)  # px, median of train
     width: int | None = Field(ge=1)
     pixel_size: Finite | None = Field(gt=0)  # m, median of those that lie on the map
@@ -171,7 +192,7 @@ class Expected(Part):
     @field_validator("read", mode="before")
     @classmethod
     def _say_what_was_always_so(cls, read: object) -> object:
-        return LATER | read if isinstance(read, dict) else read
+        return LATER["read"] | read if isinstance(read, dict) else read
 
     @field_validator("read")
     @classmethod
@@ -202,11 +223,17 @@ class Manifest(Part):
     networks: list[NetworkPart] = Field(min_length=1, max_length=MOST_NETWORKS)
     files: dict[str, File] = Field(max_length=MOST_NETWORKS + len(MOST_OF_PART))
 
+    @field_validator("predict", "postprocess", mode="before")
+    @classmethod
+    def _say_what_was_always_so(cls, told: object, info: ValidationInfo) -> object:
+        return LATER[str(info.field_name)] | told if isinstance(told, dict) else told
+
     @field_validator("predict")
     @classmethod
     def _take_bounded_windows(cls, predict: PredictParams) -> PredictParams:
-        if len(predict.scales) > 16 or predict.max_size > 1 << 15:
-            raise ValueError(f"at most 16 scales and windows of {1 << 15} px")
+        several = max(len(predict.scales), len(predict.gammas))
+        if several > 16 or predict.max_size > 1 << 15:
+            raise ValueError(f"at most 16 scales, 16 gammas and windows of {1 << 15} px")
         return predict
 
     @field_validator("postprocess")
@@ -269,13 +296,22 @@ def description_of(network: NetworkPart) -> dict[str, Any]:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Write a manifest, always in the same bytes."""
+    """Write a manifest, always in the same bytes.
+
+    Keys of LATER are left out where they say what was always so, for those who do not know them.
+    """
     told = manifest.model_dump(mode="json")
-    read = told["expected"]["read"]
-    told["expected"]["read"] = {
-        key: value for key, value in read.items() if LATER.get(key) != value
-    }
+    told["expected"]["read"] = _without_later(told["expected"]["read"], "read")
+    for part in ("predict", "postprocess"):
+        told[part] = _without_later(told[part], part)
+    for network in told["networks"]:
+        network["description"] = _without_later(network["description"], "description")
     return (json.dumps(told, indent=1) + "\n").encode()
+
+
+def _without_later(told: dict[str, Any], part: str) -> dict[str, Any]:
+    later = LATER[part]
+    return {key: value for key, value in told.items() if key not in later or later[key] != value}
 
 
 def parse_manifest(content: bytes) -> Manifest:

@@ -13,7 +13,7 @@ from src.losses.embedding_losses import embedding_loss
 from src.losses.params import LossParams
 from src.losses.pixel_weights import STEPS_PER_PIXEL
 
-BOUNDARY_DISTANCE_LOSSES = ("smooth_l1", "wing", "mse")
+BOUNDARY_DISTANCE_LOSSES = ("smooth_l1", "wing", "cauchy", "mse")
 ERROR_UNIT = 0.1  # errors of the relative distance, which is in [0, 1], are seen in tenths
 WING_WIDTH, WING_CURVATURE = 5.0, 0.5
 
@@ -70,16 +70,17 @@ def head_loss(
 def boundary_distance_errors(error: torch.Tensor, *, kind: str) -> torch.Tensor:
     """Loss of each error x of the relative distance to the boundary.
 
-    mse is x^2. The two others are made for errors of several units, and on [0, 1] one would be
-    half of mse and the other a logarithm without its straight part. So both are taken of y = 10 x,
-    the error in tenths, and divided by 10: a large error pulls with slope 1. smooth_l1 is y^2 / 2
-    below 1, then y - 1/2. wing (Feng et al. 2018, eq. 5) is w ln(1 + y / e) below w, then
-    y - w + w ln(1 + w / e), with w = 5 and e = 0.5: the smallest errors pull with slope 10.
+    mse is x^2. The others are made for errors of several units, and on [0, 1] one would be half of
+    mse and another a logarithm without its straight part. So they are taken of y = 10 x, the error
+    in tenths, and divided by 10: a large error pulls with slope 1. smooth_l1 is y^2 / 2 below 1,
+    then y - 1/2. wing (Feng et al. 2018, eq. 5) is w ln(1 + y / e) below w, then
+    y - w + w ln(1 + w / e), with w = 5 and e = 0.5: the smallest errors pull with slope 10. cauchy
+    is ln(1 + y^2 / 2) (Barron 2019, eq. 1 with its shape 0): the largest hardly pull.
 
     Parameters
     ----------
     error : Tensor of float32
-    kind : {"smooth_l1", "wing", "mse"}
+    kind : {"smooth_l1", "wing", "cauchy", "mse"}
 
     Returns
     -------
@@ -95,6 +96,8 @@ def boundary_distance_errors(error: torch.Tensor, *, kind: str) -> torch.Tensor:
         return error**2
     if kind == "smooth_l1":
         return smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=ERROR_UNIT)
+    if kind == "cauchy":
+        return torch.log1p((error / ERROR_UNIT) ** 2 / 2) * ERROR_UNIT
     if kind != "wing":
         known = ", ".join(BOUNDARY_DISTANCE_LOSSES)
         raise ValueError(f"boundary distance loss '{kind}' is unknown; known: {known}")

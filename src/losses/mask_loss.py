@@ -51,6 +51,7 @@ def mask_loss(
     if indices := [index for index in indices if index[0]]:
         importance = weights**2 if loss.overlap_weighted else torch.ones_like(weights)
         options = {"indices": indices, "log": loss.overlap_log, "per": loss.overlap_per}
+        options |= {"squared": loss.overlap_squared}
         total = total + overlap_loss(logits, target, importance, soft, **options)
     if loss.lovasz_weight:
         options = {"symmetric": loss.lovasz_symmetric, "per": loss.lovasz_per}
@@ -81,10 +82,12 @@ def pixel_loss(
         0 background, 1 object, 255 ignored.
     loss : LossParams
         `bce_weight`, `focal_weight`: 0 leaves the term out; one of the two is not. `focal_gamma`: 0
-        makes the focal loss the cross entropy. `focal_threshold`: of the reduced focal loss; 0 is
-        the plain focal loss. `ohem`: share of the valid pixels, those that cost most, that the sum
-        is averaged over; rounded to whole pixels, at least one. `label_smoothing`: e; the truth
-        counts for 1 - e and its contrary for e, in both terms.
+        makes the focal loss the cross entropy. `focal_alpha`: what the focal loss of objects is
+        multiplied by, 1 - `focal_alpha` that of background (a_t in eq. 5); 0 multiplies by none.
+        `focal_threshold`: of the reduced focal loss; 0 is the plain focal loss. `ohem`: share of
+        the valid pixels, those that cost most, that the sum is averaged over; rounded to whole
+        pixels, at least one. `label_smoothing`: e; the truth counts for 1 - e and its contrary for
+        e, in both terms.
 
     Returns
     -------
@@ -98,7 +101,9 @@ def pixel_loss(
         entropy = binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
         costs = loss.bce_weight * entropy
     if loss.focal_weight:
-        if soft is None:
+        if loss.focal_alpha:
+            focal = _balanced_focal(logits, truth, loss)
+        elif soft is None:
             focal = _focal(torch.where(truth > 0, logits, -logits), loss)
         else:
             both = _focal(torch.stack([logits, -logits]), loss)
@@ -121,6 +126,7 @@ def overlap_loss(
     indices: list[tuple[float, float, float, float]],
     log: bool,
     per: str,
+    squared: bool,
 ) -> torch.Tensor:
     """Sum `weight * (1 - index)` over soft overlap indices, or `-weight * log index`.
 
@@ -141,6 +147,9 @@ def overlap_loss(
         Whether the logarithm is taken.
     per : {"batch", "image"}
         Whether the sums run over the batch or over each image.
+    squared : bool
+        Whether FP and FN are sum(v p^2 (1 - t)) and sum(v (1 - p)^2 t), so that Dice has squares
+        of p below (Milletari, Navab and Ahmadi 2016): 2 sum(p t) / (sum p^2 + sum t).
 
     Returns
     -------
@@ -162,8 +171,12 @@ def overlap_loss(
         valid = importance * (target != IGNORED)
         inside, outside = valid * soft, valid * (1 - soft)
     hit = (inside * probability).sum(dims)
-    false = (outside * probability).sum(dims)
-    missed = inside.sum(dims) - hit
+    if squared:
+        false = (outside * probability**2).sum(dims)
+        missed = (inside * (1 - probability) ** 2).sum(dims)
+    else:
+        false = (outside * probability).sum(dims)
+        missed = inside.sum(dims) - hit
     has_object = truth.any(-1).any(-1) if per == "image" else truth.any()
     loss = torch.zeros_like(hit)
     for weight, false_cost, missed_cost, smooth in indices:
@@ -171,6 +184,15 @@ def overlap_loss(
         index = top / (top + false_cost * false + missed_cost * missed)
         loss = loss + weight * (-index.log() if log else 1 - index)
     return (loss * has_object).sum() / has_object.sum().clamp(min=1)
+
+
+def _balanced_focal(logits: torch.Tensor, truth: torch.Tensor, loss: LossParams) -> torch.Tensor:
+    """Return the focal loss of pixels, smoothed, with a weight of its own for either class."""
+    gamma, threshold, smoothing = loss.focal_gamma, loss.focal_threshold, loss.label_smoothing
+    share = truth * (1 - 2 * smoothing) + smoothing
+    as_object = loss.focal_alpha * _sharp_focal(logits, gamma, threshold)
+    as_background = (1 - loss.focal_alpha) * _sharp_focal(-logits, gamma, threshold)
+    return share * as_object + (1 - share) * as_background
 
 
 def _focal(margin: torch.Tensor, loss: LossParams) -> torch.Tensor:

@@ -11,6 +11,7 @@ class LossParams(Params):
     bce_weight: float = Field(ge=0)
     focal_weight: float = Field(ge=0)
     focal_gamma: float = Field(ge=0)
+    focal_alpha: float = Field(ge=0, lt=1)
     focal_threshold: float = Field(ge=0, lt=1)
     ohem: float = Field(gt=0, le=1)
     label_smoothing: float = Field(ge=0, lt=0.5)
@@ -22,6 +23,7 @@ class LossParams(Params):
     overlap_log: bool
     overlap_per: Literal["batch", "image"]
     overlap_weighted: bool
+    overlap_squared: bool
     lovasz_weight: float = Field(ge=0)
     lovasz_error: Literal["relu", "elu"]
     lovasz_symmetric: bool
@@ -30,6 +32,8 @@ class LossParams(Params):
     w0: float = Field(ge=0)
     sigma: Annotated[float, Field(gt=0), Auto]
     size_weight: float = Field(ge=0)
+    size_reference: float = Field(ge=0)
+    object_weight: float = Field(ge=0)
     boundary_weight: float = Field(ge=0)
     boundary_kernel: int = Field(ge=3)
     max_weight: float = Field(ge=0)
@@ -40,7 +44,7 @@ class LossParams(Params):
     contact_weight: float = Field(ge=0)
     contact_width: float = Field(gt=0)
     boundary_distance_weight: Annotated[float, Field(ge=0), Auto]
-    boundary_distance_loss: Literal["smooth_l1", "wing", "mse"]
+    boundary_distance_loss: Literal["smooth_l1", "wing", "cauchy", "mse"]
     empty_weight: float = Field(ge=0)
     embedding_weight: float = Field(ge=0)
     embedding_loss: Literal[

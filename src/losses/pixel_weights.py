@@ -15,10 +15,10 @@ def pixel_weights(
 ) -> torch.Tensor:
     """Weigh pixels by closeness to objects and boundaries and by smallness of their object.
 
-    `w = (1 + w0 exp(-d^2 / sigma^2) + boundary) * (C / sqrt(area))^size_weight * image weight` with
-    C = sqrt(H W) / 2 and a size factor of 1 on the background: the open solution to the CrowdAI
-    mapping challenge, after Ronneberger et al. 2015, eq. 2 (which writes 2 sigma^2). The boundary
-    band, and the mean of 1, are those of the Carvana challenge's winners.
+    `w = (c + w0 exp(-d^2 / sigma^2) + boundary) * (C / sqrt(area))^size_weight * image weight` with
+    the class weight c, 1 on the background, and a size factor of 1 there: the open solution to the
+    CrowdAI mapping challenge, after Ronneberger et al. 2015, eq. 2 (which writes 2 sigma^2). The
+    boundary band, and the mean of 1, are those of the Carvana challenge's winners.
 
     Parameters
     ----------
@@ -29,7 +29,10 @@ def pixel_weights(
         `distance`: what d is: no distance weight, the nearest object (d1), or the sum of the two
         nearest (d1_d2). With a single object d2 is at its clip (`weight_maps.max_distance`): d1_d2
         draws no halo around it. `w0`, `sigma`: weight added at distance 0, and its reach in pixels.
-        `size_weight`: exponent of the size factor; 0 switches it off. `boundary_weight`: added
+        `object_weight`: c on objects. `size_weight`: exponent of the size factor; 0 switches it
+        off. `size_reference`: C in pixels; 0 is sqrt(H W) / 2 of the crop, as in the open solution,
+        so that the factor of an object grows with the crop. Areas are of whole pixels to the root,
+        which is 255 at most: up to 29 % off at 2 px, 11 % from 16 px. `boundary_weight`: added
         where 1 % to 99 % of the valid pixels of a square around are object, 0 switches it off;
         `boundary_kernel`: side of that square in pixels, cut at the edge of the crop.
         `max_weight`: cap on the weights, 0 is none. `normalise_weights`: whether valid pixels are
@@ -41,11 +44,13 @@ def pixel_weights(
         Not negative; the image weights if everything else is off.
     """
     weights = 1 + _halo(planes["d1"], planes["d2"], loss)
+    if loss.object_weight != 1:
+        weights = weights + (loss.object_weight - 1) * (planes["target"] == 1)
     if loss.boundary_weight:
         band = _boundary_band(planes["target"], loss.boundary_kernel)
         weights = weights + loss.boundary_weight * band
     if loss.size_weight:
-        weights = weights * _size_factor(planes["sqrt_area"].float(), loss.size_weight)
+        weights = weights * _size_factor(planes["sqrt_area"].float(), loss)
     weights = weights * image_weights[:, None, None]
     if loss.max_weight:
         weights = weights.clamp(max=loss.max_weight)
@@ -62,10 +67,10 @@ def _halo(d1: torch.Tensor, d2: torch.Tensor, loss: LossParams) -> torch.Tensor:
     return halo.index_select(0, steps.flatten()).view(d1.shape)
 
 
-def _size_factor(sqrt_area: torch.Tensor, exponent: float) -> torch.Tensor:
+def _size_factor(sqrt_area: torch.Tensor, loss: LossParams) -> torch.Tensor:
     """Return how much more the pixels of small objects weigh, 1 on the background, (B, H, W)."""
-    reference = (sqrt_area.shape[-2] * sqrt_area.shape[-1]) ** 0.5 / 2
-    factor = (reference / sqrt_area.clamp(min=1)) ** exponent
+    reference = loss.size_reference or (sqrt_area.shape[-2] * sqrt_area.shape[-1]) ** 0.5 / 2
+    factor = (reference / sqrt_area.clamp(min=1)) ** loss.size_weight
     return torch.where(sqrt_area > 0, factor, 1.0)
 
 

@@ -10,6 +10,7 @@ from src.maps.merge_rules import Merge
 
 class EnsembleParams(Params):
     merge: Merge
+    networks: Literal["all", "as_oof"]
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
@@ -17,4 +18,5 @@ class StudentParams(Params):
     folds: list[int]
     teachers: str
     weight: float = Field(ge=0, allow_inf_nan=False)
+    consistency: float = Field(ge=0, allow_inf_nan=False)
     predictions: Literal["both", "teacher", "student"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.base.errors import InputError
+from src.folds.fold_table import SplitFoldsParams
 from src.merging.params import EnsembleParams, StudentParams
 from src.merging.soups import SoupsParams, soup_names
 
@@ -82,6 +83,26 @@ def merged_sources(
         )
     pairs = zip(merged, weights, strict=True)
     return [source._replace(weight=weight) for source, weight in pairs if weight]
+
+
+def folds_of_new_images(folds: SplitFoldsParams, ensemble: EnsembleParams) -> list[int]:
+    """Return the folds whose networks are merged for images that none has learnt from.
+
+    Parameters
+    ----------
+    folds : SplitFoldsParams
+        `folds`, those that are trained, `k` and `repeats`.
+    ensemble : EnsembleParams
+        `networks`: "all" are all that are trained. A map merged of several networks is smoother
+        than that of one, which is all that an image of train has of each division; a second level
+        learns from these. "as_oof" are as many: those of the first trained fold of each division.
+    """
+    if ensemble.networks == "all":
+        return folds.folds
+    first: dict[int, int] = {}
+    for fold in folds.folds:
+        first.setdefault(fold // folds.k if folds.repeats > 1 else 0, fold)
+    return list(first.values())
 
 
 def _takes_part(source: Source, student: StudentParams) -> bool:

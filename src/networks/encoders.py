@@ -76,6 +76,31 @@ def keep_stem_size(encoder: nn.Module, name: str) -> None:
     of_library._output_stride = of_library.output_stride // 2  # there is no other way to tell it
 
 
+def leave_out_stem_pooling(encoder: nn.Module, name: str) -> None:
+    """Replace the max pooling after the first convolution by nothing: deeper maps become larger.
+
+    `encoder.output_stride` is halved. In place.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Changed in place.
+    name : str
+        Of the encoder, for the message.
+
+    Raises
+    ------
+    InputError
+        If the encoder does not begin as a ResNet does, with one max pooling.
+    """
+    pools = [key for key, one in encoder.named_modules() if isinstance(one, nn.MaxPool2d)]
+    if _stages(encoder) is None or len(pools) != 1:
+        raise _no_resnet("stem_pooling false", name, "true")
+    encoder.set_submodule(pools[0], nn.Identity())
+    of_library = cast("Any", encoder)
+    of_library._output_stride = of_library.output_stride // 2  # there is no other way to tell it
+
+
 def _no_resnet(setting: str, name: str, off: str) -> InputError:
     return InputError(
         f"params.yaml: model.{setting}: the encoder '{name}' is not made as a ResNet is, take "

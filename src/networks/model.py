@@ -13,13 +13,20 @@ from src.base.changes import expect_file
 from src.base.errors import InputError
 from src.networks.depthwise import keep_depthwise_in_float32
 from src.networks.encoder_weights import load_encoder_weights, load_packaged_weights
-from src.networks.encoders import add_attention, keep_stem_size, leave_out_stages
+from src.networks.encoders import (
+    add_attention,
+    keep_stem_size,
+    leave_out_stages,
+    leave_out_stem_pooling,
+)
 from src.networks.heads import map_channels
 from src.networks.hypercolumn import add_hypercolumn
 from src.networks.packaged_weights import PACKAGED, refuse_unpackaged
-from src.networks.params import NetworkParams
+from src.networks.params import LATER, NetworkParams
+from src.networks.transposed_decoder import enlarge_by_convolution
 
 DECODERS_OF_DEPTH = ("unet", "unetplusplus", "manet")  # want one width for each level
+NORMED = (*DECODERS_OF_DEPTH, "linknet")  # may be without
 DOUBLING = ("linknet", "unetplusplus", "manet")  # their last block always doubles the size
 REBUILT_FROM = (*NetworkParams.model_fields, "in_channels", "heads")  # keys of model.json
 
@@ -39,8 +46,12 @@ def build_model(
         often it halves height and width (what lies deeper is left out). `encoder_attention`,
         `decoder_attention`: squeeze and excitation after every stage of the encoder, around every
         decoder block. `stem_stride`: of the encoder's first convolution; 1 makes all its maps twice
-        as large. `decoder_width`: channels of the last decoder block of Unet, UnetPlusPlus and
-        MAnet, each one before it twice as many; the other decoders have widths of their own.
+        as large. `stem_pooling`: whether max pooling comes after it; without it deeper maps are
+        twice as large. `decoder_width`: channels of the last decoder block of Unet, UnetPlusPlus
+        and MAnet, each one before it twice as many; other decoders have widths of their own.
+        `decoder_upsampling`: how decoder blocks enlarge what they are given; "transposed" by
+        `src.networks.transposed_decoder` (Unet). `decoder_norm`: whether their convolutions are
+        followed by batch normalisation.
         `hypercolumn`: whether the heads see the maps of all decoder blocks, enlarged (Unet).
         `embedding_size`: channels of the head "embedding".
     in_channels : int
@@ -83,10 +94,14 @@ def build_model(
         add_attention(encoder, params.encoder)
     if params.stem_stride == 1:
         keep_stem_size(encoder, params.encoder)
+    if not params.stem_pooling:
+        leave_out_stem_pooling(encoder, params.encoder)
     if file:
         load_encoder_weights(encoder, file, in_channels)
     if packaged:
         load_packaged_weights(encoder, params.encoder, in_channels)
+    if params.decoder_upsampling == "transposed":
+        _learn_to_enlarge(model, params, widths)
     if params.hypercolumn:
         add_hypercolumn(model, widths, channels)
     return model
@@ -156,6 +171,7 @@ def rebuild(description: dict, source: Path | str = "model.json") -> nn.Module:
     InputError
         If a key is missing or has a value that no network is built from.
     """
+    description = LATER | description
     missing = [key for key in REBUILT_FROM if key not in description]
     if missing:
         raise InputError(f"{source}: has no {', '.join(missing)}; train again")
@@ -190,6 +206,27 @@ def _refuse_impossible(params: NetworkParams) -> None:
             f"params.yaml: model.hypercolumn true: the decoder {architecture} has none, take Unet "
             "or set it to false"
         )
+    if params.decoder_upsampling == "transposed" and decoder != "unet":
+        raise InputError(
+            f"params.yaml: model.decoder_upsampling transposed: the decoder {architecture} has "
+            "none, take Unet or set it to nearest"
+        )
+    if params.decoder_upsampling != "nearest" and decoder not in DECODERS_OF_DEPTH:
+        raise InputError(
+            f"params.yaml: model.decoder_upsampling {params.decoder_upsampling}: the decoder "
+            f"{architecture} enlarges in its own way, take Unet, UnetPlusPlus or MAnet or set it "
+            "to nearest"
+        )
+    if params.decoder_norm == "none" and decoder not in NORMED:
+        raise InputError(
+            f"params.yaml: model.decoder_norm none: the decoder {architecture} cannot be without, "
+            "take Unet, UnetPlusPlus, MAnet or Linknet or set it to batchnorm"
+        )
+    if not params.stem_pooling and decoder != "unet":
+        raise InputError(
+            f"params.yaml: model.stem_pooling false: {architecture} would not answer at the size "
+            "of the input, take Unet or set it to true"
+        )
     doubles = decoder in DOUBLING or (decoder, params.encoder_depth) == ("fpn", 3)
     if params.stem_stride == 1 and doubles:
         raise InputError(
@@ -206,6 +243,10 @@ def _decoder_options(params: NetworkParams, widths: list[int]) -> dict:
         options["decoder_channels"] = widths
     if params.decoder_attention == "scse":
         options["decoder_attention_type"] = "scse"
+    if params.decoder_upsampling == "bilinear":
+        options["decoder_interpolation"] = "bilinear"
+    if params.decoder_norm == "none":
+        options["decoder_use_norm"] = False
     # What the last maps are enlarged by: the library's own number is right for one depth only.
     reduced = {
         "fpn": 2 ** (depth - 3),
@@ -218,6 +259,13 @@ def _decoder_options(params: NetworkParams, widths: list[int]) -> dict:
     if decoder in reduced:
         options["upsampling"] = reduced[decoder] * params.stem_stride // 2
     return options
+
+
+def _learn_to_enlarge(model: nn.Module, params: NetworkParams, widths: list[int]) -> None:
+    """Enlarge by transposed convolutions wherever a block of the decoder doubles the size."""
+    deepest = cast("list[int]", model.get_submodule("encoder").out_channels)[-1]
+    enlarges = [True] * (len(widths) - 2) + [params.stem_pooling, params.stem_stride == 2]
+    enlarge_by_convolution(model, [deepest, *widths[:-1]], enlarges)
 
 
 def _create(architecture: str, encoder: str, weights: str | None, **options) -> nn.Module:

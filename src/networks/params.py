@@ -1,12 +1,19 @@
 """The section `model`: what a network is built from, and what it is fed with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from src.base.params import AUTO, Auto, Params
 
 Colours = Annotated[list[float], Field(min_length=1, max_length=16), Auto]
+
+# Keys that networks of older versions do not have, with what was always so
+LATER: dict[str, Any] = {
+    "stem_pooling": True,
+    "decoder_upsampling": "nearest",
+    "decoder_norm": "batchnorm",
+}
 
 
 class NetworkParams(Params):
@@ -17,8 +24,11 @@ class NetworkParams(Params):
     encoder_depth: Annotated[int, Field(ge=3, le=5), Auto]
     encoder_attention: Literal["none", "scse"]
     stem_stride: Literal[1, 2]
+    stem_pooling: bool
     decoder_width: int = Field(gt=0)
     decoder_attention: Literal["none", "scse"]
+    decoder_upsampling: Literal["nearest", "bilinear", "transposed"]
+    decoder_norm: Literal["batchnorm", "none"]
     hypercolumn: bool
     embedding_size: int = Field(gt=0)
 

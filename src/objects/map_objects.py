@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from src.base.errors import InputError
-from src.objects.hulls import hull_uncertain
+from src.objects.hulls import hull_unsure
 from src.objects.linked_objects import linked_labels
 from src.objects.objects import clean_foreground, connected_labels, sized_objects
 from src.objects.params import PostprocessParams
@@ -82,7 +82,7 @@ def find_labels(
     empty_probability : float
         In [0, 1], that the image holds no object; 0 where there is no such head.
     params : PostprocessParams
-        Without `auto`. The mask, changed by `src.objects.hulls.hull_uncertain` if `hull_high` is
+        Without `auto`. The mask, changed by `src.objects.hulls.hull_unsure` if `hull_high` is
         above 0, is cut at `threshold` and cleaned by `src.objects.objects.clean_foreground`. By
         `method` it falls into its connected regions ("threshold"), into those of
         `src.objects.watershed.watershed_labels` ("watershed") or of
@@ -104,13 +104,7 @@ def find_labels(
     if params.empty_threshold and empty_probability >= params.empty_threshold:
         return np.zeros(mask.shape, np.int32)
     if params.hull_high:
-        mask = hull_uncertain(
-            mask,
-            low=params.hull_low,
-            high=params.hull_high,
-            rows=params.hull_rows,
-            min_area=params.hull_min_area,
-        )
+        mask = hull_unsure(mask, params)
     region = clean_foreground(
         mask >= params.threshold * 255,
         connectivity=params.connectivity,

@@ -36,7 +36,10 @@ class PostprocessParams(Params):
     hull_low: float = Field(ge=0, le=1)
     hull_high: float = Field(ge=0, le=1)
     hull_rows: float = Field(ge=0, le=1)
+    hull_erode: int = Field(ge=0, le=1000)
     hull_min_area: float = Field(ge=0)
+    hull_margin: Pixels
+    hull_threshold: float = Field(ge=0, le=1)
 
     @field_validator("layers")
     @classmethod

@@ -13,8 +13,10 @@ from src.predicting.allowed_views import Views
 class PredictParams(Params):
     views: Views
     scales: list[Annotated[float, Field(gt=0, le=8)]] = Field(min_length=1)
+    gammas: list[Annotated[float, Field(gt=0, le=8)]] = Field(min_length=1)
     merge: Merge
     padding: Literal["replicate", "reflect"]
+    margin: int = Field(ge=0, le=1024)
     max_size: int = Field(ge=32)
     overlap: int = Field(ge=0)
     precision: Precision

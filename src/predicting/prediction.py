@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from src.maps.merge_rules import VALUES, merge_of
+from src.networks.network_input import full_value
 from src.networks.positions import position_bytes
 from src.networks.resizing import resized_tensor
 from src.predicting.embedding_affinity import neighbour_affinity, resampled_affinity
@@ -48,9 +49,11 @@ def predict_image(
     params : PredictParams
         `views`, the test-time augmentation: 1, 2, 4 or 8. `scales`, factors on height and width on
         top of `resize`; each scale is brought back to the size of the image before they are merged.
-        `merge`, how the predictions of views and scales become one, see
+        `gammas`, exponents that the values of pixels in [0, 1] are raised to, each at all scales.
+        `merge`, how the predictions of views, scales and gammas become one, see
         `src.maps.merge_rules`. `padding`, how the image is padded to multiples of `stride`, half
-        of it above and left, as in training (the odd pixel lies below or right). `max_size`, the
+        of it above and left, as in training (the odd pixel lies below or right). `margin`, pixels
+        that are padded so on every side of the resized image before, at least. `max_size`, the
         longest side, after `resize` and scale, that goes through the network at once, in pixels;
         larger images are cut into windows of that size. `overlap`, the least of neighbouring
         windows in pixels; without any, no window holds both pixels at a seam, and the affinities
@@ -71,7 +74,7 @@ def predict_image(
         [0, 1], that of the window that is least empty, for an image is empty only if all its
         windows are.
 
-        With more than one view or scale also "view_spread", float32 (H, W) in [0, 0.5]: the
+        With more than one view, scale or gamma also "view_spread", float32 (H, W) in [0, 0.5]: the
         standard deviation of the mask's probability over all of them, that of all and not that of
         a sample, whatever `merge` is. It is blended over windows and brought to the size of the
         image as a variance, by the same weights as the mask.
@@ -88,7 +91,8 @@ def predict_image(
         return _merged_views(answers, params.merge, spread)
 
     at_scales = [
-        _predict_scaled(predict_window, image, resize * scale, params, positions)
+        _predict_scaled(predict_window, coloured, resize * scale, params, positions)
+        for coloured in (with_gamma(image, gamma) for gamma in params.gammas)
         for scale in params.scales
     ]
     prediction = {}
@@ -104,8 +108,16 @@ def predict_image(
 
 
 def has_spread(params: PredictParams) -> bool:
-    """Tell whether there are several views or scales that may disagree."""
-    return len(VIEWS[params.views]) * len(params.scales) > 1
+    """Tell whether there are several views, scales or gammas that may disagree."""
+    return len(VIEWS[params.views]) * len(params.scales) * len(params.gammas) > 1
+
+
+def with_gamma(image: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Raise the values of pixels in [0, 1] to a power, rounded to what the image can hold."""
+    if gamma == 1:
+        return image
+    full = full_value(image)
+    return ((image.double() / full) ** gamma * full).round().to(image.dtype)
 
 
 def window_starts(length: int, window: int, overlap: int) -> list[int]:
@@ -133,6 +145,12 @@ def _predict_scaled(
     if positions:  # in the whole image, whatever windows and views make of it
         where = torch.from_numpy(position_bytes(rows, columns)).permute(2, 0, 1)
         image = torch.cat([image, where.to(image)])
+    inner = (
+        slice(params.margin, params.margin + rows),
+        slice(params.margin, params.margin + columns),
+    )
+    image = _with_margin(image, params)
+    rows, columns = image.shape[-2:]
     max_size, overlap = params.max_size, params.overlap
     totals, numbers = {}, {head: [] for head in NUMBERS}
     weight = torch.zeros(rows, columns, device=image.device)
@@ -154,6 +172,7 @@ def _predict_scaled(
     if "embedding" in maps:
         affinity, seen = maps["embedding"].chunk(2)
         maps["embedding"] = affinity / seen.where(seen > 0, 1)
+    maps = {head: one[(..., *inner)] for head, one in maps.items()}
     if factor != 1:
         maps = {head: _enlarged(head, one, (height, width)) for head, one in maps.items()}
     return maps | {head: torch.stack(found).amin(0) for head, found in numbers.items() if found}
@@ -210,6 +229,18 @@ def _merged_views(
         probability = answers["mask"].float().sigmoid()
         merged |= zip(MOMENTS, torch.var_mean(probability, 0, correction=0)[::-1], strict=True)
     return merged
+
+
+def _with_margin(image: torch.Tensor, params: PredictParams) -> torch.Tensor:
+    """Pad an image (C, H, W) on every side."""
+    if not params.margin:
+        return image
+    mode = PADDINGS[params.padding]
+    rows, columns = (
+        torch.from_numpy(np.pad(np.arange(side), params.margin, mode=mode)).to(image.device)
+        for side in image.shape[-2:]
+    )
+    return image[:, rows[:, None], columns]
 
 
 def _padded(length: int, stride: int, padding: str) -> tuple[torch.Tensor, slice]:

@@ -13,6 +13,7 @@ from src.base.errors import InputError
 from src.label_maps.labels import IGNORED
 from src.predicting.allowed_views import NESTED, Views, limited_views
 from src.training.band_levels import LEVELS, BandLevels
+from src.training.grey_objects import GreyObjects
 from src.training.params import AugmentParams, refuse_far_turn
 from src.training.random_views import RandomView
 
@@ -27,6 +28,7 @@ OFF = {
     "hue": 0,
     "saturation": 0,
     "grey": 0.0,
+    "grey_objects": 0.0,
     "blur": 0.0,
     "noise": 0.0,
     "clahe": 0.0,
@@ -103,7 +105,8 @@ UNSUITABLE = (  # of the colour transforms: other types than uint8, more inputs 
 )
 
 
-COLOURS_ALONE = ("hue", "saturation", "grey", "clahe")  # of augment, which bands do not have
+# Of augment, which bands do not have
+COLOURS_ALONE = ("hue", "saturation", "grey", "grey_objects", "clahe")
 
 
 def training_transform(
@@ -111,10 +114,10 @@ def training_transform(
 ) -> A.Compose:
     """Compose the random views of one data set, with a crop of fixed size among them.
 
-    In this order: views, affine and crop at once, colours, grid and elastic distortion, grey, blur,
-    noise, local contrast. Free transforms come after the colours and see the whole image; then it
-    is cropped after them. Maps are resampled with nearest neighbour; what a shift, a turn or a
-    distortion uncovers repeats the edge, in the image and its maps alike.
+    In this order: views, affine and crop at once, colours, grid and elastic distortion, grey
+    objects, grey, blur, noise, local contrast. Free transforms come after the colours and see the
+    whole image; then it is cropped after them. Maps are resampled with nearest neighbour; what a
+    shift, a turn or a distortion uncovers repeats the edge, in the image and its maps alike.
 
     Parameters
     ----------
@@ -124,10 +127,11 @@ def training_transform(
         fraction of the size; largest relative change of size. `rotate`: largest turn in degrees,
         either way; up to 45 unless d4 is allowed. `brightness`, `contrast`, `gamma`: largest
         relative change, of gamma that of the exponent. `hue`, `saturation`: largest change on
-        OpenCV's scales. `grey`, `blur`, `noise`, `clahe`, `grid`, `elastic`: probabilities. 0
-        switches each of these off. `transforms`: others of albumentations: `name`, `p` (0.5 if left
-        out) and arguments. What a geometric one uncovers is ignored in the maps unless it says
-        otherwise by `fill_mask`. `mosaic` and `copy_paste` come before, in `src.training.crops`.
+        OpenCV's scales. `grey`, `grey_objects` (their pixels alone), `blur`, `noise`, `clahe`,
+        `grid`, `elastic`: probabilities. 0 switches each of these off. `transforms`: others of
+        albumentations: `name`, `p` (0.5 if left out) and arguments. What a geometric one uncovers
+        is ignored in the maps unless it says otherwise by `fill_mask`. `mosaic` and `copy_paste`
+        come before, in `src.training.crops`.
     allowed : {"none", "hflip", "d2", "d4"}
         Which mirrored and turned views are physically possible.
     crop_size : int
@@ -217,6 +221,7 @@ def _distortions(augment: AugmentParams) -> list:
     steps = {  # elastic: displacements of about 2 px, smooth over 6 px
         "grid": lambda p: A.GridDistortion(num_steps=4, distort_limit=0.3, border_mode=edge, p=p),
         "elastic": lambda p: A.ElasticTransform(alpha=200, sigma=6, border_mode=edge, p=p),
+        "grey_objects": lambda p: GreyObjects(p=p),
         "grey": lambda p: A.ToGray(p=p),
         "blur": lambda p: A.GaussianBlur(blur_limit=0, sigma_limit=(0.5, 1.5), p=p),
         "noise": lambda p: A.GaussNoise(std_range=(0.01, 0.05), p=p),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -36,7 +37,7 @@ Tensors = dict[str, torch.Tensor]
 class Kept(NamedTuple):
     """The weights after one epoch that may be the ones to keep."""
 
-    rank: float  # Dice of the hold-out; the number of the epoch where there is none
+    rank: float  # by the hold-out; the number of the epoch where there is none
     state: Tensors
 
 
@@ -50,7 +51,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)  # of each batch of it, replays too
     steps: int = 0  # of the optimiser, in all phases
     images: int = 0  # fresh ones seen, in all epochs
-    best: float = -1.0  # Dice of the phase at the hold-out
+    best: float = -math.inf  # rank of the phase by the hold-out
     looks: int = 0  # since then
     curve: list[dict] = field(default_factory=list)  # one row per epoch
     kept: list[Kept] = field(default_factory=list)

@@ -13,7 +13,6 @@ from torch import nn
 from tqdm import tqdm
 
 from src.base.errors import InputError
-from src.label_maps.labels import IGNORED
 from src.losses.params import LossParams
 from src.training import processes
 from src.training.batches import Batch, Draws, batches_of, load_batch, loader_of, moved
@@ -32,6 +31,8 @@ from src.training.crops import TrainingCrops
 from src.training.epoch_draws import epoch_draws
 from src.training.freezing import parameter_groups, set_training_mode, thaw
 from src.training.hard_examples import round_so_far, with_replays
+from src.training.looks import rank_of, watch
+from src.training.mean_teacher import Consistency, consistent
 from src.training.params import Phase, TrainParams
 from src.training.schedules import phase_optimiser
 from src.training.weight_average import (
@@ -64,6 +65,7 @@ def fit(
     title: str,
     on_epoch: Callable[[dict], None],
     checkpoints: Checkpoints,
+    consistency: Consistency | None = None,
 ) -> Trained:
     """Train a network, in place, through all phases, or go on with a training that died.
 
@@ -92,11 +94,13 @@ def fit(
         Gets every row of the curve as soon as it is made, first those of a training that goes on.
     checkpoints : Checkpoints
         Where its state is kept; `remove` them when what is returned is safe.
+    consistency : Consistency, optional
+        How the network is held to its moving average, which there must be.
 
     Returns
     -------
     trained : Trained
-        The best epoch by the Dice of the hold-out, or the last one where there is no hold-out;
+        The best epoch by the hold-out, as `choose_by` says, or the last one where there is none;
         with `snapshots` the weighted mean of as many, the best (or last) weighing most.
 
     Raises
@@ -110,7 +114,7 @@ def fit(
     draws = partial(epoch_draws, len(learnt), train=train, weights=sampling)
     images = sum(phase.epochs * len(draws(phase, epoch=0)) for phase, _ in phases)
     average = copy.deepcopy(model).eval() if train.ema_decay else model
-    look = partial(_watch, average, partial(batch_loss, loss=losses[0]), train=train, device=device)
+    look = partial(watch, average, partial(batch_loss, loss=losses[0]), train=train, device=device)
     progress, saved = _progress(checkpoints, model, average)
     if saved:
         title += f", goes on from epoch {min(len(progress.curve) + 1, epochs)}"
@@ -122,6 +126,9 @@ def fit(
             learn = partial(batch_loss, loss=loss, whole=processes.whole_batch)
             shared = {"train": train, "draws": draws, "device": device, "bar": bar}
             shared |= {"checkpoints": checkpoints, "saved": saved}
+            if consistency:
+                held = {"consistency": consistency, "progress": progress, "epochs": epochs}
+                shared["hold"] = partial(consistent, teacher=average, seed=train.seed, **held)
             for row in _epochs(model, average, learn, learnt, phase, progress, **shared):
                 row |= {"phase": progress.phase}
                 _refuse_endless(row, phase, progress.phase % len(losses))
@@ -131,13 +138,13 @@ def fit(
                     row |= look(crops if due else None, kind)
                 progress.curve.append(row)
                 on_epoch(row)
-                rank = row["holdout_dice"] if chooses else float(row["epoch"])
+                rank = rank_of(row, train.choose_by) if chooses else float(row["epoch"])
                 if chooses or row["epoch"] > epochs - max(train.snapshots, 1):
                     progress.kept = _keep(progress.kept, rank, average, max(train.snapshots, 1))
                 if train.early_stopping and _gains_no_more(progress, rank, train.early_stopping):
                     break
             progress.phase, progress.done, progress.losses = progress.phase + 1, 0, []
-            progress.best, progress.looks, saved = -1.0, 0, None
+            progress.best, progress.looks, saved = -math.inf, 0, None
         checkpoints.write(training_state(progress, model, average))
     weights = snapshot_weights(len(progress.kept), train.snapshot_decay)
     states = [state for _, state in progress.kept]
@@ -177,6 +184,7 @@ def _epochs(
     bar: tqdm,
     checkpoints: Checkpoints,
     saved: dict | None,
+    hold: Callable | None = None,
 ) -> Iterator[dict]:
     """Train the epochs that are left of one phase; yield what is known after each."""
     shares = _shares(draws(phase, epoch=0), train)
@@ -205,6 +213,8 @@ def _epochs(
         learn_share = partial(
             learn, processes.replica(model, sync_batch_norm=train.sync_batch_norm)
         )
+        if hold:
+            learn_share = partial(hold, learn=learn_share)
         loaded = iter(loader)  # draws a random number
         if saved:
             restore_random(saved)
@@ -245,7 +255,8 @@ def _steps(
     """Step the optimiser once for every `accumulate` batches; yield after each step.
 
     A step follows the mean over all its images, so accumulation equals the large batch for every
-    loss that is a mean over images. Ends early at a loss that is not finite.
+    loss that is a mean over images; not for means over the pixels of a batch that count, of which
+    batches have different numbers, see docs/techniques.md. Ends early at a loss that is not finite.
     """
     batches, accumulate = iter(batches), train.accumulate
     learning = [weight for group in optimiser.param_groups for weight in group["params"]]
@@ -269,34 +280,6 @@ def _steps(
             torch.nn.utils.clip_grad_norm_(learning, train.gradient_clip)
         optimiser.step()
         yield
-
-
-@torch.inference_mode()
-def _watch(
-    model: nn.Module, look, crops: TrainingCrops | None, kind: str, *, train: TrainParams, device
-) -> dict[str, float]:
-    """Return loss and mean Dice on images that are not learnt from, NaN where there are none.
-
-    Each process looks at whole batches, one after the other in turn.
-    """
-    if crops is None or not len(crops):
-        return {f"{kind}_loss": math.nan, f"{kind}_dice": math.nan}
-    model.eval()
-    batches = batches_of([(i, 0) for i in range(len(crops))], train.batch_size)
-    losses = torch.zeros(len(batches), dtype=torch.float64)
-    dices = torch.zeros(len(batches), len(batches[0]), dtype=torch.float64)
-    own = range(processes.rank(), len(batches), processes.count())
-    loader = loader_of(crops, [batches[number] for number in own], train)
-    for number, batch in zip(own, moved(loader, device), strict=True):
-        loss, logits, target = look(model, batch)
-        losses[number] = loss.item() * len(logits)
-        found, truth = (logits > 0) & (target != IGNORED), target == 1
-        both, either = (found & truth).sum((1, 2)), found.sum((1, 2)) + truth.sum((1, 2))
-        of_batch = torch.where(either > 0, 2 * both / either.clamp(min=1), 1.0)
-        dices[number, : len(of_batch)] = of_batch
-    total = sum(processes.summed(losses).tolist())
-    of_all = processes.summed(dices).flatten()[: len(crops)].tolist()
-    return {f"{kind}_loss": total / len(crops), f"{kind}_dice": float(np.mean(of_all))}
 
 
 def _gains_no_more(progress: Progress, rank: float, looks: int) -> bool:
@@ -324,4 +307,4 @@ def _fresh_optimiser(model: nn.Module, phase: Phase, train: TrainParams, batches
     batches += batches // train.replay if train.replay else 0
     groups = parameter_groups(model, lr=phase.lr, encoder_lr=phase.encoder_lr)
     steps = -(-batches // train.accumulate)
-    return phase_optimiser(groups, phase, weight_decay=train.weight_decay, epoch_steps=steps)
+    return phase_optimiser(groups, phase, train, epoch_steps=steps)

@@ -16,6 +16,7 @@ from src.predicting.allowed_views import Views
 
 # Heads beside the mask, each there if its weight in the section `loss` is not 0.
 HEADS = ("border", "contact", "boundary_distance", "embedding", "empty")
+OBJECT_SCORES = ("ap50", "detection_accuracy")  # that an epoch can be chosen by, beside pixels'
 MAX_TURN = 45.0  # degrees; beyond it a turn is nearer to a quarter turn
 
 
@@ -31,6 +32,7 @@ class AugmentParams(Params):
     hue: int = Field(ge=0, le=180)
     saturation: int = Field(ge=0, le=255)
     grey: float = Field(ge=0, le=1)
+    grey_objects: float = Field(ge=0, le=1)
     blur: float = Field(ge=0, le=1)
     noise: float = Field(ge=0, le=1)
     clahe: float = Field(ge=0, le=1)
@@ -68,6 +70,8 @@ class TrainParams(Params):
     dedupe: Literal["keep", "drop", "weight"]
     precision: Precision
     weight_decay: float = Field(ge=0)
+    momentum: float = Field(ge=0, lt=1)
+    nesterov: bool
     gradient_clip: float = Field(ge=0)
     freeze_batch_norm: bool
     sync_batch_norm: bool
@@ -77,6 +81,7 @@ class TrainParams(Params):
     sampling: Literal["uniform", "size", "rarity"]
     replay: int = Field(ge=0)
     holdout: float = Field(ge=0, lt=1)
+    choose_by: Literal["dice", "loss", "ap50", "detection_accuracy"]
     early_stopping: int = Field(ge=0)
     evaluate_every: int = Field(ge=0)
     repeat: int = Field(gt=0)
@@ -121,7 +126,8 @@ def checked_training(
     InputError
         If a phase overrides what the section loss does not have, contacts are wider than distances
         are measured, the encoder has no packaged weights, the depth is wanted without a column, a
-        turn shows what is not allowed, or a phase is to end early by looks that are never taken.
+        turn shows what is not allowed, a phase is to end early by looks that are never taken, or
+        there is no momentum for Nesterov's.
     """
     losses = phase_losses(loss, train.phases)
     for of_phase in losses:
@@ -150,6 +156,11 @@ def checked_training(
         raise InputError(
             f"params.yaml: train.early_stopping {train.early_stopping} has nothing to look at; "
             "set train.holdout and train.evaluate_every above 0"
+        )
+    if train.nesterov and not train.momentum and any(p.optimiser == "sgd" for p in train.phases):
+        raise InputError(
+            "params.yaml: train.nesterov true needs a train.momentum above 0; raise it, or set "
+            "nesterov to false for plain SGD"
         )
     heads = ["mask", *used_heads(losses)]
     return Training(model, losses, heads, loss.image_weight, augment, train, allowed, max_distance)

@@ -8,19 +8,19 @@ import torch
 from torch.optim import lr_scheduler
 
 from src.base.errors import InputError
-from src.training.params import Phase
+from src.training.params import Phase, TrainParams
 
 OPTIMISERS = {
     "adam": partial(torch.optim.Adam, fused=True),
     "adamw": partial(torch.optim.AdamW, fused=True),
     # Its fused form fails where a weight has its first gradient later (torch 2.12), as thawed ones.
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, foreach=True),
+    "sgd": partial(torch.optim.SGD, foreach=True),
     "rmsprop": torch.optim.RMSprop,
 }
 
 
 def phase_optimiser(
-    groups: list[dict], phase: Phase, *, weight_decay: float, epoch_steps: int
+    groups: list[dict], phase: Phase, train: TrainParams, *, epoch_steps: int
 ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler]:
     """Make the fresh optimiser of a phase and its schedule.
 
@@ -32,15 +32,16 @@ def phase_optimiser(
     groups : list of dict
         Parameter groups of torch with "params" and "lr", the highest learning rate; not changed.
     phase : Phase
-        `optimiser`: SGD has Nesterov momentum 0.9; the others have the library's constants.
+        `optimiser`: but for what is told of `train` with the library's constants.
         `min_lr`: the lowest rate as a fraction of the highest; a constant rate has none.
         `schedule`: "step" multiplies by `step_factor` every `cycle_epochs`. "cosine" falls to the
         lowest rate over the phase, "warm_restarts" over each `cycle_epochs` (SGDR, Loshchilov and
         Hutter 2017, eq. 5). "one_cycle" (Smith 2018) starts at 1 / 25, rises over the first 30 % of
         the steps and falls to the lowest rate, 4e-6 if `min_lr` is below that. "triangular2" (Smith
         2017) starts at the lowest rate, goes up and down in `cycle_epochs`, each time half as high.
-    weight_decay : float
-        An L2 penalty, but for AdamW, whose decay is decoupled from the gradient.
+    train : TrainParams
+        `weight_decay`: an L2 penalty, but for AdamW, whose decay is decoupled from the gradient.
+        `momentum`, `nesterov`: of SGD.
     epoch_steps : int
         Steps of an epoch; at least 1.
 
@@ -50,7 +51,10 @@ def phase_optimiser(
         If triangular2 has cycles of a single step: its rate would never rise.
     """
     groups = [dict(group) for group in groups]
-    made = OPTIMISERS[phase.optimiser](groups, weight_decay=weight_decay)
+    further = {"weight_decay": train.weight_decay}
+    if phase.optimiser == "sgd":
+        further |= {"momentum": train.momentum, "nesterov": train.nesterov}
+    made = OPTIMISERS[phase.optimiser](groups, **further)
     steps, cycle_steps = phase.epochs * epoch_steps, phase.cycle_epochs * epoch_steps
     if phase.schedule == "one_cycle":
         return made, _one_cycle(made, phase.min_lr, steps)

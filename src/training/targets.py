@@ -7,7 +7,7 @@ from src.label_maps.labels import IGNORE, IGNORED
 from src.training.inside_distances import inside_distances
 
 
-def plane_names(heads: list[str], *, soft: bool = False) -> tuple[str, ...]:
+def plane_names(heads: list[str], *, soft: bool = False, ids: bool = False) -> tuple[str, ...]:
     """Name the planes of a training image, in their order.
 
     Parameters
@@ -16,19 +16,21 @@ def plane_names(heads: list[str], *, soft: bool = False) -> tuple[str, ...]:
         Of the network: mask, border, contact, boundary_distance, embedding, empty.
     soft : bool
         Whether the mask learns a probability.
+    ids : bool
+        Whether objects are told apart, for the head "embedding" or a score of objects.
 
     Returns
     -------
     names : tuple of str
         target: 0 background, 1 object, 255 ignored. d1, d2: distances to the two nearest objects
-        in quarter pixels. sqrt_area: of the object, in pixels. Where a head needs them, inside and
+        in quarter pixels. sqrt_area: of the object, in pixels. Where they are needed, inside and
         inside_relative: see `src.training.inside_distances`; id_low, id_high: bytes of the instance
         label. soft: the probability of the mask * 255.
     """
     names = ["target", "d1", "d2", "sqrt_area"]
     if "border" in heads or "boundary_distance" in heads:
         names += ["inside", "inside_relative"]
-    if "embedding" in heads:
+    if ids or "embedding" in heads:
         names += ["id_low", "id_high"]
     return tuple([*names, "soft"] if soft else names)
 

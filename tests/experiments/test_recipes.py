@@ -39,20 +39,24 @@ OFF = {
     | {"likeness": False},
     "model": {"decoder_width": 16, "encoder_attention": "none", "stem_stride": 2, "resize": 1.0}
     | {"decoder_attention": "none", "hypercolumn": False, "image_channels": "rgb", "clahe": 0.0}
-    | {"extra_channels": [], "mean": "auto", "std": "auto"},
+    | {"extra_channels": [], "mean": "auto", "std": "auto", "stem_pooling": True}
+    | {"decoder_upsampling": "nearest", "decoder_norm": "batchnorm"},
     "loss": {"focal_weight": 0, "jaccard_weight": 0, "tversky_weight": 0, "lovasz_weight": 0}
     | {"ohem": 1, "label_smoothing": 0, "overlap_log": False, "overlap_weighted": False}
     | {"overlap_per": "batch", "lovasz_per": "image", "lovasz_symmetric": False, "max_weight": 0}
     | {"lovasz_error": "relu", "boundary_weight": 0, "normalise_weights": False}
     | {"image_weight": "none", "border_weight": 0, "contact_weight": 0, "empty_weight": 0}
-    | {"boundary_distance_weight": 0, "embedding_weight": 0, "focal_threshold": 0},
+    | {"boundary_distance_weight": 0, "embedding_weight": 0, "focal_threshold": 0}
+    | {"focal_alpha": 0, "overlap_squared": False, "object_weight": 1, "size_reference": 0},
     "augment": {"gamma": 0, "grey": 0, "blur": 0, "noise": 0, "clahe": 0, "grid": 0, "elastic": 0}
-    | {"mosaic": 0, "copy_paste": 0, "transforms": []},
+    | {"mosaic": 0, "copy_paste": 0, "transforms": [], "grey_objects": 0},
     "train": {"accumulate": 1, "freeze_batch_norm": False, "snapshots": 0, "sampling": "uniform"}
-    | {"replay": 0, "repeat": 1, "seed": 0, "dedupe": "keep"},
-    "predict": {"scales": [1.0]},
+    | {"replay": 0, "repeat": 1, "seed": 0, "dedupe": "keep", "choose_by": "dice"}
+    | {"nesterov": True},
+    "predict": {"scales": [1.0], "gammas": [1.0], "margin": 0},
     "postprocess": {"method": "threshold", "white_speckle": 0, "black_speckle": 0, "erode": 0}
     | {"max_area": 0, "empty_threshold": 0, "hull_high": 0},
+    "ensemble": {"networks": "all"},
     "rescore": {"calibration": "none", "selection": "none", "min_score": 0, "operating_point": 0},
 }
 LEFT_TO_THE_DATA = {"salt_top1": {"model": {"resize"}}}  # to tiles of the size it is made for
@@ -64,6 +68,7 @@ READ_ONLY_WITH_ANOTHER = {
     | {"border_width", "contact_width", "boundary_distance_loss", "embedding_loss"},
     "train": {
         "sync_batch_norm",
+        "momentum",
         "deterministic",
         "workers",
         "cache_mb",
@@ -73,7 +78,7 @@ READ_ONLY_WITH_ANOTHER = {
     "predict": {"max_size", "overlap", "precision"},
     "ensemble": {"weights"},
     "postprocess": {"layers", "seeds", "seed_threshold", "seed_area", "link_threshold"}
-    | {"hull_low", "hull_rows", "hull_min_area"},
+    | {"hull_low", "hull_rows", "hull_erode", "hull_min_area", "hull_margin", "hull_threshold"},
     "rescore": {"target", "trees", "learning_rate", "leaves", "seed", "nms_iou"}
     | {"operating_metric"},
 }
@@ -215,6 +220,8 @@ def shrunk(params, member, recipe):
         model, regime = part.get("model", {}), part.get("train", {})
         if "encoder" in model:
             model["encoder"] = SMALLER.get(model["encoder"], model["encoder"])
+        if "decoder_width" in model:  # 16 is the least that attention takes
+            model["decoder_width"] = min(model["decoder_width"], 16)
         for phase in regime.get("phases", []):
             phase["epochs"] = 1
     params["model"]["extra_channels"] = recipe["model"].get("extra_channels", [])

@@ -28,7 +28,7 @@ PARAMS = {
     "members": {"main": {}},
     "soups": {},
     "student": {"folds": [], "teachers": "data/probabilities"},
-    "ensemble": {"merge": "mean", "weights": {}},
+    "ensemble": {"merge": "mean", "networks": "all", "weights": {}},
 }
 
 

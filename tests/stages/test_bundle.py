@@ -22,14 +22,15 @@ from tests.stages.test_train import PHASE, train_on, write_squares
 
 SHARED = {
     "predict": {"views": "d4", "scales": [1.0, 0.75], "merge": "mean", "padding": "reflect"}
-    | {"max_size": 40, "overlap": 8, "precision": "float32"},
+    | {"max_size": 40, "overlap": 8, "precision": "float32", "margin": 0, "gammas": [1.0]},
     "views": {"allowed": "hflip"},
     "split_folds": {"method": "stratified", "balance": "none", "column": "fold", "k": 2}
     | {"repeats": 1, "folds": [0, 1], "likeness": False, "seed": 0},
     "members": {"main": {}, "plain": {}},
     "soups": {},
-    "student": {"folds": [], "teachers": "", "weight": 1.0, "predictions": "both"},
-    "ensemble": {"merge": "mean", "weights": {"main": 2.0}},
+    "student": {"folds": [], "teachers": "", "weight": 1.0, "predictions": "both"}
+    | {"consistency": 0.0},
+    "ensemble": {"merge": "mean", "networks": "all", "weights": {"main": 2.0}},
     "postprocess": plain_postprocess.PLAIN | {"min_area": 3, "seed_threshold": 0.6},
     "rescore": plain_rescore.PLAIN,
     "workers": {"scheduler": "none"},
@@ -44,7 +45,7 @@ SETTINGS = {  # of later stages, each of another way through them
     "rule": {
         "postprocess": {"threshold": "auto", "dilate": 1},
         "rescore": {"score": "mean", "operating_point": 0.6},
-        "ensemble": {"merge": "gmean", "weights": {"plain": 0.0}},
+        "ensemble": {"merge": "gmean", "networks": "all", "weights": {"plain": 0.0}},
     },
     "parted": {
         "postprocess": {"method": "watershed", "seeds": "distance", "empty_threshold": 0.9},
@@ -55,7 +56,7 @@ SETTINGS = {  # of later stages, each of another way through them
         "postprocess": LAYERS,
         "rescore": LEARNT | {"calibration": "none", "selection": "tree"},
         "predict": SHARED["predict"] | {"views": "none", "scales": [1.0], "max_size": 1024},
-        "ensemble": {"merge": "logit_mean", "weights": {}},
+        "ensemble": {"merge": "logit_mean", "networks": "all", "weights": {}},
     },
 }
 

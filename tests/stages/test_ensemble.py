@@ -65,10 +65,12 @@ def run(
     soups=None,
     students=(),
     predictions="both",
+    networks="all",
 ):
     student = {"teachers": "data/probabilities", "weight": 1.0, "predictions": predictions}
+    student |= {"consistency": 0.0}
     params = {
-        "ensemble": {"merge": merge, "weights": weights or {}},
+        "ensemble": {"merge": merge, "networks": networks, "weights": weights or {}},
         "split_folds": SPLIT_FOLDS | {"repeats": 1, "folds": list(folds)},
         "members": {name: {} for name in members},
         "soups": soups or {},
@@ -104,6 +106,15 @@ def test_images_of_folds_that_are_not_trained_have_no_map(data):
 
 def test_one_member_alone_passes_its_maps_on(data):
     assert run(data, members=["other"]) == {"train/a": 70, "train/b": 100, "val/a": 95}
+
+
+def test_new_images_may_be_merged_of_as_many_networks_as_those_left_out(data):
+    """So that a model fitted on the latter sees maps of one kind."""
+    found = run(data, networks="as_oof")
+    assert found == {"train/a": 40, "train/b": 70, "val/a": (20 + 80) / 2}
+    assert run(data, networks="as_oof", folds=[1, 0])["val/a"] == (50 + 110) / 2
+    spread = values(data, "_member_spread")
+    assert spread["val/a"] == round((110 - 50) / 2 / 255 * 510)
 
 
 def test_the_merge_is_the_one_asked_for(data):

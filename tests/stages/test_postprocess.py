@@ -17,7 +17,7 @@ PARAMS = plain_postprocess.PLAIN | {
     "layers": [0.3, 0.7],
     "min_area": 3,
     "hull_low": 0.1,
-    "hull_min_area": 1.0,
+    "hull_min_area": 0.5,
 }
 SPLIT_FOLDS = {
     "method": "stratified",
@@ -139,6 +139,8 @@ def cup():
         ({"hull_high": 0.5, "hull_min_area": 12.0}, []),
         ({"hull_high": 0.5, "hull_low": 0.4}, []),
         ({"hull_high": 0.3}, []),
+        ({"hull_high": 0.5, "hull_threshold": 0.4}, []),
+        ({"hull_high": 0.5, "hull_erode": 3}, []),
     ],
 )
 def test_the_hull_of_an_uncertain_region_is_an_object_if_asked_for(tmp_path, knob, areas):

@@ -32,7 +32,8 @@ EQUAL = {
     "all that the loop keeps": {"train__batch_size": 2, "train__holdout": 0.25}
     | FROZEN
     | phase(epochs=6, freeze="encoder", **LEARNING)
-    | {"train__snapshots": 2, "train__gradient_clip": 0.1},
+    | {"train__snapshots": 2, "train__gradient_clip": 0.1, "train__choose_by": "ap50"},
+    "held to its average": TWENTY | FROZEN | {"options": ["--consistency", "10"]},
     "heads": {
         "train__batch_size": 2,
         "loss__border_weight": 1.0,

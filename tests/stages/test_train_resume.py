@@ -52,6 +52,7 @@ MATRIX = {
         "train__holdout": 0.25,
         "train__early_stopping": 2,
     },
+    "chosen by objects": phase(epochs=4) | {"train__holdout": 0.5, "train__choose_by": "ap50"},
     **{f"replay {every}": phase(epochs=3) | {"train__batch_size": 1, "train__replay": every}
        for every in (1, 2, 3)},
     **{f"accumulate {count}": phase(epochs=3) | {"train__batch_size": 1, "train__accumulate": count}
@@ -163,6 +164,16 @@ def test_dying_while_statistics_are_measured_trains_no_step_again(run, tmp_path)
     with dying(register_optimizer_step_post_hook, a_step, 0):
         run(**options)
     assert_same_bytes(tmp_path, **options)
+
+
+def test_a_network_held_to_its_average_is_held_by_the_same_views(run, tmp_path):
+    options, held = SMALL | phase(epochs=3), ["--consistency", "10"]
+    run = partial(run, options=run.keywords["options"] + held)
+    deaths = deaths_until_done(run, register_optimizer_step_post_hook, a_step, 1, **options)
+    assert deaths >= 4
+    assert_same_bytes(tmp_path, options=held, **options)
+    free = train_on(tmp_path, "free", **options)
+    assert (free / PARTS[0]).read_bytes() != (tmp_path / "whole" / PARTS[0]).read_bytes()
 
 
 def test_dying_between_checkpoints_loses_the_steps_since_the_last(run, tmp_path, monkeypatch):

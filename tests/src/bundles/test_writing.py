@@ -1,9 +1,10 @@
+import json
 import zipfile
 
 import pytest
 
 from src.base.errors import InputError
-from src.bundles.manifest import MANIFEST, MOST_OF_PART, PICTURE, parse_manifest
+from src.bundles.manifest import LATER, MANIFEST, MOST_OF_PART, PICTURE, parse_manifest
 from src.bundles.reading import read_bundle
 from src.bundles.writing import readme, write_bundle
 from tests import tiny_bundle
@@ -28,6 +29,31 @@ def test_the_manifest_is_told_as_it_was_given(path):
     sizes = {name: len(content) for name, content in entries(path).items()}
     del sizes[MANIFEST]
     assert {name: file.bytes for name, file in manifest.files.items()} == sizes
+
+
+def test_keys_of_later_versions_are_told_where_they_say_something_new(path):
+    """So that bundles of older versions are read, and plain ones of this version by those."""
+
+    def parts():
+        told = json.loads(entries(path)[MANIFEST])
+        description = told["networks"][0]["description"]
+        return {name: told[name] for name in ("predict", "postprocess")} | {
+            "description": description,
+            "read": told["expected"]["read"],
+        }
+
+    tiny_bundle.write(path)
+    assert [LATER[name].keys() & part.keys() for name, part in parts().items()] == [set()] * 4
+    new = {"predict": TOLD["predict"] | {"margin": 10}}
+    new["postprocess"] = TOLD["postprocess"] | {"hull_erode": 3}
+    write_bundle(path, TOLD | new, tiny_bundle.parts())
+    found = parts()
+    assert found["predict"]["margin"] == 10
+    assert "gammas" not in found["predict"]
+    manifest = parse_manifest(entries(path)[MANIFEST])
+    assert (manifest.predict.margin, manifest.predict.gammas) == (10, [1.0])
+    assert (manifest.postprocess.hull_erode, manifest.postprocess.hull_threshold) == (3, 0.2)
+    assert manifest.networks[0].description.decoder_norm == "batchnorm"
 
 
 def test_readme_tells_a_person_what_it_is():

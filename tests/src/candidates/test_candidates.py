@@ -13,7 +13,7 @@ from src.candidates.candidates import (
 from src.objects.rle import decode
 from tests.plain_postprocess import plain
 
-PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 1.0}
+PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 0.5}
 
 
 def layers_of(mask, empty=0.0, **changes):

@@ -118,6 +118,8 @@ def test_contact_by_hand_does_not_wrap_around_and_includes_its_width():
         ("mse", -0.3, 0.09),
         ("smooth_l1", 0.05, 0.1 * 0.5**2 / 2),
         ("smooth_l1", -0.3, 0.1 * (3 - 0.5)),
+        ("cauchy", 0.1, 0.1 * math.log(1.5)),
+        ("cauchy", -0.4, 0.1 * math.log(9)),
         ("wing", 0.05, 0.1 * 5 * math.log(2)),  # y = e
         ("wing", -0.3, 0.1 * 5 * math.log(7)),
         ("wing", 0.5, 0.1 * 5 * math.log(11)),  # y = w, where both parts meet
@@ -131,7 +133,7 @@ def test_errors_of_the_boundary_distance_by_hand(kind, error, expected):
     )
 
 
-@pytest.mark.parametrize("kind", ["mse", "smooth_l1", "wing"])
+@pytest.mark.parametrize("kind", ["mse", "smooth_l1", "wing", "cauchy"])
 @pytest.mark.parametrize("error", [-0.8, -0.3, -0.04, 0.06, 0.44, 0.7])
 def test_slopes_of_the_boundary_distance_errors_are_finite_differences(kind, error):
     x = torch.tensor(error, dtype=torch.float64, requires_grad=True)
@@ -141,7 +143,7 @@ def test_slopes_of_the_boundary_distance_errors_are_finite_differences(kind, err
     assert x.grad.item() == pytest.approx(((high - low) / 2e-6).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["mse", "smooth_l1", "wing"])
+@pytest.mark.parametrize("kind", ["mse", "smooth_l1", "wing", "cauchy"])
 def test_the_kind_of_the_boundary_distance_loss_is_used_on_valid_pixels(kind):
     outputs = {"boundary_distance": torch.tensor([[[0.7, 0.1, 0.0, 40.0]]])}
     planes = {"target": plane(1, 1, 0, 255), "inside_relative": plane(51, 255, 0, 0)}
@@ -214,5 +216,5 @@ def test_half_precision_outputs_are_taken_as_their_values():
 
 
 def test_an_unknown_boundary_distance_loss_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'l1' is unknown; known: smooth_l1, wing, mse"):
+    with pytest.raises(ValueError, match="'l1' is unknown; known: smooth_l1, wing, cauchy, mse"):
         boundary_distance_errors(torch.zeros(1), kind="l1")

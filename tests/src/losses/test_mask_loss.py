@@ -13,6 +13,7 @@ OFF = {
     "bce_weight": 0.0,
     "focal_weight": 0.0,
     "focal_gamma": 2.0,
+    "focal_alpha": 0.0,
     "focal_threshold": 0.0,
     "ohem": 1.0,
     "label_smoothing": 0.0,
@@ -24,6 +25,7 @@ OFF = {
     "overlap_log": False,
     "overlap_per": "batch",
     "overlap_weighted": False,
+    "overlap_squared": False,
     "lovasz_weight": 0.0,
     "lovasz_error": "relu",
     "lovasz_symmetric": False,
@@ -76,19 +78,25 @@ def slow_loss(logits, target, weights, options, soft=None):
             t = t if soft is None else float(soft[index])
             p = 1 / (1 + math.exp(-float(logits[index])))
             bce = focal = 0.0
-            for share, right in ((t, p), (1 - t, 1 - p)):
-                for part, q in ((share * (1 - e), right), (share * e, 1 - right)):
+            a = o["focal_alpha"]
+            of_object, of_rest = (a, 1 - a) if a else (1, 1)
+            for share, right, a_t, a_f in (
+                (t, p, of_object, of_rest),
+                (1 - t, 1 - p, of_rest, of_object),
+            ):
+                for part, q, alpha in ((share * (1 - e), right, a_t), (share * e, 1 - right, a_f)):
                     bce -= part * math.log(q)
                     factor = (1 - q) ** o["focal_gamma"]
                     if o["focal_threshold"]:
                         factor /= o["focal_threshold"] ** o["focal_gamma"]
                         factor = 1.0 if q < o["focal_threshold"] else factor
-                    focal -= part * factor * math.log(q)
+                    focal -= alpha * part * factor * math.log(q)
             costs.append(w * (o["bce_weight"] * bce + o["focal_weight"] * focal))
             v = w**2 if o["overlap_weighted"] else 1.0
             tp += v * p * t
-            fp += v * p * (1 - t)
-            fn += v * (1 - p) * t
+            power = 2 if o["overlap_squared"] else 1
+            fp += v * p**power * (1 - t)
+            fn += v * (1 - p) ** power * t
         sums[key] = (tp, fp, fn, objects)
     total = 0.0
     if costs:
@@ -116,7 +124,11 @@ CASES = [
     {"focal_weight": 1.0, "focal_threshold": 0.5},
     {"focal_weight": 1.0, "focal_threshold": 0.3, "focal_gamma": 1.5, "label_smoothing": 0.05},
     {"bce_weight": 0.5, "focal_weight": 1.5, "ohem": 0.25},
+    {"focal_weight": 1.0, "focal_alpha": 0.25},
+    {"focal_weight": 1.0, "focal_alpha": 0.8, "focal_threshold": 0.5, "label_smoothing": 0.1},
     {"dice_weight": 1.0},
+    {"dice_weight": 1.0, "overlap_squared": True},
+    {"tversky_weight": 1.0, "overlap_squared": True, "overlap_weighted": True},
     {"jaccard_weight": 2.0, "overlap_per": "image"},
     {"tversky_weight": 1.0, "overlap_log": True},
     {"tversky_weight": 1.0, "tversky_alpha": 0.9, "tversky_beta": 0.2, "overlap_weighted": True},
@@ -254,6 +266,26 @@ def test_soft_dice_by_hand():
     assert loss(dice_weight=1.0) == pytest.approx(1 - (2 * 0.8 + 1) / (0.8 + 0.4 + 1 + 1))
 
 
+def test_squares_in_the_denominator_of_dice_by_hand():
+    expected = 1 - (2 * 0.8 + 1) / (0.8**2 + 0.4**2 + 1 + 1)
+    assert loss(dice_weight=1.0, overlap_squared=True) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("costs", [(0.9, 0.1), (0.5, 0.5), (0.1, 0.9)])
+def test_squares_keep_every_index_at_one_at_most(costs):
+    target = torch.ones(1, 1, 1, dtype=torch.uint8)
+    for probability in np.linspace(0.02, 0.98, 25):
+        logits = torch.logit(torch.tensor([[[probability]]], dtype=torch.float32))
+        options = {"tversky_weight": 1.0, "overlap_squared": True}
+        options |= dict(zip(("tversky_alpha", "tversky_beta"), costs, strict=True))
+        assert mask_loss(logits, target, torch.ones(1, 1, 1), **OFF | options).item() > 0
+
+
+def test_the_weight_of_objects_in_the_focal_loss_by_hand():
+    expected = (-0.25 * 0.2**2 * math.log(0.8) - 0.75 * 3 * 0.4**2 * math.log(0.6)) / 2
+    assert loss(focal_weight=1.0, focal_alpha=0.25) == pytest.approx(expected)
+
+
 def test_soft_jaccard_by_hand():
     assert loss(jaccard_weight=1.0) == pytest.approx(1 - (0.8 + 1) / (1.2 + 1 - 0.8 + 1))
 
@@ -297,6 +329,7 @@ def test_overlap_per_image_by_hand_is_the_mean_over_images_with_objects():
             JaccardLoss("binary", smooth=1.0, log_loss=True),
         ),
         ({"focal_weight": 1.0}, FocalLoss("binary", gamma=2.0)),
+        ({"focal_weight": 1.0, "focal_alpha": 0.25}, FocalLoss("binary", alpha=0.25, gamma=2.0)),
         (
             {"focal_weight": 1.0, "focal_threshold": 0.6},
             FocalLoss("binary", gamma=2.0, reduced_threshold=0.6),
@@ -396,5 +429,6 @@ def test_every_term_takes_half_precision_logits_as_their_values():
 
 def test_an_unknown_reach_of_the_overlap_is_answered_with_the_known_ones():
     options = {"indices": [(1.0, 0.5, 0.5, 0.5)], "log": False, "per": "object"}
+    options |= {"squared": False}
     with pytest.raises(ValueError, match="'object' is unknown; known: batch, image"):
         losses.overlap_loss(LOGITS, TARGET, WEIGHTS, **options)

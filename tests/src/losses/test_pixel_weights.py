@@ -13,6 +13,8 @@ OFF = {
     "w0": 0.0,
     "sigma": 1.0,
     "size_weight": 0.0,
+    "size_reference": 0.0,
+    "object_weight": 1.0,
     "boundary_weight": 0.0,
     "boundary_kernel": 3,
     "max_weight": 0.0,
@@ -23,6 +25,8 @@ EVERYTHING = {
     "w0": 5.0,
     "sigma": 8.0,
     "size_weight": 0.5,
+    "size_reference": 0.0,
+    "object_weight": 3.0,
     "boundary_weight": 2.0,
     "boundary_kernel": 5,
     "max_weight": 6.0,
@@ -66,19 +70,21 @@ def slow_weights(drawn_planes, image_weights, o):
     target = drawn_planes["target"]
     weights = np.zeros(target.shape)
     half, (height, width) = o["boundary_kernel"] // 2, target.shape[1:]
-    for b, r, c in np.ndindex(target.shape):
-        d1, d2 = (int(drawn_planes[name][b, r, c]) / 4 for name in ("d1", "d2"))
+    for b, r, c_ in np.ndindex(target.shape):
+        d1, d2 = (int(drawn_planes[name][b, r, c_]) / 4 for name in ("d1", "d2"))
         d = d1 if o["distance"] == "d1" else d1 + d2
-        w = 1 + (o["distance"] != "none") * o["w0"] * math.exp(-(d**2) / o["sigma"] ** 2)
-        around = target[b, max(r - half, 0) : r + half + 1, max(c - half, 0) : c + half + 1]
+        c = o["object_weight"] if target[b, r, c_] == 1 else 1
+        w = c + (o["distance"] != "none") * o["w0"] * math.exp(-(d**2) / o["sigma"] ** 2)
+        around = target[b, max(r - half, 0) : r + half + 1, max(c_ - half, 0) : c_ + half + 1]
         valid = (around != 255).sum()
         if valid and 0.01 <= (around == 1).sum() / valid <= 0.99:
             w += o["boundary_weight"]
-        size = int(drawn_planes["sqrt_area"][b, r, c])
+        size = int(drawn_planes["sqrt_area"][b, r, c_])
         if size:
-            w *= (math.sqrt(height * width) / 2 / size) ** o["size_weight"]
+            reference = o["size_reference"] or math.sqrt(height * width) / 2
+            w *= (reference / size) ** o["size_weight"]
         w *= image_weights[b]
-        weights[b, r, c] = min(w, o["max_weight"]) if o["max_weight"] else w
+        weights[b, r, c_] = min(w, o["max_weight"]) if o["max_weight"] else w
     if o["normalise_weights"]:
         weights /= weights[target != 255].mean()
     return weights
@@ -93,6 +99,8 @@ def slow_weights(drawn_planes, image_weights, o):
         OFF | {"boundary_weight": 2.0, "boundary_kernel": 11},
         OFF | {"boundary_weight": 2.0, "boundary_kernel": 31},
         EVERYTHING | {"distance": "d1", "boundary_weight": 0.0},
+        EVERYTHING | {"size_reference": 40.0, "max_weight": 0.0},
+        OFF | {"object_weight": 0.0},
     ],
 )
 def test_weights_are_those_of_a_slow_reference(options):
@@ -140,6 +148,22 @@ def test_small_objects_weigh_more_and_background_one(exponent, expected):
     background = pixel_weights(planes(0, 0, 0, size), **OFF | {"size_weight": exponent})
     assert on_object[0, 0, 0].item() == pytest.approx(expected)
     assert (background == 1).all()
+
+
+@pytest.mark.parametrize(("reference", "of_large"), [(0.0, 20 / 4), (16.0, 16 / 4)])
+def test_a_reference_for_sizes_makes_them_independent_of_the_crop(reference, of_large):
+    keys = OFF | {"size_weight": 1.0, "size_reference": reference}
+    small, large = (pixel_weights(planes(0, 0, 4, (n, n)), **keys)[0, 0, 0] for n in (20, 40))
+    assert large.item() == pytest.approx(of_large)
+    assert (small == large).item() == bool(reference)
+
+
+def test_the_class_weight_stands_beside_the_halo_and_below_the_size():
+    target = torch.tensor([[[1, 0]]], dtype=torch.uint8)
+    maps = stored(target, d1=target * 0, sqrt_area=target * 4)
+    keys = OFF | {"distance": "d1", "w0": 5.0, "object_weight": 3.0, "size_weight": 1.0}
+    weights = pixel_weights(maps, **keys | {"size_reference": 8.0})
+    assert weights.flatten().tolist() == [(3 + 5) * 2, 1 + 5]
 
 
 def test_both_factors_multiply():

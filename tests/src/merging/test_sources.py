@@ -1,9 +1,11 @@
 import pytest
 
 from src.base.errors import InputError
+from src.folds.fold_table import SplitFoldsParams
 from src.merging.params import EnsembleParams, StudentParams
 from src.merging.soups import SoupsParams
-from src.merging.sources import merged_sources
+from src.merging.sources import folds_of_new_images, merged_sources
+from tests.sections import PARAMS
 
 MEMBERS = [("main", "main", False, 1.0), ("other", "other", False, 1.0)]
 SOUPS = [("mix", "mix", False, 1.0)]
@@ -16,8 +18,10 @@ def sources(members=("main", "other"), soups=("mix",), weights=None, **of_studen
         "p.yaml",
         members=members,
         soups=SoupsParams.model_validate({name: ["main"] for name in soups}),
-        student=StudentParams(**student, teachers="data/probabilities", weight=1.0),
-        ensemble=EnsembleParams(merge="mean", weights=weights or {}),
+        student=StudentParams(
+            **student, teachers="data/probabilities", weight=1.0, consistency=0.0
+        ),
+        ensemble=EnsembleParams(merge="mean", networks="all", weights=weights or {}),
         folds=[0, 1],
     )
     return [tuple(source) for source in found]
@@ -74,3 +78,23 @@ def test_a_weight_of_a_student_may_stand_where_teachers_alone_are_merged():
 def test_names_and_weights_that_fit_nothing_are_refused(changes, message):
     with pytest.raises(InputError, match=f"^p.yaml: .*{message}"):
         sources(**changes)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "folds", "of_new"),
+    [(1, [0, 1, 2], [0]), (1, [2, 1], [2]), (2, [1, 2, 3, 5], [1, 3]), (2, [4, 5], [4])],
+)
+def test_as_oof_are_the_first_trained_fold_of_each_division(repeats, folds, of_new):
+    given = PARAMS["split_folds"] | {"k": 3, "repeats": repeats, "folds": folds}
+    split_folds = SplitFoldsParams.model_validate(given)
+    for networks, expected in (("all", folds), ("as_oof", of_new)):
+        params = EnsembleParams(merge="mean", networks=networks, weights={})
+        assert folds_of_new_images(split_folds, params) == expected
+
+
+def test_one_division_has_any_number_of_folds():
+    given = {"method": "leave_one_group_out", "k": 2, "folds": [3, 0, 5]}
+    split_folds = PARAMS["split_folds"] | given
+    with_many = SplitFoldsParams.model_construct(**split_folds)
+    params = EnsembleParams(merge="mean", networks="as_oof", weights={})
+    assert folds_of_new_images(with_many, params) == [3]

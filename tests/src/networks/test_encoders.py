@@ -9,6 +9,7 @@ from src.networks.encoders import (
     add_attention,
     keep_stem_size,
     leave_out_stages,
+    leave_out_stem_pooling,
 )
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -141,3 +142,17 @@ def test_every_second_pixel_of_a_wide_stem_is_that_of_the_plain_one():
     plain = encoder(IMAGE)[1]
     keep_stem_size(encoder, "resnet18")
     torch.testing.assert_close(encoder(IMAGE)[1][:, :, ::2, ::2], plain)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resnet18", "se_resnet50", TINY, "tu-resnet26d"])
+def test_a_stem_without_pooling_doubles_what_is_deeper_and_halves_the_stride(name):
+    encoder = encoder_of(name, 5)
+    wide = copy.deepcopy(encoder)
+    leave_out_stem_pooling(wide, name)
+    assert (encoder.output_stride, wide.output_stride) == (32, 16)
+    assert wide.state_dict().keys() == encoder.state_dict().keys()
+    plain, maps = encoder(IMAGE), wide(IMAGE)
+    assert torch.equal(maps[1], plain[1])
+    for small, large in zip(plain[2:], maps[2:], strict=True):
+        assert large.shape[2:] == (2 * small.shape[2], 2 * small.shape[3])

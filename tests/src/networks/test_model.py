@@ -4,12 +4,13 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import BatchNorm2d
 
 from src.base.errors import InputError
 from src.networks.encoder_weights import load_encoder_weights, packaged_state
 from src.networks.heads import head_outputs
 from src.networks.model import REBUILT_FROM, build_model, load_model, save_model, stride
-from src.networks.params import NetworkParams
+from src.networks.params import LATER, NetworkParams
 
 SMALL = {
     "architecture": "Unet",
@@ -17,8 +18,11 @@ SMALL = {
     "encoder_depth": 4,
     "encoder_attention": "none",
     "stem_stride": 2,
+    "stem_pooling": True,
     "decoder_width": 16,
     "decoder_attention": "none",
+    "decoder_upsampling": "nearest",
+    "decoder_norm": "batchnorm",
     "hypercolumn": False,
     "embedding_size": 8,
     "in_channels": 3,
@@ -188,6 +192,61 @@ def test_other_numbers_of_channels_come_in(encoder):
         assert answers_at_input_size(model, channels)
 
 
+@pytest.mark.parametrize("stem", [{}, {"stem_stride": 1}, {"stem_pooling": False}])
+def test_transposed_convolutions_enlarge_wherever_the_size_doubles(stem):
+    learnt, plain = (network(decoder_upsampling=kind, **stem) for kind in ("transposed", "nearest"))
+    assert answers_at_input_size(learnt)
+    kinds = [hasattr(block, "enlarge") for block in learnt.decoder.blocks]
+    changing = {0: True, 1: True, 2: stem != {"stem_pooling": False}, 3: "stem_stride" not in stem}
+    assert kinds == list(changing.values())
+    given = [192, 128, 64, 32]  # the deepest map of this encoder, then of the blocks
+    added = sum(9 * n * n + n for n, learns in zip(given, kinds, strict=True) if learns)
+    assert parameters(learnt) - parameters(plain) == added
+
+
+def test_a_transposed_convolution_is_seen_by_its_block():
+    learnt = network(decoder_upsampling="transposed")
+    image = torch.rand(1, 3, 32, 32)
+    before = learnt(image)
+    with torch.no_grad():
+        learnt.decoder.blocks[1].enlarge.weight.zero_()
+    assert not torch.equal(learnt(image), before)
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "Linknet"])
+def test_a_decoder_may_be_without_batch_norm(architecture):
+    bare = network(architecture=architecture, decoder_norm="none")
+    assert not any(isinstance(module, BatchNorm2d) for module in bare.decoder.modules())
+    assert answers_at_input_size(bare)
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "MAnet"])
+def test_bilinear_enlargement_is_another_network_of_the_same_weights(architecture):
+    near, smooth = (
+        network(architecture=architecture, decoder_upsampling=kind)
+        for kind in ("nearest", "bilinear")
+    )
+    image = torch.rand(1, 3, 32, 32)
+    assert near.state_dict().keys() == smooth.state_dict().keys()
+    assert not torch.equal(near(image), smooth(image))
+
+
+def test_a_stem_without_pooling_answers_at_the_size_of_the_input():
+    for stem in (2, 1):
+        wide = network(stem_pooling=False, stem_stride=stem)
+        assert answers_at_input_size(wide)
+        assert stride(wide) == stride(network(stem_stride=stem)) // 2
+
+
+def test_networks_of_older_versions_are_what_they_were(tmp_path):
+    model = network()
+    old = {key: value for key, value in SMALL.items() if key not in LATER}
+    save_model(tmp_path, model, old)
+    again, _ = load_model(tmp_path)
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(again(image), model(image))
+
+
 def test_stages_deeper_than_the_depth_are_left_out():
     counts = [parameters(network(encoder="resnet18", encoder_depth=d).encoder) for d in (3, 4, 5)]
     # of a whole ResNet-18, less its classifier
@@ -257,6 +316,9 @@ def test_encoder_weights_come_from_a_file_of_a_trained_network(tmp_path, monkeyp
                 {"stem_stride": 1},
                 {"decoder_width": 8},
                 {"decoder_attention": "scse"},
+                {"decoder_upsampling": "transposed"},
+                {"decoder_norm": "none"},
+                {"stem_pooling": False},
                 {"hypercolumn": True},
                 {"in_channels": 5},
                 {"heads": ALL_HEADS},
@@ -267,6 +329,7 @@ def test_encoder_weights_come_from_a_file_of_a_trained_network(tmp_path, monkeyp
             "stem_stride": 1,
             "decoder_width": 32,
             "decoder_attention": "scse",
+            "decoder_upsampling": "transposed",
             "hypercolumn": True,
             "in_channels": 4,
             "heads": ALL_HEADS,
@@ -295,7 +358,7 @@ def test_the_description_holds_every_argument_but_the_weights_a_network_began_wi
     description = json.loads((tmp_path / "model.json").read_text())
     assert set(REBUILT_FROM) == set(SMALL)
     assert description == SMALL | {"resize": 1.0}
-    for key in REBUILT_FROM:
+    for key in set(REBUILT_FROM) - set(LATER):
         (tmp_path / "model.json").write_text(json.dumps(without(SMALL, key)))
         with pytest.raises(InputError, match=f"model.json: has no {key}; train again"):
             load_model(tmp_path)
@@ -351,6 +414,18 @@ def without(description, key):
         ({"architecture": "MAnet", "decoder_attention": "scse"}, "decoder_attention.*MAnet has"),
         ({"decoder_width": 8, "decoder_attention": "scse"}, "model.decoder_width 8: too narrow"),
         ({"architecture": "UnetPlusPlus", "hypercolumn": True}, "hypercolumn.*UnetPlusPlus has"),
+        (
+            {"architecture": "UnetPlusPlus", "decoder_upsampling": "transposed"},
+            "decoder_upsampling transposed: the decoder UnetPlusPlus has none, take Unet",
+        ),
+        (
+            {"architecture": "FPN", "decoder_upsampling": "bilinear"},
+            "decoder_upsampling bilinear: the decoder FPN enlarges in its own way, take Unet",
+        ),
+        ({"architecture": "FPN", "decoder_norm": "none"}, "decoder_norm none: the decoder FPN"),
+        ({"architecture": "FPN", "stem_pooling": False}, "stem_pooling false: FPN would not ans"),
+        ({"encoder": "mobilenet_v2", "stem_pooling": False}, "stem_pooling false.*'mobilenet_v2'"),
+        ({"encoder": "vgg11", "stem_pooling": False}, "stem_pooling false.*'vgg11'"),
     ],
 )
 def test_unknown_names_and_impossible_combinations_are_one_sentence(change, message):

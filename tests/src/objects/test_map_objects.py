@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.base.errors import InputError
-from src.objects.hulls import hull_uncertain
+from src.objects.hulls import hull_unsure
 from src.objects.linked_objects import linked_labels
 from src.objects.map_objects import find_labels, find_objects, heads_used
 from src.objects.watershed import seed_map, watershed_labels
@@ -124,10 +124,9 @@ def test_an_image_is_blank_where_the_head_empty_says_so(maps, threshold, probabi
 
 
 def test_hulls_change_the_mask_before_anything_else(maps):
-    hulls = {"low": 0.1, "high": 0.4, "rows": 0.8, "min_area": 3.0}
-    changes = {f"hull_{key}": value for key, value in hulls.items()}
-    labels = find_labels(maps, 0.0, params(**changes))
-    changed = hull_uncertain(maps["mask"], **hulls)
+    hulls = params(hull_low=0.1, hull_high=0.4, hull_rows=0.8, hull_min_area=3.0)
+    labels = find_labels(maps, 0.0, hulls)
+    changed = hull_unsure(maps["mask"], hulls)
     assert (changed != maps["mask"]).any()
     np.testing.assert_array_equal(labels > 0, changed >= 102)
 

@@ -10,6 +10,8 @@ PARAMS = {
     "scales": [1.0],
     "merge": "mean",
     "padding": "replicate",
+    "margin": 0,
+    "gammas": [1.0],
     "max_size": 64,
     "overlap": 63,
     "precision": "auto",

@@ -16,6 +16,8 @@ SETTINGS = {
     "scales": [1.0],
     "merge": "mean",
     "padding": "replicate",
+    "margin": 0,
+    "gammas": [1.0],
     "max_size": 64,
     "overlap": 8,
     "precision": "float32",
@@ -88,6 +90,63 @@ def test_padding_reflects_the_image_half_on_each_side():
     (seen,) = seen_by_the_network(image, padding="reflect")
     padded = np.pad(image.numpy(), ((0, 0), (1, 2), (1, 1)), mode="reflect")
     np.testing.assert_array_equal(seen[0].numpy(), padded)
+
+
+@pytest.mark.parametrize("padding", ["replicate", "reflect"])
+def test_a_margin_is_padded_on_every_side_and_cut_off(padding):
+    image = picture(5, 6)
+    seen = seen_by_the_network(image, margin=3, padding=padding)[0]
+    mode = {"replicate": "edge", "reflect": "reflect"}[padding]
+    # 5 + 6 rows and 6 + 6 columns: one more row to a multiple of 4, below
+    wanted = np.pad(image.numpy(), ((0, 0), (3, 3), (3, 3)), mode=mode)
+    wanted = np.pad(wanted, ((0, 0), (0, 1), (0, 0)), mode=mode)
+    np.testing.assert_array_equal(seen[0], wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 64), (130, 170)])
+@pytest.mark.parametrize("changes", [{"views": "d4"}, {"scales": [1.0, 1.0]}, {"max_size": 48}])
+def test_a_margin_keeps_pixels_in_their_place(size, changes):
+    image = picture(*size)
+    probability = predict(brightness, image, margin=9, **changes)["mask"]
+    torch.testing.assert_close(probability, (image[0].float() + 1) / 257)
+
+
+def test_a_margin_is_of_the_resized_image_and_positions_repeat_their_edge():
+    seen = []
+
+    def forward(images):
+        seen.append(images)
+        return brightness(images)
+
+    predict(forward, picture(8, 8), margin=4, resize=0.5, positions=True)
+    rows, columns = positions_of(seen[0][:, 3:])[0]
+    assert rows.shape == (12, 12)
+    assert (rows[:4] == rows[4]).all()
+    assert rows[4:8, 0].tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1], abs=1e-3)
+    assert (columns[:, 8:] == columns[:, 7:8]).all()
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(2.0, [0, 64, 255]), (0.5, [0, 181, 255])])
+def test_a_gamma_is_a_power_of_colours_in_the_unit_interval(gamma, expected):
+    image = torch.tensor([[[0, 128, 255]]] * 3, dtype=torch.uint8)
+    seen = seen_by_the_network(image, gammas=[gamma])[0]
+    assert seen[0, 0, 0, :3].tolist() == expected
+    deep = torch.tensor([[[0, 32768, 65535]]] * 3, dtype=torch.int32)
+    seen = seen_by_the_network(deep, gammas=[2.0])[0]
+    assert seen[0, 0, 0, :3].tolist() == [0, 16384, 65535]
+
+
+def test_two_gammas_are_the_average_of_the_two_made_by_hand_with_their_spread():
+    image = picture(6, 7)
+    both = predict(brightness, image, gammas=[1.0, 2.0], scales=[1.0, 1.5])
+    single = [
+        predict(brightness, image, gammas=[gamma], scales=[scale])["mask"]
+        for gamma in (1.0, 2.0)
+        for scale in (1.0, 1.5)
+    ]
+    torch.testing.assert_close(both["mask"], torch.stack(single).mean(0))
+    spread = torch.stack(single).std(0, correction=0)
+    torch.testing.assert_close(both["view_spread"], spread, atol=1e-4, rtol=1e-3)
 
 
 def test_hflip_averages_the_two_directions():

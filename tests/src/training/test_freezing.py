@@ -5,7 +5,7 @@ from torch import nn
 
 from src.training.freezing import parameter_groups, set_training_mode, thaw
 from src.training.schedules import phase_optimiser
-from tests.sections import phase
+from tests.sections import phase, section
 
 BLOCKS = ["conv1", "bn1", "layer1", "layer2"]  # of the small encoder, the deepest last
 
@@ -19,7 +19,8 @@ def model():
 def optimiser_of(model, optimiser="adam", weight_decay=0.1, encoder_lr=1.0):
     groups = parameter_groups(model, lr=0.01, encoder_lr=encoder_lr)
     one = phase(optimiser=optimiser, schedule="constant")
-    return phase_optimiser(groups, one, weight_decay=weight_decay, epoch_steps=1)[0]
+    train = section("train", weight_decay=weight_decay)
+    return phase_optimiser(groups, one, train, epoch_steps=1)[0]
 
 
 def changed(model, optimiser, steps=2):

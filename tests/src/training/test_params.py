@@ -13,7 +13,7 @@ from src.networks.network_input import BANDS, EXTRA_CHANNELS, IMAGE_CHANNELS
 from src.training.crops import BORDERS
 from src.training.freezing import FREEZES
 from src.training.image_sampling import SAMPLINGS
-from src.training.params import Phase
+from src.training.params import OBJECT_SCORES, Phase
 from tests.sections import MODELS, PARAMS, training
 
 PHASE = PARAMS["train"]["phases"][0]
@@ -73,6 +73,10 @@ STOPPING = {"train__early_stopping": 2}
             {"model__encoder": "resnet18", "model__encoder_weights": "packaged"},
             "encoder_weights packaged: no package has weights of the encoder 'resnet18'; take tu-",
         ),
+        (
+            phases({"optimiser": "sgd"}) | {"train__momentum": 0.0},
+            "train.nesterov true needs a train.momentum above 0; raise it, or set nesterov to",
+        ),
         (STOPPING, "train.early_stopping 2 has nothing to look at; set train.holdout and"),
         (STOPPING | {"train__holdout": 0.2, "train__evaluate_every": 0}, "nothing to look at"),
     ],
@@ -93,6 +97,7 @@ def test_what_does_not_go_together_is_one_sentence(changes, message):
         {"augment__rotate": 90.0},
         {"augment__rotate": 90.0, "views__allowed": "d2", "augment__set": "light"},
         STOPPING | {"train__holdout": 0.2},
+        {"train__momentum": 0.0},  # of sgd, which no phase has
     ],
 )
 def test_what_goes_together_is_taken(changes):
@@ -119,5 +124,7 @@ def test_every_name_that_the_sections_know_is_made_and_no_other():
         section, field = key.split(".")
         assert set(get_args(MODELS[section].model_fields[field].annotation)) == set(names), key
     assert set(get_args(Phase.model_fields["freeze"].annotation)) == set(FREEZES)
+    chosen_by = get_args(MODELS["train"].model_fields["choose_by"].annotation)
+    assert set(chosen_by) == {"dice", "loss", *OBJECT_SCORES}
     (channels,) = get_args(MODELS["model"].model_fields["extra_channels"].annotation)
     assert set(get_args(channels)) == set(EXTRA_CHANNELS)

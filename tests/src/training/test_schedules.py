@@ -7,25 +7,24 @@ import torch
 from src.base.errors import InputError
 from src.training import schedules
 from src.training.params import Phase
-from tests.sections import phase
+from tests.sections import phase, section
 
 DEFAULTS = {"min_lr": 0.0, "cycle_steps": 6, "step_factor": 0.5, "steps": 20}
 SCHEDULES = get_args(Phase.model_fields["schedule"].annotation)
 
 
-def phase_optimiser(groups, *, steps, cycle_steps, weight_decay, **settings):
+def phase_optimiser(groups, *, steps, cycle_steps, train=None, **settings):
     """Take epochs of one step each."""
     one = phase(epochs=steps, cycle_epochs=cycle_steps, **settings)
-    return schedules.phase_optimiser(groups, one, weight_decay=weight_decay, epoch_steps=1)
+    keys = {"weight_decay": 0.0} | (train or {})
+    return schedules.phase_optimiser(groups, one, section("train", **keys), epoch_steps=1)
 
 
 def rates(schedule, lrs=(0.1,), **changes):
     """Return the learning rates of all groups at each step of a phase."""
     settings = DEFAULTS | changes
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in lrs]
-    optimiser, scheduler = phase_optimiser(
-        groups, optimiser="adamw", schedule=schedule, weight_decay=0.0, **settings
-    )
+    optimiser, scheduler = phase_optimiser(groups, optimiser="adamw", schedule=schedule, **settings)
     seen = []
     for _ in range(settings["steps"]):
         seen.append(tuple(group["lr"] for group in optimiser.param_groups))
@@ -129,7 +128,7 @@ def test_the_first_step_of_every_optimiser_by_hand(optimiser, gradient, expected
         [{"params": [weight], "lr": 0.1}],
         optimiser=optimiser,
         schedule="constant",
-        weight_decay=0.1,
+        train={"weight_decay": 0.1},
         **DEFAULTS,
     )
     weight.grad = torch.tensor([gradient])
@@ -140,19 +139,35 @@ def test_the_first_step_of_every_optimiser_by_hand(optimiser, gradient, expected
 def test_momentum_adds_up():
     weight = torch.nn.Parameter(torch.tensor([0.0]))
     groups = [{"params": [weight], "lr": 1.0}]
-    made, _ = phase_optimiser(
-        groups, optimiser="sgd", schedule="constant", weight_decay=0.0, **DEFAULTS
-    )
+    made, _ = phase_optimiser(groups, optimiser="sgd", schedule="constant", **DEFAULTS)
     for _ in range(2):
         weight.grad = torch.tensor([1.0])
         made.step()
     assert weight.item() == pytest.approx(-(1 + 0.9) - (1 + 0.9 * (1 + 0.9)))
 
 
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({"momentum": 0.5, "nesterov": True}, -(1 + 0.5) - (1 + 0.5 * (1 + 0.5))),
+        ({"momentum": 0.5, "nesterov": False}, -1 - (1 + 0.5)),
+        ({"momentum": 0.0, "nesterov": False}, -1 - 1),
+    ],
+)
+def test_sgd_has_the_momentum_it_is_told(train, expected):
+    weight = torch.nn.Parameter(torch.tensor([0.0]))
+    groups = [{"params": [weight], "lr": 1.0}]
+    made, _ = phase_optimiser(groups, optimiser="sgd", schedule="constant", train=train, **DEFAULTS)
+    for _ in range(2):
+        weight.grad = torch.tensor([1.0])
+        made.step()
+    assert weight.item() == pytest.approx(expected)
+
+
 def test_the_given_groups_stay_as_they_are():
     weight = torch.nn.Parameter(torch.zeros(1))
     groups = [{"params": [weight], "lr": 0.1}]
-    phase_optimiser(groups, optimiser="adam", schedule="triangular2", weight_decay=0.5, **DEFAULTS)
+    phase_optimiser(groups, optimiser="adam", schedule="triangular2", **DEFAULTS)
     assert groups == [{"params": [weight], "lr": 0.1}]
 
 
@@ -161,13 +176,13 @@ def test_every_name_that_the_section_knows_is_there(key):
     for name in get_args(Phase.model_fields[key].annotation):
         settings = {"optimiser": "adam", "schedule": "constant"} | {key: name}
         groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.1}]
-        phase_optimiser(groups, **settings, weight_decay=0.0, **DEFAULTS)
+        phase_optimiser(groups, **settings, **DEFAULTS)
 
 
 def test_cycles_and_phases_are_measured_in_epochs_of_so_many_steps():
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 1.0}]
     one = phase(epochs=2, cycle_epochs=1, schedule="warm_restarts", min_lr=0.0)
-    optimiser, schedule = schedules.phase_optimiser(groups, one, weight_decay=0.0, epoch_steps=2)
+    optimiser, schedule = schedules.phase_optimiser(groups, one, section("train"), epoch_steps=2)
     seen = []
     for _ in range(4):
         seen.append(optimiser.param_groups[0]["lr"])
@@ -184,7 +199,6 @@ def test_weights_may_begin_to_learn_later_than_others(name):
         [{"params": [early, late], "lr": 0.1}],
         optimiser=name,
         schedule="constant",
-        weight_decay=0.0,
         **DEFAULTS,
     )
     for learning in ([early], [early, late]):

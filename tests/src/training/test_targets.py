@@ -28,6 +28,11 @@ def test_the_heads_decide_which_planes_there_are(heads, more):
     assert plane_names(heads) == ("target", "d1", "d2", "sqrt_area", *more)
 
 
+def test_objects_are_told_apart_where_a_score_asks_for_it():
+    assert plane_names(["mask"], ids=True)[4:] == ("id_low", "id_high")
+    assert plane_names(ALL_HEADS, ids=True) == plane_names(ALL_HEADS)
+
+
 def test_planes_come_in_the_order_of_their_names():
     instances = np.zeros((9, 12), np.uint16)
     instances[2:6, 1:5], instances[:, 8:], instances[0] = 3, 300, IGNORE
