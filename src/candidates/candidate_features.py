@@ -45,6 +45,7 @@ RING = 3  # px, width of the ring around an object
 NEAR = 10  # px, an object at most so far is a neighbour
 SPREAD_STEPS = 510  # of a stored standard deviation, which is at most 0.5
 CHUNK = 128  # objects compared with all others near them at a time
+PAIRS = 1 << 18  # of objects compared at a time, which bounds the memory
 CELL = 32  # px, objects of one cell are likely in one chunk
 
 
@@ -323,22 +324,25 @@ def _all_neighbours(
 def _crowded_neighbours(corners: np.ndarray, area: np.ndarray) -> np.ndarray:
     """Compare many objects of a layer, each with those near it; (3, N)."""
     near, nearest, largest = np.zeros((3, len(area)))
-    for chunk in _chunks(corners):
-        reach = NEAR
-        while True:
-            x, y, right, bottom = corners[:, chunk]
-            frame = np.array([x.min(), y.min(), right.max(), bottom.max()])
-            around = _squared_gaps(corners, frame)
-            others = np.flatnonzero(around <= reach**2)
-            squares = _squared_gaps(corners[:, others], corners[:, chunk, None])
-            squares[others == chunk[:, None]] = np.iinfo(squares.dtype).max
-            nearest[chunk] = np.sqrt(squares.min(axis=1))
-            if len(others) == len(area) or (nearest[chunk] <= reach).all():
-                close = squares <= NEAR**2
-                near[chunk] = close.sum(axis=1)
-                largest[chunk] = (close * area[others]).max(axis=1)
-                break
-            reach *= 4
+    waiting = [(chunk, NEAR) for chunk in _chunks(corners)]
+    while waiting:
+        chunk, reach = waiting.pop()
+        x, y, right, bottom = corners[:, chunk]
+        frame = np.array([x.min(), y.min(), right.max(), bottom.max()])
+        others = np.flatnonzero(_squared_gaps(corners, frame) <= reach**2)
+        if len(others) * len(chunk) > PAIRS and len(chunk) > 1:  # few of a size, far from another
+            middle = len(chunk) // 2
+            waiting += [(chunk[:middle], reach), (chunk[middle:], reach)]
+            continue
+        squares = _squared_gaps(corners[:, others], corners[:, chunk, None])
+        squares[others == chunk[:, None]] = np.iinfo(squares.dtype).max
+        nearest[chunk] = np.sqrt(squares.min(axis=1))
+        if len(others) == len(area) or (nearest[chunk] <= reach).all():
+            close = squares <= NEAR**2
+            near[chunk] = close.sum(axis=1)
+            largest[chunk] = (close * area[others]).max(axis=1)
+        else:
+            waiting.append((chunk, 4 * reach))
     return np.stack([near, nearest, largest])
 
 

@@ -5,6 +5,7 @@ from scipy.spatial import ConvexHull
 from skimage.measure import label as measure_label
 from skimage.measure import regionprops
 
+from src.candidates import candidate_features
 from src.candidates.candidate_features import FEATURES, mean_probabilities
 from src.candidates.candidate_features import object_features as features_of_objects
 from src.objects.label_runs import layer_objects
@@ -245,7 +246,9 @@ def test_boxes_that_overlap_are_no_distance_apart():
     assert found["neighbour_area"].tolist() == [1, 5]
 
 
-def test_far_neighbours_of_many_objects_are_found():
+@pytest.mark.parametrize("pairs", [1, 1 << 18])
+def test_far_neighbours_of_many_objects_are_found(pairs, monkeypatch):
+    monkeypatch.setattr(candidate_features, "PAIRS", pairs)
     labels = np.zeros((200, 900), np.uint16)
     spots = np.random.default_rng(0).choice(120 * 120, 255, replace=False)
     labels[np.divmod(spots, 120)] = np.arange(1, 256)
