@@ -13,7 +13,7 @@ from src.objects.label_runs import (
     LayerObjects,
     Runs,
     chosen_runs,
-    row_runs,
+    framed_row_runs,
     run_boxes,
     run_totals,
 )
@@ -146,8 +146,8 @@ def _lengths(runs: Runs) -> np.ndarray:
 
 def _perimeters(rows: Runs, columns: Runs) -> np.ndarray:
     """Count sides: each run along a row has two, and so has each along a column."""
-    sides = (np.diff(runs.first, append=len(runs.object)) for runs in (rows, columns))
-    return 2 * sum(sides, start=np.int64(0))
+    across, down = (np.diff(runs.first, append=len(runs.object)) for runs in (rows, columns))
+    return 2 * (across + down)
 
 
 def _probability_features(
@@ -212,15 +212,15 @@ def _rings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return pixels of the ring around each object chosen and the sum of their probabilities."""
     depth, height, width = objects.layers.shape
-    grown = np.zeros((depth, height + 1, width), np.uint16)  # a row of background after each layer
-    grown[:, :-1] = objects.layers
+    grown = np.zeros((depth, height + 1, width + 1), np.uint16)  # a frame behind each layer
+    grown[:, :-1, :-1] = objects.layers
     for _ in range(RING):
         before = grown
-        grown = cv2.dilate(before.reshape(-1, width), np.ones((3, 3), np.uint8))
+        grown = cv2.dilate(before.reshape(-1, width + 1), np.ones((3, 3), np.uint8))
         grown = grown.reshape(before.shape)
         np.copyto(grown, before, where=before > 0)
-        grown[:, -1] = 0
-    rows = chosen_runs(row_runs(grown[:, :-1], objects.counts), chosen)
+        grown[:, -1] = grown[..., -1] = 0
+    rows = chosen_runs(framed_row_runs(grown, objects.counts), chosen)
     pixels, inside = run_totals(rows, _lengths(rows)), _sums(rows, probability)
     return pixels - area, inside - sums
 

@@ -69,7 +69,12 @@ def row_runs(layers: np.ndarray, counts: np.ndarray) -> Runs:
         If a label is missing.
     """
     framed = np.zeros((*layers.shape[:2], layers.shape[2] + 1), layers.dtype)
-    framed[..., :-1] = layers  # a column of background, at which every run ends
+    framed[..., :-1] = layers
+    return framed_row_runs(framed, counts)
+
+
+def framed_row_runs(framed: np.ndarray, counts: np.ndarray) -> Runs:
+    """Return the runs along rows of layers whose last column is background, at which all end."""
     begins, ends, label = _stretches(framed)
     line, start = np.divmod(begins, framed.shape[2])
     layer, line = np.divmod(line, framed.shape[1])

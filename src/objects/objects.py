@@ -77,15 +77,19 @@ def connected_labels(foreground: np.ndarray, connectivity: int) -> np.ndarray:
 
     They are int32 of its shape: 0 background, 1..N; in a stack, (K, H, W), a label is of one layer.
     """
-    height, width = foreground.shape[-2:]
-    if foreground.ndim == 2:
-        framed = foreground.astype(np.uint8)
-    else:  # a row without foreground keeps a layer from the next
-        framed = np.zeros((len(foreground), height + 1, width), np.uint8)
-        framed[:, :-1] = foreground
+    if foreground.ndim == 3:
+        return np.ascontiguousarray(_framed_labels(foreground, connectivity)[:, :-1])
+    _, labels = cv2.connectedComponents(foreground.astype(np.uint8), connectivity=connectivity)
+    return labels
+
+
+def _framed_labels(layers: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return the regions of a stack, int32 (K, H + 1, W), with a row of background after each."""
+    depth, height, width = layers.shape
+    framed = np.zeros((depth, height + 1, width), np.uint8)
+    framed[:, :-1] = layers
     _, labels = cv2.connectedComponents(framed.reshape(-1, width), connectivity=connectivity)
-    labels = labels.reshape(framed.shape)
-    return labels if foreground.ndim == 2 else labels[:, :-1]
+    return labels.reshape(framed.shape)
 
 
 def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: int) -> np.ndarray:
@@ -176,15 +180,15 @@ def _small_regions(
     masks: np.ndarray, most: int, connectivity: int, *, at_edge: bool = True
 ) -> np.ndarray:
     """Regions of at most `most` pixels, bool (K, H, W); at the image edge only if asked."""
-    regions = connected_labels(masks, connectivity)
+    regions = _framed_labels(masks, connectivity)
     starts, areas = _runs(regions)
     small = areas <= most
     small[0] = False  # what is not in the mask
     if not at_edge:
-        for edge in (regions[:, 0], regions[:, -1], regions[..., 0], regions[..., -1]):
+        for edge in (regions[:, 0], regions[:, -2], regions[..., 0], regions[..., -1]):
             small[edge] = False
     of_run = small[regions.ravel()[starts]]
-    return np.repeat(of_run, np.diff(starts, append=masks.size)).reshape(masks.shape)
+    return np.repeat(of_run, np.diff(starts, append=regions.size)).reshape(regions.shape)[:, :-1]
 
 
 def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

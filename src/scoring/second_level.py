@@ -81,8 +81,8 @@ def _fit_once(
     params: RescoreParams,
     fitted: Fitted,
 ) -> Model:
-    digest = blake2b(np.ascontiguousarray(features, np.float64))
-    digest.update(np.ascontiguousarray(targets, np.float64))
+    digest = blake2b(np.asarray(features, np.float64).tobytes())
+    digest.update(np.asarray(targets, np.float64).tobytes())
     key = digest.digest()
     if key not in fitted:
         fitted[key] = fit(features, targets, names, params)

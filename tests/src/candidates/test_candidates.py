@@ -161,6 +161,13 @@ def test_children_of_repeated_objects_find_them_among_others():
     assert columns["parent"].tolist() == [-1, -1, -1, 1, 0, 2]
 
 
+def test_what_repeats_a_repeated_object_stands_for_the_first_of_them():
+    kept = np.array([True, True, False, False, True, False])
+    around = np.array([-1, -1, 0, 2, 3, 4])
+    assert candidate_positions(kept, around).tolist() == [0, 1, 0, 0, 2, 2]
+    assert candidate_positions(kept[:0], around[:0]).tolist() == []
+
+
 def test_an_object_of_equal_area_but_other_pixels_is_kept():
     maps = [np.array([row], np.uint16) for row in ([1, 1, 0, 2], [0, 1, 1, 2])]
     layers = linked(maps, [0.3, 0.6])
