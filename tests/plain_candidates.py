@@ -102,7 +102,7 @@ def hull_area(mask):
     for points in (sorted(corners), sorted(corners, reverse=True)):
         chain = []
         for point in points:
-            while len(chain) > 1 and turn(*chain[-2:], point) <= 0:
+            while len(chain) > 1 and turn(chain[-2], chain[-1], point) <= 0:
                 chain.pop()
             chain.append(point)
         hull += chain[:-1]

@@ -286,7 +286,7 @@ def _neighbours(
     x, y, width, height = boxes.T
     corners = np.stack([x, y, x + width, y + height])
     found = np.zeros((3, len(areas)))
-    found[1] = np.hypot(*shape)
+    found[1] = np.hypot(shape[0], shape[1])
     starts = np.cumsum(counts) - counts
     alone = np.repeat(counts == 1, counts)
     crowded = counts > CHUNK
