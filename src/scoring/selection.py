@@ -1,7 +1,5 @@
 """Choice among candidates that overlap: by non-maximum suppression or by their tree."""
 
-from collections.abc import Callable
-
 import numpy as np
 import shapely
 from pycocotools import mask as coco_mask
@@ -11,8 +9,6 @@ from src.formats.prepared import Rle
 # shapely has no types for what is used of it here.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-
-PAIRS = 512  # candidates of an image of which all pairs are looked at together
 
 
 def suppress(
@@ -130,50 +126,31 @@ def _suppress_image(
     rles: list[Rle], corners: np.ndarray, areas: np.ndarray, iou: float
 ) -> np.ndarray:
     """Tell which candidates of one image stay; they come by falling score."""
+    # A tree, since among nested candidates there is one as wide as the image.
+    boxes = shapely.box(*corners.T)
+    tree = shapely.STRtree(boxes)
     stays = np.ones(len(rles), bool)
-    rivals_of = (_all_pairs if len(rles) <= PAIRS else _near_pairs)(corners, areas, iou)
     for row in range(len(rles)):
         if not stays[row]:
             continue
-        rivals = rivals_of(row)
-        rivals = rivals[stays[rivals]]
+        rivals = tree.query(boxes[row])
+        rivals = rivals[(rivals > row) & stays[rivals]]
+        rivals = rivals[_largest_iou(corners, areas, row, rivals) > iou]
         if rivals.size:
             found = coco_mask.iou([rles[rival] for rival in rivals], [rles[row]], [0])
             stays[rivals[np.asarray(found)[:, 0] > iou]] = False
     return stays
 
 
-def _all_pairs(corners: np.ndarray, areas: np.ndarray, iou: float) -> Callable[[int], np.ndarray]:
-    """Return what tells the later candidates whose IoU with one may be above `iou`."""
-    rows = np.arange(len(areas))
-    reach = np.triu(_largest_iou(corners, areas, rows[:, None], rows) > iou, 1)
-    first, second = np.nonzero(reach)
-    return np.split(second, np.searchsorted(first, rows[1:])).__getitem__
-
-
-def _near_pairs(corners: np.ndarray, areas: np.ndarray, iou: float) -> Callable[[int], np.ndarray]:
-    """Do what `_all_pairs` does where all pairs would be too many."""
-    # A tree, since among nested candidates there is one as wide as the image.
-    boxes = shapely.box(*corners.T)
-    tree = shapely.STRtree(boxes)
-
-    def later(row: int) -> np.ndarray:
-        rivals = tree.query(boxes[row])
-        rivals = rivals[rivals > row]
-        return rivals[_largest_iou(corners, areas, row, rivals) > iou]
-
-    return later
-
-
 def _largest_iou(
-    corners: np.ndarray, areas: np.ndarray, one: int | np.ndarray, other: np.ndarray
+    corners: np.ndarray, areas: np.ndarray, row: int, rivals: np.ndarray
 ) -> np.ndarray:
-    """Bound the IoU of candidates with others from above, by their boxes and areas."""
-    low = np.maximum(corners[other, :2], corners[one, :2])
-    high = np.minimum(corners[other, 2:], corners[one, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    shared = np.minimum(shared, np.minimum(areas[other], areas[one]))
-    return shared / np.maximum(areas[other] + areas[one] - shared, 1)
+    """Bound the IoU of `row` with each rival from above, by their boxes and areas."""
+    low = np.maximum(corners[rivals, :2], corners[row, :2])
+    high = np.minimum(corners[rivals, 2:], corners[row, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=1)
+    shared = np.minimum(shared, np.minimum(areas[rivals], areas[row]))
+    return shared / np.maximum(areas[rivals] + areas[row] - shared, 1)
 
 
 def _children_first(parent: np.ndarray) -> list[int]:

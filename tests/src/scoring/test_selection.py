@@ -5,7 +5,6 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.objects.rle import encode_instances
-from src.scoring import selection
 from src.scoring.selection import best_disjoint, suppress
 
 
@@ -93,10 +92,8 @@ def test_candidates_of_other_images_do_not_compete():
     assert suppress_masks(masks, [0.1, 0.2, 0.3], 0.5, groups) == [1, 2]
 
 
-@pytest.mark.parametrize("pairs", [0, 512])  # none or all of them looked at together
 @pytest.mark.parametrize("iou", [0.0, 0.3, 0.5, 0.9, 1.0])
-def test_the_result_is_that_of_comparing_whole_masks(iou, pairs, monkeypatch):
-    monkeypatch.setattr(selection, "PAIRS", pairs)
+def test_the_result_is_that_of_comparing_whole_masks(iou):
     rng = np.random.default_rng(int(10 * iou))
     masks, groups = nested_candidates(rng, images=3, layers=8)
     scores = rng.integers(0, 40, len(masks)) / 40  # with ties
