@@ -50,7 +50,7 @@ from src.scoring.candidate_targets import Overlaps, annotations_by_name, best_ov
 from src.scoring.learning import Learnt, detect, learn
 from src.scoring.learnt_file import write_learnt
 from src.scoring.params import MODELS, RescoreParams, given_point
-from src.scoring.second_level import importances, model_text
+from src.scoring.second_level import Fitted, importances, model_text
 
 SPLITS = ("oof", "val", "test")
 
@@ -118,6 +118,7 @@ def _learn(
     """Learn what each part of the oof images, and val and test, are scored by."""
     of_oof = _overlaps(oof, truth, params)
     learnt: dict[str, Learnt] = {}
+    fitted: Fitted = {}
     looked_at = learning_images(images["part"]).items()
     for part, seen in tqdm(looked_at, "learn to score", unit="part", delay=2):
         known = images[seen]
@@ -131,7 +132,7 @@ def _learn(
             rows = oof["name"].isin(known.index).to_numpy()
             table = rows_of_images(oof, rows)
             overlaps = Overlaps(*(column[rows] for column in of_oof))
-        learnt[part] = learn(table, overlaps, own_truth, known, params)
+        learnt[part] = learn(table, overlaps, own_truth, known, params, fitted)
     return learnt
 
 

@@ -1,6 +1,6 @@
 """From all maps of one image to labelled objects, by any method that gives one label map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -64,10 +64,36 @@ def find_objects(
     InputError
         If there are more than 65,534 objects.
     """
-    labels = find_labels(maps, empty_probability, params)
-    return sized_objects(
-        labels, min_area=params.min_area, max_area=params.max_area, dilate=params.dilate
-    )
+    return _sized(find_labels(maps, empty_probability, params), params)
+
+
+def find_layers(
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    params: PostprocessParams,
+    thresholds: Sequence[float],
+) -> np.ndarray:
+    """Find the objects of one image at several thresholds.
+
+    Parameters
+    ----------
+    maps, empty_probability, params
+        As for `find_objects`; what `params.threshold` is does not matter.
+    thresholds : sequence of float
+        K of them, above 0; above 1 there is no object.
+
+    Returns
+    -------
+    layers : ndarray of uint16, shape (K, H, W)
+        Of each threshold what `find_objects` finds.
+
+    Raises
+    ------
+    InputError, ValueError
+        As `find_objects`.
+    """
+    regions = find_regions(maps, empty_probability, params, thresholds)
+    return region_objects(regions, maps, params)
 
 
 def find_labels(
@@ -77,18 +103,11 @@ def find_labels(
 
     Parameters
     ----------
-    maps : mapping of str to ndarray of uint8, shape (H, W), "embedding" (H, W, 3)
-        Value * 255 of the heads of `heads_used`.
-    empty_probability : float
-        In [0, 1], that the image holds no object; 0 where there is no such head.
+    maps, empty_probability
+        As for `find_regions`.
     params : PostprocessParams
-        Without `auto`. The mask, changed by `src.objects.hulls.hull_unsure` if `hull_high` is
-        above 0, is cut at `threshold` and cleaned by `src.objects.objects.clean_foreground`. By
-        `method` it falls into its connected regions ("threshold"), into those of
-        `src.objects.watershed.watershed_labels` ("watershed") or of
-        `src.objects.linked_objects.linked_labels` ("embedding"). Nothing is found where
-        `empty_probability` is at least `empty_threshold`, unless that is 0. What changes or drops
-        objects by their size is not looked at.
+        As for `find_regions` and `region_objects`, but what changes or drops objects by their size
+        is not looked at. The region is that at `threshold`.
 
     Returns
     -------
@@ -100,21 +119,105 @@ def find_labels(
     ValueError
         If the method is "layers", which has no one label map.
     """
+    regions = find_regions(maps, empty_probability, params, [params.threshold])
+    return _labels(regions, maps, params)[0]
+
+
+def find_regions(
+    maps: Mapping[str, np.ndarray],
+    empty_probability: float,
+    params: PostprocessParams,
+    thresholds: Sequence[float],
+) -> np.ndarray:
+    """Find what belongs to objects at several thresholds.
+
+    Parameters
+    ----------
+    maps : mapping of str to ndarray of uint8, shape (H, W), "embedding" (H, W, 3)
+        Value * 255 of the heads of `heads_used`.
+    empty_probability : float
+        In [0, 1], that the image holds no object; 0 where there is no such head.
+    params : PostprocessParams
+        Without `auto`. The mask, changed by `src.objects.hulls.hull_unsure` if `hull_high` is
+        above 0, is cut at each threshold and cleaned by `src.objects.objects.clean_foreground`.
+        Nothing is found where `empty_probability` is at least `empty_threshold`, unless that is 0.
+    thresholds : sequence of float
+        K of them, above 0.
+
+    Returns
+    -------
+    regions : ndarray of bool, shape (K, H, W)
+    """
     mask = maps["mask"]
     if params.empty_threshold and empty_probability >= params.empty_threshold:
-        return np.zeros(mask.shape, np.int32)
+        return np.zeros((len(thresholds), *mask.shape), bool)
     if params.hull_high:
         mask = hull_unsure(mask, params)
-    region = clean_foreground(
-        mask >= params.threshold * 255,
+    lowest = np.ceil(np.array(thresholds) * 255).astype(np.int16)  # above 1 it is above 255
+    return clean_foreground(
+        mask >= lowest[:, None, None],
         connectivity=params.connectivity,
         white_speckle=params.white_speckle,
         black_speckle=params.black_speckle,
         max_hole=params.max_hole,
         erode=params.erode,
     )
+
+
+def region_objects(
+    regions: np.ndarray, maps: Mapping[str, np.ndarray], params: PostprocessParams
+) -> np.ndarray:
+    """Part regions into objects of the sizes asked for.
+
+    Parameters
+    ----------
+    regions : ndarray of bool, shape (K, H, W)
+        From `find_regions`.
+    maps : mapping
+        As there.
+    params : PostprocessParams
+        By `method` a region falls into its connected parts ("threshold"), into those of
+        `src.objects.watershed.watershed_labels` ("watershed") or of
+        `src.objects.linked_objects.linked_labels` ("embedding"); by `min_area`, `max_area` and
+        `dilate` these are dropped or grow as in `src.objects.objects.sized_objects`.
+
+    Returns
+    -------
+    layers : ndarray of uint16, shape (K, H, W)
+        In each layer labels 1..N in row-major order of first pixels.
+
+    Raises
+    ------
+    InputError, ValueError
+        As `find_objects`.
+    """
+    return _sized(_labels(regions, maps, params), params)
+
+
+def _sized(labels: np.ndarray, params: PostprocessParams) -> np.ndarray:
+    return sized_objects(
+        labels, min_area=params.min_area, max_area=params.max_area, dilate=params.dilate
+    )
+
+
+def _labels(
+    regions: np.ndarray, maps: Mapping[str, np.ndarray], params: PostprocessParams
+) -> np.ndarray:
+    """Label the parts of each region, int32 (K, H, W); a label is of one region."""
     if params.method == "threshold":
-        return connected_labels(region, params.connectivity)
+        return connected_labels(regions, params.connectivity)
+    labels, count = np.empty(regions.shape, np.int32), 0
+    for region, found in zip(regions, labels, strict=True):
+        found[:] = _parted(region, maps, params)
+        highest = int(found.max())
+        found[found > 0] += count
+        count += highest
+    return labels
+
+
+def _parted(
+    region: np.ndarray, maps: Mapping[str, np.ndarray], params: PostprocessParams
+) -> np.ndarray:
     if params.method == "watershed":
         return watershed_labels(
             region,

@@ -1,4 +1,8 @@
-"""From a probability map to labelled objects."""
+"""From a probability map to labelled objects.
+
+Maps of several thresholds go through as one stack, (K, H, W): on small images a call costs more
+than its work.
+"""
 
 from typing import cast
 
@@ -24,8 +28,8 @@ def clean_foreground(
 
     Parameters
     ----------
-    foreground : ndarray of bool, shape (H, W)
-        At least one pixel.
+    foreground : ndarray of bool, shape (H, W) or (K, H, W)
+        At least one pixel; each of K layers is cleaned by itself.
     connectivity : {4, 8}
         Of the foreground as objects; holes have the other one.
     white_speckle : int
@@ -42,7 +46,7 @@ def clean_foreground(
 
     Returns
     -------
-    cleaned : ndarray of bool, shape (H, W)
+    cleaned : ndarray of bool, shape as given
         With 0 for each of the four numbers what was given.
 
     Raises
@@ -52,23 +56,39 @@ def clean_foreground(
     """
     if connectivity not in (4, 8):
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
-    cleaned = np.array(foreground, bool, order="C")
+    cleaned = np.array(foreground, bool, order="C", ndmin=3)
     if white_speckle:
         cleaned &= ~_small_regions(cleaned, white_speckle, connectivity=8)
-    if black_speckle and cleaned.any():
-        cleaned |= _small_regions(~cleaned, black_speckle, connectivity=8)
+    if black_speckle:
+        small = _small_regions(~cleaned, black_speckle, connectivity=8)
+        cleaned |= small & cleaned.any(axis=(1, 2), keepdims=True)
     if max_hole:
         cleaned |= _small_regions(~cleaned, max_hole, 12 - connectivity, at_edge=False)
-    if erode and not cleaned.all():
-        inside = cleaned.view(np.uint8)
-        cleaned = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > erode
-    return cleaned
+    for layer in cleaned if erode else ():
+        if not layer.all():
+            inside = layer.view(np.uint8)
+            layer[:] = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > erode
+    return cleaned.reshape(foreground.shape)
 
 
 def connected_labels(foreground: np.ndarray, connectivity: int) -> np.ndarray:
-    """Return the connected regions of a bool map, int32 of its shape: 0 background, 1..N."""
+    """Return the connected regions of a bool map or of a stack of them.
+
+    They are int32 of its shape: 0 background, 1..N; in a stack, (K, H, W), a label is of one layer.
+    """
+    if foreground.ndim == 3:
+        return np.ascontiguousarray(_framed_labels(foreground, connectivity)[:, :-1])
     _, labels = cv2.connectedComponents(foreground.astype(np.uint8), connectivity=connectivity)
     return labels
+
+
+def _framed_labels(layers: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return the regions of a stack, int32 (K, H + 1, W), with a row of background after each."""
+    depth, height, width = layers.shape
+    framed = np.zeros((depth, height + 1, width), np.uint8)
+    framed[:, :-1] = layers
+    _, labels = cv2.connectedComponents(framed.reshape(-1, width), connectivity=connectivity)
+    return labels.reshape(framed.shape)
 
 
 def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: int) -> np.ndarray:
@@ -76,8 +96,9 @@ def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: i
 
     Parameters
     ----------
-    labels : ndarray of int, shape (H, W)
-        0 is background, any positive value one object; not necessarily contiguous.
+    labels : ndarray of int, shape (H, W) or (K, H, W)
+        0 is background, any positive value one object, of one of K layers; not necessarily
+        contiguous.
     min_area : int
         Objects of fewer pixels are dropped, counted before growing.
     max_area : int
@@ -88,13 +109,14 @@ def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: i
 
     Returns
     -------
-    instances : ndarray of uint16, shape (H, W)
-        Labels 1..N in row-major order of first pixels before growing; all 0 if no object is left.
+    instances : ndarray of uint16, shape as given
+        In each layer labels 1..N in row-major order of first pixels before growing; all 0 if no
+        object is left.
 
     Raises
     ------
     InputError
-        If more than 65,534 objects are left, which the labels cannot tell apart.
+        If more than 65,534 objects are left in a layer, which the labels cannot tell apart.
     """
     starts, areas = _runs(labels)
     of_run = labels.ravel()[starts]
@@ -102,18 +124,27 @@ def sized_objects(labels: np.ndarray, *, min_area: int, max_area: int, dilate: i
     if max_area:
         keep &= areas <= max_area
     keep[0] = False  # the background
-    kept = np.flatnonzero(keep)
-    if kept.size > MAX_OBJECTS:
-        raise InputError(
-            f"params.yaml: postprocess.min_area {min_area}: leaves {kept.size} objects in one "
-            f"image, more than {MAX_OBJECTS}; raise it"
-        )
     first = np.zeros(areas.size, np.int64)
     first[of_run[::-1]] = starts[::-1]  # of equal labels the last assignment stays
+    kept = np.flatnonzero(keep)
+    kept = kept[np.argsort(first[kept])]
+    height, width = labels.shape[-2:]
+    layer = first[kept] // (height * width)
+    counts = np.bincount(layer, minlength=1)
+    if counts.max() > MAX_OBJECTS:
+        raise InputError(
+            f"params.yaml: postprocess.min_area {min_area}: leaves {counts.max()} objects in one "
+            f"image, more than {MAX_OBJECTS}; raise it"
+        )
     renumber = np.zeros(areas.size, np.uint16)
-    renumber[kept[np.argsort(first[kept])]] = np.arange(1, kept.size + 1)
+    renumber[kept] = np.arange(1, kept.size + 1) - (np.cumsum(counts) - counts)[layer]
     instances = np.repeat(renumber[of_run], np.diff(starts, append=labels.size))
-    return grow_objects(instances.reshape(labels.shape), dilate)
+    instances = instances.reshape(labels.shape)
+    if labels.ndim == 2:
+        return grow_objects(instances, dilate)
+    for one in instances if dilate else ():
+        one[:] = grow_objects(one, dilate)
+    return instances
 
 
 def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
@@ -147,18 +178,18 @@ def grow_objects(instances: np.ndarray, dilate: int) -> np.ndarray:
 
 
 def _small_regions(
-    mask: np.ndarray, most: int, connectivity: int, *, at_edge: bool = True
+    masks: np.ndarray, most: int, connectivity: int, *, at_edge: bool = True
 ) -> np.ndarray:
-    """Regions of `mask` of at most `most` pixels, bool (H, W); at the image edge only if asked."""
-    regions = connected_labels(mask, connectivity)
+    """Regions of at most `most` pixels, bool (K, H, W); at the image edge only if asked."""
+    regions = _framed_labels(masks, connectivity)
     starts, areas = _runs(regions)
     small = areas <= most
     small[0] = False  # what is not in the mask
     if not at_edge:
-        for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
+        for edge in (regions[:, 0], regions[:, -2], regions[..., 0], regions[..., -1]):
             small[edge] = False
     of_run = small[regions.ravel()[starts]]
-    return np.repeat(of_run, np.diff(starts, append=mask.size)).reshape(mask.shape)
+    return np.repeat(of_run, np.diff(starts, append=regions.size)).reshape(regions.shape)[:, :-1]
 
 
 def _runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.objects.label_runs import Runs
+
 GROUP_LIMITS = 2 ** (4 + 5 * np.arange(7))  # from there on a number needs one more group
 
 
@@ -54,16 +56,48 @@ def encode_instances(instances: np.ndarray) -> EncodedObjects:
         return EncodedObjects(labels, [], labels.copy(), np.empty((0, 4), np.int64))
     areas = np.add.reduceat(stops - starts, first)
     boxes = _boxes(starts, stops, first, height)
+    texts = _texts(starts, stops, first, columns.size)
+    rles = [{"size": [height, width], "counts": text} for text in texts]
+    return EncodedObjects(labels, rles, areas, boxes)
+
+
+def encode_columns(columns: Runs, height: int, width: int) -> list[str]:
+    """Encode objects of which the runs along columns are known.
+
+    Parameters
+    ----------
+    columns : Runs
+        From `src.objects.label_runs.column_runs`.
+    height, width : int
+        Of a layer, px.
+
+    Returns
+    -------
+    counts : list of str
+        Of each object; with its size the RLE that `encode_instances` makes of it.
+    """
+    if not len(columns.first):
+        return []
+    starts = columns.line * height + columns.start
+    stops = starts + columns.stop - columns.start
+    joins = starts[1:] == stops[:-1]  # a run through the bottom goes on in the next column
+    joins &= columns.object[1:] == columns.object[:-1]
+    begins, ends = np.append(True, ~joins), np.append(~joins, True)
+    first = np.flatnonzero(np.diff(columns.object[begins], prepend=-1))
+    return _texts(starts[begins], stops[ends], first, height * width)
+
+
+def _texts(starts: np.ndarray, stops: np.ndarray, first: np.ndarray, pixels: int) -> list[str]:
+    """Write the runs of objects, the first of each told, in maps of so many pixels."""
     gaps = starts - np.concatenate([[0], stops[:-1]])
     gaps[first] = starts[first]  # an object's first gap reaches from the first pixel
-    rest = columns.size - stops[np.append(first[1:], len(stops)) - 1]
+    rest = pixels - stops[np.append(first[1:], len(stops)) - 1]
     counts = np.stack([gaps, stops - starts], axis=1).ravel()
     ends = np.append(2 * first[1:], len(counts))
     # No background run follows an object that holds the last pixel.
     counts = np.insert(counts, ends[rest > 0], rest[rest > 0])
     ends += np.cumsum(rest > 0)
-    rles = [{"size": [height, width], "counts": text} for text in _compress(counts, ends)]
-    return EncodedObjects(labels, rles, areas, boxes)
+    return _compress(counts, ends)
 
 
 def decode(rle: Mapping[str, Any]) -> np.ndarray:

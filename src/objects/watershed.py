@@ -88,8 +88,14 @@ def watershed_labels(
     large = areas >= seed_area
     large[0] = False  # no seed
     seeds = np.where(large, np.cumsum(large), 0).astype(np.int32)[seeds]
-    labels = np.zeros(region.shape, np.int32)
-    if large.any():
+    parts = connected_labels(region, connectivity)
+    where = np.flatnonzero(seeds)
+    part, seed = parts.ravel()[where], seeds.ravel()[where]
+    seed_of = np.zeros(int(parts.max()) + 1, np.int32)
+    seed_of[part] = seed
+    if (seed_of[part] == seed).all():  # no flood meets another
+        labels = seed_of[parts]
+    else:
         elevation = 255 - seed_map  # floods rise from the highest values of the map
         steps = 1 if connectivity == 4 else 2
         labels = watershed(elevation, seeds, mask=region, connectivity=steps).astype(np.int32)

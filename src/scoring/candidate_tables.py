@@ -17,10 +17,10 @@ def feature_names(table: pd.DataFrame) -> list[str]:
 def candidate_rles(table: pd.DataFrame) -> list[Rle]:
     """Return the masks of all rows; those of one size share it, since there may be a million."""
     sizes: dict[tuple[int, int], list[int]] = {}
-    rows = zip(table["height"].tolist(), table["width"].tolist(), table["counts"], strict=True)
+    columns = (table[name].to_numpy().tolist() for name in ("height", "width", "counts"))
     return [
         {"size": sizes.setdefault((height, width), [height, width]), "counts": counts}
-        for height, width, counts in rows
+        for height, width, counts in zip(*columns, strict=True)
     ]
 
 

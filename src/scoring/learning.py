@@ -25,7 +25,7 @@ from src.scoring.operating_points import DECIMALS, choose_point
 from src.scoring.outcomes import detection_outcomes
 from src.scoring.params import MODELS, RescoreParams, given_point
 from src.scoring.scores import object_scores
-from src.scoring.second_level import Model, cross_fit, predict
+from src.scoring.second_level import Fitted, Model, cross_fit, predict
 
 INNER = 3  # parts of the images learnt from, where they are not of two folds
 WITHOUT_MODEL = {"score": "mean", "calibration": "none"}
@@ -46,6 +46,7 @@ def learn(
     truth: dict[str, list[Annotation]],
     images: pd.DataFrame,
     params: RescoreParams,
+    fitted: Fitted | None = None,
 ) -> Learnt:
     """Fit and choose all that the params leave to the data.
 
@@ -62,6 +63,8 @@ def learn(
         From `src.parts.image_parts.image_parts`, these images: all of them, with candidates or
         without. May be empty.
     params : RescoreParams
+    fitted : dict, optional
+        Models of other parts by the same `params`; see `src.scoring.second_level.cross_fit`.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def learn(
             names = feature_names(candidates)
             features = candidates[names].to_numpy(float)
             used = ~overlaps.ignored
-            scores, model = cross_fit(features, targets, used, inner, names, params)
+            scores, model = cross_fit(features, targets, used, inner, names, params, fitted)
     given = given_point(params)
     point = Point(given or 0.0, None, None)
     if params.calibration == "none" and given is not None:

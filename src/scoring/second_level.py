@@ -3,6 +3,7 @@
 Models are cross-fitted, so that no candidate is scored by a model that has seen its target.
 """
 
+from hashlib import blake2b
 from typing import NamedTuple, cast
 
 import lightgbm
@@ -17,6 +18,7 @@ from src.scoring.params import MODELS, RescoreParams
 FOREST_LEAVES = 16  # times `leaves`: trees that are averaged may be deeper than trees added up
 FOREST_ROWS = 10_000  # most candidates drawn for a tree, which bounds what a forest costs
 Model = lightgbm.Booster | RandomForestRegressor
+Fitted = dict[bytes, Model]  # by a digest of the features and targets they were fitted on
 
 
 class CrossFit(NamedTuple):
@@ -33,6 +35,7 @@ def cross_fit(
     parts: np.ndarray,
     names: list[str],
     params: RescoreParams,
+    fitted: Fitted | None = None,
 ) -> CrossFit:
     """Fit one model on all candidates, and for every part one on those of the other parts.
 
@@ -48,6 +51,9 @@ def cross_fit(
         The part of each candidate's image.
     names, params
         See `fit`.
+    fitted : dict, optional
+        Models by the same `params`, which are not fitted again on the same rows; those that are
+        new are added. What a part is scored by is, among others, what all but that part say.
 
     Returns
     -------
@@ -60,12 +66,27 @@ def cross_fit(
     """
     if len(np.unique(parts[used])) < 2:
         raise ValueError(f"candidates of at least two parts, got {np.unique(parts[used]).tolist()}")
-    scores = np.zeros(len(targets))
+    scores, fitted = np.zeros(len(targets)), {} if fitted is None else fitted
     for part in np.unique(parts):
         others = used & (parts != part)
-        model = fit(features[others], targets[others], names, params)
+        model = _fit_once(features[others], targets[others], names, params, fitted)
         scores[parts == part] = predict(model, features[parts == part])
-    return CrossFit(scores, fit(features[used], targets[used], names, params))
+    return CrossFit(scores, _fit_once(features[used], targets[used], names, params, fitted))
+
+
+def _fit_once(
+    features: np.ndarray,
+    targets: np.ndarray,
+    names: list[str],
+    params: RescoreParams,
+    fitted: Fitted,
+) -> Model:
+    digest = blake2b(np.asarray(features, np.float64).tobytes())
+    digest.update(np.asarray(targets, np.float64).tobytes())
+    key = digest.digest()
+    if key not in fitted:
+        fitted[key] = fit(features, targets, names, params)
+    return fitted[key]
 
 
 def fit(

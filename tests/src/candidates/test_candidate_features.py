@@ -5,9 +5,16 @@ from scipy.spatial import ConvexHull
 from skimage.measure import label as measure_label
 from skimage.measure import regionprops
 
-from src.candidates.candidate_features import FEATURES, mean_probabilities, object_features
+from src.candidates import candidate_features
+from src.candidates.candidate_features import FEATURES, mean_probabilities
+from src.candidates.candidate_features import object_features as features_of_objects
+from src.objects.label_runs import layer_objects
 
 OF_LAYERS = {"threshold", "part", "stability_up", "stability_down"}
+
+
+def object_features(labels, probability, **given):
+    return features_of_objects(layer_objects(labels), probability, **given)
 
 
 def numbered(labels):
@@ -239,7 +246,9 @@ def test_boxes_that_overlap_are_no_distance_apart():
     assert found["neighbour_area"].tolist() == [1, 5]
 
 
-def test_far_neighbours_of_many_objects_are_found():
+@pytest.mark.parametrize("pairs", [1, 1 << 18])
+def test_far_neighbours_of_many_objects_are_found(pairs, monkeypatch):
+    monkeypatch.setattr(candidate_features, "PAIRS", pairs)
     labels = np.zeros((200, 900), np.uint16)
     spots = np.random.default_rng(0).choice(120 * 120, 255, replace=False)
     labels[np.divmod(spots, 120)] = np.arange(1, 256)
@@ -280,7 +289,7 @@ def test_mean_probabilities_are_those_of_the_features():
     labels = random_map(3)
     probability = np.random.default_rng(0).integers(0, 256, labels.shape).astype(np.uint8)
     np.testing.assert_array_equal(
-        mean_probabilities(labels, probability),
+        mean_probabilities(layer_objects(labels).rows, probability),
         object_features(labels, probability)["mean_probability"],
     )
 
@@ -309,10 +318,10 @@ def test_the_memory_order_of_the_maps_does_not_matter():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.zeros((2, 2), int), "2-D uint16, got int64"),
-        (np.zeros((2, 2, 1), np.uint16), "2-D uint16"),
-        (np.zeros((0, 2), np.uint16), "2-D uint16"),
-        (np.array([[0, 1, 3]], np.uint16), "labels must be 1..N, got 2 up to 3"),
+        (np.zeros((2, 2), int), "3-D uint16, got int64"),
+        (np.zeros((2, 2, 1, 1), np.uint16), "3-D uint16"),
+        (np.zeros((0, 2), np.uint16), "3-D uint16"),
+        (np.array([[0, 1, 3]], np.uint16), "labels must be 1..N, got 2 of 3"),
     ],
 )
 def test_what_is_no_label_map_is_refused(labels, message):
@@ -326,3 +335,45 @@ def test_a_map_of_another_shape_is_refused():
         object_features(labels, np.zeros((3, 2), np.uint8))
     with pytest.raises(ValueError, match=r"\(2, 3\), but a map is \(2, 2\)"):
         object_features(labels, np.zeros((2, 3), np.uint8), view_spread=np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_objects_of_a_stack_are_measured_as_those_of_each_layer_alone(seed):
+    rng = np.random.default_rng(seed)
+    maps = [random_map(5 * seed + place) for place in range(1, 5)]
+    shape = np.min([labels.shape for labels in maps], axis=0)
+    layers = np.array([numbered(labels[: shape[0], : shape[1]]) for labels in maps])
+    layers[2] = 0  # nothing between others
+    probability, view = rng.integers(0, 256, (2, *shape), np.uint8)
+    alone = [object_features(one, probability, view_spread=view) for one in layers]
+    together = object_features(layers, probability, view_spread=view)
+    chosen = rng.random(len(together["area"])) < 0.5
+    some = object_features(layers, probability, chosen=chosen, view_spread=view)
+    for name, values in together.items():
+        expected = np.concatenate([one[name] for one in alone])
+        np.testing.assert_array_equal(values, expected, err_msg=name)
+        np.testing.assert_array_equal(some[name], expected[chosen], err_msg=name)
+
+
+def test_layers_of_more_objects_than_are_compared_at_once_have_their_own_neighbours():
+    crowded = np.zeros((30, 30), np.uint16)
+    crowded[::2, ::2] = np.arange(1, 226).reshape(15, 15)
+    sparse = np.zeros((30, 30), np.uint16)
+    sparse[0, 0], sparse[0, 29] = 1, 2
+    found = object_features(np.array([sparse, crowded, sparse]), np.zeros((30, 30), np.uint8))
+    alone = object_features(crowded, np.zeros((30, 30), np.uint8))
+    assert found["neighbour_distance"][[0, 1, -2, -1]].tolist() == [28] * 4
+    np.testing.assert_array_equal(found["neighbours"][2:-2], alone["neighbours"])
+    assert alone["neighbours"][112] > 80
+
+
+def test_what_grows_around_an_object_does_not_grow_around_through_the_next_layer():
+    # the second walls the first in, and in the next layer the way around is free
+    wall = np.array([[0, 0, 0, 0], [1, 2, 0, 0]], np.uint16)
+    free = np.array([[0, 0, 0, 0], [0, 0, 0, 1]], np.uint16)
+    probability = np.full((2, 4), 100, np.uint8)
+    probability[:, 2:] = 250
+    found = object_features(np.array([wall[::-1], free]), probability)
+    for layer, rows in ((wall[::-1], slice(0, 2)), (free, slice(2, 3))):
+        alone = object_features(layer, probability)["ring_contrast"]
+        np.testing.assert_array_equal(found["ring_contrast"][rows], alone)

@@ -1,25 +1,93 @@
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import pytest
 
+from src.candidates import candidates
 from src.candidates.candidate_features import FEATURES, object_features
 from src.candidates.candidates import (
     COLUMNS,
+    candidate_positions,
     image_candidates,
-    image_layers,
-    linked_layers,
+    image_stacks,
+    linked_stacks,
     overlap_partners,
 )
+from src.objects.label_runs import layer_objects
 from src.objects.rle import decode
+from tests.plain_candidates import plain_candidates
 from tests.plain_postprocess import plain
 
 PARAMS = {"layers": [0.2, 0.4, 0.6, 0.8], "hull_low": 0.1, "hull_min_area": 0.5}
 
 
+class Layer(NamedTuple):
+    """The objects of one label map, out of a stack."""
+
+    threshold: float
+    instances: np.ndarray
+    kept: np.ndarray
+    parent: np.ndarray
+    stability_up: np.ndarray
+    stability_down: np.ndarray
+    part: bool
+
+
+def layers_of_stacks(stacks, thresholds):
+    """Tell what stacks say layer by layer, parts last."""
+    stacks = list(stacks)
+    whole = [stack for stack in stacks if not stack.part]
+    kept, around = (
+        np.concatenate([getattr(stack, name) for stack in whole]) for name in ("kept", "around")
+    )
+    positions = np.append(candidate_positions(kept, around), -1)
+    layers = []
+    for stack in sorted(stacks, key=lambda stack: stack.part):
+        ends = np.cumsum(stack.objects.counts)
+        for instances, end, count in zip(
+            stack.objects.layers, ends, stack.objects.counts, strict=True
+        ):
+            rows = slice(end - count, end)
+            layers.append(
+                Layer(
+                    stack.thresholds[rows].tolist()[0] if count else thresholds[len(layers)],
+                    instances,
+                    stack.kept[rows],
+                    positions[stack.around[rows]],
+                    stack.stability_up[rows],
+                    stack.stability_down[rows],
+                    stack.part,
+                )
+            )
+    return layers
+
+
 def layers_of(mask, empty=0.0, **changes):
     maps = mask if isinstance(mask, dict) else {"mask": np.asarray(mask, np.uint8)}
-    found = image_layers(maps, empty, plain(**PARAMS | changes))
-    return sorted(found, key=lambda layer: layer.part)  # parts last
+    section = plain(**PARAMS | changes)
+    thresholds = section.layers if section.method == "layers" else [section.threshold]
+    return layers_of_stacks(image_stacks(maps, empty, section), thresholds)
+
+
+def linked(maps, thresholds):
+    """Link layers that are cut one at a time, two at a time, and all at once: the same."""
+    found = []
+    for together in (1, 2, len(maps)):
+        places = range(0, len(maps), together)
+        cut = (
+            (
+                np.array(thresholds[place : place + together]),
+                layer_objects(np.array(maps[place : place + together])),
+            )
+            for place in places
+        )
+        found.append(layers_of_stacks(linked_stacks(cut), thresholds))
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            for name in ("instances", "kept", "parent", "stability_up", "stability_down"):
+                np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    return found[0]
 
 
 def candidates_of(mask, spreads=None, **changes):
@@ -93,9 +161,16 @@ def test_children_of_repeated_objects_find_them_among_others():
     assert columns["parent"].tolist() == [-1, -1, -1, 1, 0, 2]
 
 
+def test_what_repeats_a_repeated_object_stands_for_the_first_of_them():
+    kept = np.array([True, True, False, False, True, False])
+    around = np.array([-1, -1, 0, 2, 3, 4])
+    assert candidate_positions(kept, around).tolist() == [0, 1, 0, 0, 2, 2]
+    assert candidate_positions(kept[:0], around[:0]).tolist() == []
+
+
 def test_an_object_of_equal_area_but_other_pixels_is_kept():
     maps = [np.array([row], np.uint16) for row in ([1, 1, 0, 2], [0, 1, 1, 2])]
-    layers = list(linked_layers(maps, [0.3, 0.6]))
+    layers = linked(maps, [0.3, 0.6])
     assert layers[1].kept.tolist() == [True, False]
     assert layers[1].parent.tolist() == [0, 1]
     assert layers[1].stability_down.tolist() == [1 / 3, 1]
@@ -103,17 +178,17 @@ def test_an_object_of_equal_area_but_other_pixels_is_kept():
 
 def test_an_object_without_one_below_has_no_parent():
     maps = [np.array([row], np.uint16) for row in ([0, 0, 1], [1, 0, 2], [1, 0, 0])]
-    layers = list(linked_layers(maps, [0.3, 0.6, 0.7]))
+    layers = linked(maps, [0.3, 0.6, 0.7])
     assert [layer.parent.tolist() for layer in layers] == [[-1], [-1, 0], [1]]
     assert [layer.kept.tolist() for layer in layers] == [[True], [True, False], [False]]
 
 
 def test_empty_layers_between_others_cut_the_links():
     maps = [np.array([row], np.uint16) for row in ([1, 1], [0, 0], [1, 0])]
-    layers = list(linked_layers(maps, [0.3, 0.6, 0.7]))
+    layers = linked(maps, [0.3, 0.6, 0.7])
     assert [layer.parent.tolist() for layer in layers] == [[-1], [], [-1]]
     assert layers[0].stability_up.tolist() == [0]
-    assert [layer.kept.tolist() for layer in list(linked_layers([maps[1]], [0.5]))] == [[]]
+    assert [layer.kept.tolist() for layer in linked([maps[1]], [0.5])] == [[]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -217,7 +292,7 @@ def test_columns_have_their_types_and_features_belong_to_their_objects():
         name: kinds[of] for name, of in COLUMNS.items()
     }
     (layer,) = layers_of(picture)
-    features = object_features(layer.instances, picture, view_spread=view)
+    features = object_features(layer_objects(layer.instances), picture, view_spread=view)
     for name, values in features.items():
         np.testing.assert_array_equal(columns[name], values, err_msg=name)
     np.testing.assert_array_equal(columns["stability_up"], layer.stability_up)
@@ -253,7 +328,9 @@ def test_partners_share_most_pixels(seed):
         values = rng.integers(0, rng.integers(1, 6), shape)
         maps.append(np.unique([0, *values.ravel()], return_inverse=True)[1][1:].reshape(shape))
     ones, twos = (one.astype(np.uint16) for one in maps)
-    found = overlap_partners(ones, twos)
+    found, others = overlap_partners(ones[None], twos[None])
+    turned, _ = overlap_partners(twos[None], ones[None])
+    np.testing.assert_array_equal(others, turned)
     assert len(found.index) == len(found.iou) == ones.max()
     for label in range(1, ones.max() + 1):
         shared = [((ones == label) & (twos == other)).sum() for other in range(1, twos.max() + 1)]
@@ -268,14 +345,14 @@ def test_partners_share_most_pixels(seed):
 
 def test_the_largest_labels_find_their_partners():
     ones = np.arange(1, 65535, dtype=np.uint16)[None]
-    found = overlap_partners(ones, ones[:, ::-1].copy())
+    found, _ = overlap_partners(ones[None], ones[None, :, ::-1].copy())
     np.testing.assert_array_equal(found.index, np.arange(65534)[::-1])
     assert (found.iou == 1).all()
 
 
 def test_maps_of_two_shapes_have_no_partners():
-    with pytest.raises(ValueError, match=r"\(1, 2\) and \(2, 1\)"):
-        overlap_partners(np.zeros((1, 2), np.uint16), np.zeros((2, 1), np.uint16))
+    with pytest.raises(ValueError, match=r"\(1, 1, 2\) and \(1, 2, 1\)"):
+        overlap_partners(np.zeros((1, 1, 2), np.uint16), np.zeros((1, 2, 1), np.uint16))
 
 
 def two_that_touch():
@@ -308,3 +385,37 @@ def test_what_is_not_parted_is_no_candidate_twice():
     maps["boundary_distance"][2:6, 2:12] = 250
     section = plain(method="layers", layers=[0.5, 0.6], seeds="distance", seed_threshold=0.5)
     assert image_candidates(maps, 0.0, {}, section)["area"].tolist() == [40]
+
+
+def three_maps(seed, shape=(26, 31)):
+    return {
+        "mask": hills(seed, shape),
+        "boundary_distance": hills(seed + 100, shape),
+        "view_spread": hills(seed + 200, shape),
+    }
+
+
+OPTIONS = [
+    {"layers": [0.3, 0.45, 0.5, 0.7]},
+    {"layers": [0.3, 0.45, 0.5, 0.7], "connectivity": 8, "max_hole": 9, "min_area": 6},
+    {"layers": [0.35, 0.4, 0.6], "seeds": "distance", "seed_area": 2},
+    {"layers": [0.3, 0.35, 0.6], "seeds": "distance", "dilate": 1, "connectivity": 8},
+    {"layers": [0.3, 0.5], "white_speckle": 4, "black_speckle": 5, "erode": 1},
+    {"layers": [0.3, 0.5, 0.6], "max_area": 90, "hull_low": 0.5, "hull_high": 0.6},
+    {"layers": [0.6, 0.99]},
+]
+
+
+@pytest.mark.parametrize("together", [1, 2 * 26 * 31, 1 << 20])
+@pytest.mark.parametrize("option", range(len(OPTIONS)))
+def test_candidates_are_those_of_a_plain_way_to_the_last_bit(option, together, monkeypatch):
+    monkeypatch.setattr(candidates, "STACK", together)  # one layer at a time, two, and all
+    maps = three_maps(option)
+    spreads = {"view_spread": maps.pop("view_spread")}
+    section = plain(method="layers", **OPTIONS[option])
+    expected = plain_candidates(maps, spreads, section)
+    found = image_candidates(maps, 0.0, spreads, section)
+    assert len(found["area"]) == len(expected) > 1
+    for name, kind in COLUMNS.items():
+        wanted = np.array([row[name] for row in expected], object if kind is str else kind)
+        np.testing.assert_array_equal(found[name], wanted, err_msg=name)

@@ -1,7 +1,9 @@
 import heapq
 
+import cv2
 import numpy as np
 import pytest
+from skimage.segmentation import watershed
 
 from src.base.errors import InputError
 from src.objects.objects import connected_labels
@@ -141,3 +143,20 @@ def test_floods_are_those_of_a_queue_on_ground_without_equal_heights(connectivit
         np.testing.assert_array_equal(labels[reached], expected[reached])
         assert set(labels[region & ~reached]).isdisjoint(expected[reached])
         np.testing.assert_array_equal(labels > 0, region)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_where_no_two_seeds_meet_a_region_is_what_a_flood_makes_of_it(seed):
+    rng = np.random.default_rng(seed)
+    region = cv2.GaussianBlur(rng.random((40, 50)), (0, 0), 2) > 0.52
+    parts = connected_labels(region, 4)
+    first = np.unique(parts, return_index=True)[1][1:]  # a pixel of each part
+    heights = rng.integers(0, 120, region.shape, np.uint8)
+    heights.ravel()[first[rng.random(len(first)) < 0.7]] = 255
+    found = parted(heights, region)
+    seeds = connected_labels(heights == 255, 4)
+    flooded = watershed(255 - heights, seeds, mask=region)
+    assert 1 < flooded.max() < parts.max()
+    np.testing.assert_array_equal(found[flooded > 0], flooded[flooded > 0])
+    np.testing.assert_array_equal(found > 0, region)
+    assert len(np.unique(found)) == parts.max() + 1

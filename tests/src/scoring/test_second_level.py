@@ -84,6 +84,26 @@ def test_what_is_not_used_changes_no_model(model):
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_of_the_same_rows_is_not_fitted_again(model):
+    x, y = data()
+    folds, used = np.arange(len(y)) % 3, np.ones(len(y), bool)
+    fitted = {}
+    whole = cross_fit(x, y, used, folds, **settings(model), fitted=fitted)
+    assert len(fitted) == 4
+    others = folds != 0  # of 1 and 2: one of each, and both, which scored fold 0
+    given = x[others], y[others], used[others], folds[others]
+    part = cross_fit(*given, **settings(model), fitted=fitted)
+    assert len(fitted) == 6
+    assert part.final in fitted.values()
+    np.testing.assert_array_equal(predict(part.final, x[~others]), whole.scores[~others])
+    alone = cross_fit(*given, **settings(model))
+    np.testing.assert_array_equal(part.scores, alone.scores)
+    np.testing.assert_array_equal(predict(alone.final, x), predict(part.final, x))
+    cross_fit(x, 1 - y, used, folds, **settings(model), fitted=fitted)
+    assert len(fitted) == 10  # other targets make other models
+
+
 def test_parts_are_needed_that_the_candidates_used_are_of():
     x, y = data(rows=4)
     used, folds = np.array([False, False, True, True]), np.array([0, 0, 1, 1])
