@@ -15,7 +15,7 @@ import pytest
 from src.base.errors import InputError
 from src.training import checkpoint, loop, processes
 from tests.processes import run_in
-from tests.stages.test_train import phase, train_on, weights, write_squares
+from tests.stages.test_train import PHASE, phase, train_on, weights, write_squares
 from tests.stages.test_train_resume import Died
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,7 @@ LAUNCHED = {"launcher": {"command": "torchrun --standalone --nproc-per-node=2"}}
 LEARNING = {"optimiser": "sgd", "lr": 0.01}
 FROZEN = {"train__freeze_batch_norm": True}
 TWENTY = {"train__batch_size": 2} | phase(epochs=10, **LEARNING)  # two steps to an epoch
+HEADS = ("border_weight", "embedding_weight", "empty_weight")
 EQUAL = {
     "batch norm frozen": TWENTY | FROZEN,
     "batch norm synchronised": TWENTY | phase(epochs=3, **LEARNING),
@@ -33,16 +34,19 @@ EQUAL = {
     | FROZEN
     | phase(epochs=6, freeze="encoder", **LEARNING)
     | {"train__snapshots": 2, "train__gradient_clip": 0.1},
-    "heads": {
-        "train__batch_size": 2,
-        "loss__border_weight": 1.0,
-        "loss__embedding_weight": 1.0,
-        "loss__empty_weight": 1.0,
-        "loss__ohem": 0.5,
-        "loss__normalise_weights": True,
-    }
+    "heads": {f"loss__{weight}": 1.0 for weight in HEADS}
+    | {"train__batch_size": 2, "loss__ohem": 0.5, "loss__normalise_weights": True}
     | FROZEN
     | phase(epochs=3, **LEARNING),
+    "heads that are off in the second phase": {f"loss__{weight}": 0.1 for weight in HEADS}
+    | {"train__batch_size": 2, "train__weight_decay": 0.1}
+    | {
+        "train__phases": [
+            PHASE | LEARNING | {"epochs": 1},
+            PHASE | LEARNING | {"epochs": 2, "loss": dict.fromkeys(HEADS, 0.0)},
+        ]
+    }
+    | FROZEN,
 }
 
 
