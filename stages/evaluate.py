@@ -60,6 +60,7 @@ from src.judging.detection_limit import BeyondLimit, beyond_limit, limit_warning
 from src.judging.fingerprint import data_fingerprint
 from src.judging.object_metrics import IMAGE_COLUMNS, by_image, score_image, score_together
 from src.judging.params import EvaluateParams
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 
 # fmt: off
@@ -77,6 +78,7 @@ TABLES = {
     "precision_recall": ["recall", "precision"],
 }
 LIMIT_COLUMNS = ["split", "max_detections", *BeyondLimit._fields, "warning"]
+BYTES = 8  # of memory that a pixel takes at most
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -146,7 +148,8 @@ def _judge(
     predictions = check_predictions(read_json(origin), records[0], categories, str(origin))
     result = evaluate_detections(*records, categories, predictions, params.max_detections)
     parts = by_image(*records, predictions, accepted_alone(result.matches))
-    scored = in_order(score_image, parts, scheduler=workers.scheduler)
+    memory = BYTES * largest((image["height"], image["width"]) for image in records[0])
+    scored = in_order(score_image, parts, scheduler=workers.scheduler, memory=memory)
     rows = list(tqdm(scored, total=len(parts), desc=f"score {split}", unit="image"))
     table = pd.DataFrame(rows).merge(known[["name", "group"]], how="left")
     if table["group"].isna().any():

@@ -17,6 +17,7 @@ from dvc, with all imported before; else they are what they always are, a proces
 """
 
 import argparse
+import gc
 import hashlib
 import importlib
 import itertools
@@ -112,6 +113,7 @@ def prepare_to_fork(root: Path, *, fresh: bool) -> None:
     for script in sorted((root / "stages").glob("[!_]*.py")):
         importlib.import_module(f"stages.{script.stem}")
         del sys.modules[f"stages.{script.stem}"]  # it will be run as a script
+    gc.freeze()  # else collections copy all of it in each process
     dvc.stage.run._run = fork_stage
 
 
@@ -215,8 +217,7 @@ def _row(name: str, table: Counter, taken: Callable[[tuple], bool]) -> str:
 def trial(repository: Repository, stage: str, victim: str, name: str, share: float) -> Trial:
     """Kill once, after a share of what the stage takes of a processor, and run it again."""
     root, again = repository.root, ("--wait-for-lock", "repro", "--single-item", stage)
-    # Else outputs come from former runs. Without all of the cache every stage would run again.
-    shutil.rmtree(root / ".dvc/cache/runs", ignore_errors=True)
+    forget_outputs(root, stage)
     running, process = start_dvc(repository, "repro", "--single-item", "--force", stage), None
     while process is None and running.is_alive():
         process = stage_process(running)
@@ -244,6 +245,16 @@ def trial(repository: Repository, stage: str, victim: str, name: str, share: flo
     before, now = repository.digests, digests(root)
     differs = sorted(path for path in before | now if before.get(path) != now.get(path))
     return Trial("different" if differs else outcome, killed, after, told, differs)
+
+
+def forget_outputs(root: Path, stage: str) -> None:
+    """Take the outputs of a stage from DVC's cache, which gives them back without a run else."""
+    shutil.rmtree(root / ".dvc/cache/runs", ignore_errors=True)
+    folder, _, name = stage.rpartition("dvc.yaml:")
+    recorded = YAML(typ="safe").load((root / folder / "dvc.lock").read_text())["stages"][name]
+    for output in recorded["outs"]:
+        kept = root / ".dvc/cache/files/md5" / output["md5"][:2] / output["md5"][2:]
+        kept.unlink(missing_ok=True)
 
 
 def stages(root: Path) -> list[str]:
