@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +13,10 @@ import pytest
 from src.base.errors import InputError
 from src.training import checkpoint, loop, processes
 from tests.processes import run_in
+from tests.stages.started_training import started_trainings
 from tests.stages.test_train import PHASE, phase, train_on, weights, write_squares
 from tests.stages.test_train_resume import Died
 
-ROOT = Path(__file__).parents[2]
 LAUNCHED = {"launcher": {"command": "torchrun --standalone --nproc-per-node=2"}}
 # Adam makes whole steps of gradients that are nothing but rounding; large steps make it grow.
 LEARNING = {"optimiser": "sgd", "lr": 0.01}
@@ -167,24 +165,8 @@ def start(tmp_path, monkeypatch):
         train_on(tmp_path, "two", launcher={"command": "false"}, **LONG)  # writes params.yaml
     file = tmp_path / "params.yaml"
     file.write_text(json.dumps(json.loads(file.read_text()) | LAUNCHED))
-    names = ("prepared", "plan", "folds.csv", "weights.zip", "two")
-    command = [sys.executable, "-m", "stages.train", *(str(tmp_path / name) for name in names)]
-    command += ["--member", "main", "--fold", "0", "--params", str(file)]
-    command += ["--checkpoints", str(tmp_path / "checkpoints")]
-    started = []
-
-    def start():
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        while not list((tmp_path / "checkpoints").rglob("*.safetensors")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.communicate()
+    with started_trainings(tmp_path, "two") as start:
+        yield start
 
 
 def ranks_of(process):
