@@ -51,7 +51,7 @@ from src.searching.combinations import (
 from src.searching.judged_images import Judged, judge_image
 from src.searching.params import SearchParams, searched_values
 
-BYTES = 48  # of memory that a pixel takes at most
+BYTES = 72  # of memory that a pixel takes at most
 
 
 def main(argv: list[str] | None = None) -> None:
