@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     limits = {"low": params.low, "high": params.high}
     sizes = list(table[["height", "width"]].itertuples(index=False, name=None))
     archives = maps + view_spreads
-    place = {"scheduler": scheduler}
-    place["memory"] = (BYTES + BYTES_OF_MAP * len(archives)) * largest(sizes)
+    memory = (BYTES + BYTES_OF_MAP * len(archives)) * largest(sizes)
+    place = {"scheduler": scheduler, "memory": memory}
     fixed = limits | {"networks": len(maps)} | place
     found = _each(_judge, table["name"], archives, sizes, desc="judge", **fixed)
     table = table.join(pd.DataFrame(found, index=table.index))
