@@ -40,6 +40,7 @@ from src.base.running import run_stage
 from src.folds.fold_table import SplitFoldsParams, first_trained_fold, read_folds
 from src.formats.prepared import read_truth
 from src.formats.tables import read_parquet, read_table, write_table
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 
 TRUTH = {"oof": "train", "val": "val"}
@@ -47,6 +48,7 @@ RECALL = ["question", "bin", "objects", "found", "recall"]
 PRECISION = ["question", "bin", "detections", "right", "precision"]
 WORST = ["kind", "place", "name", "errors", "share"]
 JUDGED = ["image_id", "detection", "score", "tp", "ignored", "truth_id"]
+BYTES = 8  # of memory that a pixel takes at most
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -72,9 +74,9 @@ def main(argv: list[str] | None = None) -> None:
             judged = judged.astype({"tp": bool, "ignored": bool})
             predictions = args.predictions / f"{split}.json"
             parts = _by_image(images, truth["annotations"], judged, predictions)
-            results = in_order(
-                analyse_image, parts, scheduler=workers.scheduler, iou_poor=params.iou_poor
-            )
+            memory = BYTES * largest((image["height"], image["width"]) for image in images)
+            fixed = {"scheduler": workers.scheduler, "memory": memory}
+            results = in_order(analyse_image, parts, iou_poor=params.iou_poor, **fixed)
             results = list(tqdm(results, total=len(images), desc=split, unit="image"))
             if not images:  # one empty result gives the empty tables their columns
                 results = [analyse_image([], [], 1, 1, params.iou_poor)]

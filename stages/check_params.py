@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from src.analysis.params import ErrorsParams
-from src.base.errors import InputError
 from src.base.files import write_text
 from src.base.params import MEMBER_SECTIONS, check_sections, load_keys, load_params
 from src.base.running import run_stage
@@ -49,10 +48,8 @@ from src.searching.params import SearchParams, searched_values
 from src.training.launching import LauncherParams
 from src.training.params import (
     AugmentParams,
-    Training,
     TrainParams,
     checked_training,
-    used_heads,
 )
 from src.training.trackers import TrackersParams
 
@@ -119,19 +116,7 @@ def _check_training(path: Path, member: str, read: dict[str, Any]) -> None:
         for section in sorted(MEMBER_SECTIONS)
     }
     allowed, max_distance = read["views"].allowed, read["weight_maps"].max_distance
-    training = checked_training(**own, allowed=allowed, max_distance=max_distance)
-    if read["launcher"].command != "none":
-        _refuse_heads_off(path, member, training)
-
-
-def _refuse_heads_off(path: Path, member: str, training: Training) -> None:
-    """Refuse what several processes learn wrongly: they do not share all gradients of the rest."""
-    if len({frozenset(used_heads([loss])) for loss in training.losses}) > 1:
-        raise InputError(
-            f"{path}: launcher.command: several processes cannot train {member}, since a head is "
-            "learnt in some of its phases and not in others; set the command to none, or give the "
-            "loss of the head a small weight there"
-        )
+    checked_training(**own, allowed=allowed, max_distance=max_distance)
 
 
 def _check_merging(path: Path, members: list[str], read: dict[str, Any]) -> None:

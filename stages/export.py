@@ -58,13 +58,15 @@ from src.formats.tables import write_table
 from src.image_files.geotransforms import read_geotransforms
 from src.matching.unions import union_of
 from src.mosaics.placing import Place
-from src.objects.rle import crop_mask, decode
+from src.objects.rle import crop_mask
 from src.outlines.params import OutlinesParams
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 from src.reading.params import DatasetParams
 
 SPLITS = {"oof": "train", "val": "val", "test": "test"}
 OUTLINED = ("geojson", "gpkg", "csv")
+BYTES = 8  # of memory that a pixel takes at most
 NO_DATE = "1970-01-01T00:00:00.000Z"  # written as that of a change, so that equal files are equal
 
 
@@ -125,6 +127,7 @@ def _submission_texts(
         _texts_of,
         ((image,) for image in images),
         scheduler=scheduler,
+        memory=_memory(images),
         united=params.submission_rows == "image",
         dialect=dialect,
     )
@@ -163,7 +166,8 @@ def _write_answers(
 
 
 def _write_label_maps(path: Path, images: list[ImageObjects], scheduler: str) -> None:
-    maps = in_order(_label_map, ((image,) for image in images), scheduler=scheduler)
+    fixed = {"scheduler": scheduler, "memory": _memory(images)}
+    maps = in_order(_label_map, ((image,) for image in images), **fixed)
     names = [image.name for image in images]
     write_archive(path, zip(names, _shown(maps, path, images), strict=True))
 
@@ -193,6 +197,10 @@ def _write_outlines(
                 write_pixel_geojson(folder / f"polygons_{split}_px.geojson", nowhere)
 
 
+def _memory(images: list[ImageObjects]) -> int:
+    return BYTES * largest((image.height, image.width) for image in images)
+
+
 def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterable:
     """Show on the way how many of the images are done."""
     return tqdm(results, path.stem, total=len(images), unit="image")
@@ -201,7 +209,8 @@ def _shown(results: Iterable, path: Path, images: list[ImageObjects]) -> Iterabl
 def _texts_of(image: ImageObjects, *, united: bool, dialect: dict) -> list[str]:
     """Return the run lengths of all objects together, or of each; "" where there are none."""
     rles: list[Any] = [union_of(image.rles)] if united and image.rles else image.rles
-    return [encode_submission(decode(rle), **dialect) for rle in rles if image.rles] or [""]
+    size = image.height, image.width
+    return [encode_submission(*crop_mask(rle), size, **dialect) for rle in rles] or [""]
 
 
 def _label_map(image: ImageObjects) -> bytes:

@@ -26,6 +26,7 @@ from src.base.errors import InputError
 from src.base.files import new_folder
 from src.base.params import load_params
 from src.base.running import run_stage
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 from src.preparing.levels import choose_levels
 from src.preparing.params import PrepareMasksParams
@@ -36,6 +37,8 @@ from src.reading.metadata import read_metadata
 from src.reading.params import DatasetParams, ImagesParams
 from src.reading.recognition import recognise, with_category
 from src.reading.records import Dataset
+
+BYTES, BYTES_OF_BAND = 16, 8  # of memory that a pixel takes at most, and for each band named
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
         prepare_image,
         ((record,) for record in dataset.records),
         scheduler=scheduler,
+        memory=(BYTES + BYTES_OF_BAND * len(images.bands))
+        * largest(record.size for record in dataset.records if record.size),
         dataset=source,
         images=images,
         params=params,

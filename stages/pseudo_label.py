@@ -41,10 +41,13 @@ from src.formats.tables import read_table, write_table
 from src.label_maps.distances import WeightMapParams, weight_planes
 from src.maps.map_folder import MapFolder, open_maps, read_map_folder
 from src.maps.probability_maps import merge_maps
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 from src.pseudo_labelling.choice import choose_images, unlabelled_images
 from src.pseudo_labelling.params import PseudoLabelParams
 from src.pseudo_labelling.sureness import Sureness, pseudo_instances, sureness
+
+BYTES, BYTES_OF_MAP = 32, 16  # of memory that a pixel takes at most, and for each map of it
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,12 +72,12 @@ def main(argv: list[str] | None = None) -> None:
     maps, view_spreads = _teachers(args, load_keys(args.params, "members"), left_out)
 
     limits = {"low": params.low, "high": params.high}
-    sizes = table[["height", "width"]].itertuples(index=False, name=None)
-    fixed = limits | {"networks": len(maps)}
+    sizes = list(table[["height", "width"]].itertuples(index=False, name=None))
     archives = maps + view_spreads
-    found = _each(
-        _judge, table["name"], archives, sizes, desc="judge", scheduler=scheduler, **fixed
-    )
+    memory = (BYTES + BYTES_OF_MAP * len(archives)) * largest(sizes)
+    place = {"scheduler": scheduler, "memory": memory}
+    fixed = limits | {"networks": len(maps)} | place
+    found = _each(_judge, table["name"], archives, sizes, desc="judge", **fixed)
     table = table.join(pd.DataFrame(found, index=table.index))
     table["taken"] = choose_images(table, params, training_images=training_images)
     _refuse_few(args.params, table, params.min_share, training_images)
@@ -83,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
         write_table(folder / "images.csv", _rounded(table))
 
         def write(file, function, archives, **fixed):
-            arrays = _each(function, taken, archives, desc=file, scheduler=scheduler, **fixed)
+            arrays = _each(function, taken, archives, desc=file, **fixed, **place)
             write_archive(folder / file, zip(taken, arrays, strict=True))
 
         write("instances.zip", _instances, maps, **limits)
@@ -129,15 +132,13 @@ def _refuse_learnt(maps: MapFolder, left_out: set[str], fold: int) -> None:
         )
 
 
-def _each(
-    function: Callable, names, archives: list, *more, desc: str, scheduler: str, **fixed
-) -> Iterable:
+def _each(function: Callable, names, archives: list, *more, desc: str, **fixed) -> Iterable:
     """Yield what a function returns for each name, its bytes in all archives and what is more."""
     arguments = (
         (name, [one.read_bytes(name) for one in archives], *others)
         for name, *others in zip(names, *more, strict=True)
     )
-    results = in_order(function, arguments, scheduler=scheduler, **fixed)
+    results = in_order(function, arguments, **fixed)
     return tqdm(results, desc, total=len(names), unit="image")
 
 

@@ -39,6 +39,7 @@ from src.maps.map_folder import open_maps, read_empty, read_map_folder
 from src.objects.chosen_values import Chosen, write_chosen
 from src.objects.map_objects import heads_used
 from src.objects.params import PostprocessParams, load_postprocess, with_chosen
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 from src.parts.image_parts import ALL, image_parts, learning_images
 from src.searching.combinations import (
@@ -49,6 +50,8 @@ from src.searching.combinations import (
 )
 from src.searching.judged_images import Judged, judge_image
 from src.searching.params import SearchParams, searched_values
+
+BYTES = 72  # of memory that a pixel takes at most
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -77,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
             "combinations": [with_chosen(postprocess, one, "search") for one in combinations],
             "metric": params.metric,
             "scheduler": scheduler,
+            "memory": BYTES * largest(zip(images["height"], images["width"], strict=True)),
         }
         judged = in_order(_judge, _inputs(images, args.ensemble, postprocess), **fixed)
         judged = list(tqdm(judged, "search", total=len(images), unit="image"))
@@ -98,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _read_images(prepared: Path, folds_csv: Path, folds: list[int]) -> pd.DataFrame:
-    """Return name, part and annotations of the oof images, by id (the order COCO pools them in)."""
+    """Return name, part, annotations and size of the oof images, by id as COCO pools them."""
     part_of = image_parts(read_folds(folds_csv), folds)["part"]
     truth = read_truth(prepared, "train")
     annotations = {image["id"]: [] for image in truth["images"]}
@@ -114,6 +118,8 @@ def _read_images(prepared: Path, folds_csv: Path, folds: list[int]) -> pd.DataFr
             "name": names,
             "part": part_of[names].to_numpy(),
             "annotations": [annotations[image["id"]] for image in images],
+            "height": [image["height"] for image in images],
+            "width": [image["width"] for image in images],
         }
     )
 

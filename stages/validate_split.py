@@ -24,6 +24,7 @@ Writes split/likeness.csv   name,test_likeness,val_likeness  one row per train i
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,11 @@ from src.formats.tables import read_table, write_table
 from src.likeness.image_statistics import FEATURES, image_statistics
 from src.likeness.params import ValidateSplitParams
 from src.likeness.split_classifier import SplitDifference, look_alikes, tell_apart
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
+
+BYTES = 12  # of memory that a pixel takes at most
+IMAGE_COLUMNS = ["name", "split", "height", "width"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,7 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     table["used"] = _drawn(table["split"], params.max_images, params.seed)
     table = table[table["used"] | (table["split"] == "train")].reset_index(drop=True)
     photos = open_photos(args.prepared, *SPLITS)
-    features, names = _features(table["name"].tolist(), photos, params, scheduler)
+    memory = BYTES * largest(zip(table["height"], table["width"], strict=True))
+    fixed = {"scheduler": scheduler, "memory": memory}
+    features, names = _features(table["name"].tolist(), photos, params, **fixed)
     table["group"] = _groups(table, features, params.k)
     train = table["split"] == "train"
     likeness = pd.DataFrame({"name": table.loc[train, "name"]})
@@ -89,10 +96,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _read_images(prepared: Path, groups: Path) -> pd.DataFrame:
-    """Return name, split, own_group and group of all images, sorted by name."""
+    """Return IMAGE_COLUMNS, own_group and group of all images, sorted by name."""
     columns = ["name", "own_group", "group"]
     known = read_table(groups, "find_duplicates", columns)[columns]
-    table = read_images(prepared, *SPLITS)[["name", "split"]].merge(known, how="left", on="name")
+    table = read_images(prepared, *SPLITS)[IMAGE_COLUMNS].merge(known, how="left", on="name")
     if table["group"].isna().any():
         name = table.loc[table["group"].isna(), "name"].iloc[0]
         raise InputError(f"{groups}: no row for '{name}'; run find_duplicates again")
@@ -128,11 +135,11 @@ def _drawn(splits: pd.Series, count: int, seed: int) -> np.ndarray:
 
 
 def _features(
-    names: list[str], photos: dict[str, ImageArchive], params: ValidateSplitParams, scheduler: str
+    names: list[str], photos: dict[str, ImageArchive], params: ValidateSplitParams, **fixed: Any
 ) -> tuple[np.ndarray, list[str]]:
     """Describe images: rows of numbers, and what the columns are called."""
     calls = ((archive_of(photos, name).read_bytes(name), name) for name in names)
-    rows = in_order(_statistics, calls, scheduler=scheduler)
+    rows = in_order(_statistics, calls, **fixed)
     features = np.stack(list(tqdm(rows, "statistics", total=len(names), unit="image")))
     if params.encoder == "none":
         return features, list(FEATURES)

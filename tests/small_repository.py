@@ -17,8 +17,15 @@ SMALL = {
     "report": {"close_ups": 1},
 }
 PHASE = {"epochs": 80, "lr": 0.01}
-TINY = SMALL | {"sample": {"train": 12, "val": 4, "test": 4}}  # with TINY_EPOCHS: in seconds
-TINY_EPOCHS = 4
+TINY = SMALL | {  # every stage, with TINY_EPOCHS in seconds
+    "sample": {"train": 12, "val": 4, "test": 4},
+    "split_folds": {"folds": [0]},
+    "members": {"main": {}, "other": {}},
+    "soups": {"both": ["main", "other"]},
+    "student": {"folds": [0]},
+    "pseudo_label": {"min_certain": 0.0},
+}
+TINY_EPOCHS = 3
 
 
 def small_repository(root: Path, changes: dict[str, dict] = SMALL) -> Path:

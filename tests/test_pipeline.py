@@ -1,7 +1,9 @@
 """The whole pipeline on a small sample: its figures, its second run, and what each edit reruns."""
 
+import importlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from ruamel.yaml import YAML
 
+from src.base.errors import InputError
+from src.parallel import workers
 from tests.small_repository import (
     dvc,
     dvc_run,
@@ -34,6 +39,7 @@ READ_FOLDS |= {"bundle"}
 PARALLEL = {"data/dvc.yaml:make_sample", "prepare_masks", "find_duplicates", "validate_split"}
 PARALLEL |= {"compute_weight_maps", "search_postprocess", "postprocess", "evaluate"}
 PARALLEL |= {"analyse_errors", "find_label_errors", "export", "plan"}
+OF_IMAGES = PARALLEL - {"data/dvc.yaml:make_sample", "search_postprocess"}  # nothing to search
 JUDGING = {"rescore", "evaluate", "analyse_errors"}
 PLANNING = {"plan"}
 MAPS = {"search_postprocess", "postprocess"}
@@ -318,6 +324,19 @@ def test_a_wrong_param_stops_with_one_sentence(repository, edit):
     assert run.stderr.strip() == (
         "params.yaml: postprocess.treshold: unknown key; did you mean threshold?"
     )
+
+
+@pytest.mark.parametrize("stage", sorted(OF_IMAGES))
+def test_an_image_that_memory_has_no_room_for_is_refused_by_each_stage(
+    repository, monkeypatch, stage
+):
+    command = YAML(typ="safe").load((repository / "dvc.lock").read_text())["stages"][stage]["cmd"]
+    module, *arguments = shlex.split(command)[2:]
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(workers, "available_memory", lambda: 1000)  # bytes
+    with pytest.raises(InputError, match=r"^one of the images takes 0\.0 GB .*cut the image into"):
+        importlib.import_module(module).main(arguments)
+    assert not list(repository.rglob("*.partial"))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def _number_or_auto(value: Any, as_number: Callable[[Any], Any]) -> Any:
 
 
 AUTO = "auto"
+PLANNED = {  # keys that every plan has a value for; others may stay `auto`
+    "evaluate": {"max_detections"},
+    "loss": {"boundary_distance_weight", "sigma"},
+    "model": {"encoder_depth", "resize"},
+    "train": {"batch_size", "crop_size", "epochs"},
+    "weight_maps": {"max_distance"},
+}
 Auto = WrapValidator(_number_or_auto)  # of a field that may say `auto` in place of its value
 P = TypeVar("P", bound=Params)
 
@@ -79,7 +86,7 @@ def load_params(
     plan : Path, optional
         Folder that the stage plan wrote: a key of the section that says `auto` takes the value
         that plan/<section>.json has for it, wherever in the section the key stands. Keys that it
-        does not have stay `auto`, as do all without a plan.
+        does not have stay `auto`, but for those PLANNED, as do all without a plan.
 
     Raises
     ------
@@ -99,7 +106,12 @@ def load_params(
         overrides = _member_overrides(document, member, path).get(section) or {}
         node = _merge(node, overrides)
     if plan is not None:
-        node = _planned(node, _read_plan(plan / f"{section}.json"))
+        planned = plan / f"{section}.json"
+        values = _read_plan(planned)
+        lacking = sorted((_autos(node) & PLANNED.get(section, set())) - set(values))
+        if lacking:
+            raise InputError(f"{planned}: holds no value for '{lacking[0]}'; run the stage plan")
+        node = _planned(node, values)
     try:
         return model.model_validate(node)
     except ValidationError as error:
@@ -255,6 +267,15 @@ def _planned(node: Any, values: dict[str, Any]) -> Any:
         key: values.get(key, AUTO) if part == AUTO else _planned(part, values)
         for key, part in section.items()
     }
+
+
+def _autos(node: Any) -> set[str]:
+    """Return the keys that say `auto`, in lists and maps inside the section too."""
+    if isinstance(node, list):
+        return {key for part in cast("list[Any]", node) for key in _autos(part)}
+    parts = (_map(node) or {}).items()
+    inside = {key for _, part in parts for key in _autos(part)}
+    return inside | {key for key, part in parts if part == AUTO}
 
 
 def _section(document: Any, section: str) -> Any:

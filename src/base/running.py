@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from src.base.changes import refuse_changes, watch
 from src.base.errors import InputError
+from src.base.orphans import held
 
 LIMITS = {
     errno.ENOSPC: "no space is left on the disk; make room",
@@ -39,9 +40,10 @@ LONGEST = 2000  # characters of a message
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage from the command line; every stage ends with this.
 
-    What it reads from now on is not to change while it runs (`src.base.changes`). A mistake of the
-    user, a limit of the machine, SIGTERM and Ctrl-C end it with a sentence, its partial outputs
-    removed; any other exception is a defect of ours and keeps its traceback.
+    What it reads from now on is not to change while it runs (`src.base.changes`), and it neither
+    outlives its `dvc` nor runs twice at once (`src.base.orphans`). A mistake of the user, a limit
+    of the machine, SIGTERM and Ctrl-C end it with a sentence, its partial outputs removed; any
+    other exception is a defect of ours and keeps its traceback.
 
     Parameters
     ----------
@@ -56,8 +58,9 @@ def run_stage(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _stop)
     watch()
     try:
-        main()
-        refuse_changes()
+        with held():
+            main()
+            refuse_changes()
     except InputError as error:
         raise SystemExit(sentence(str(error), error)) from None
     except KeyboardInterrupt as error:

@@ -17,7 +17,10 @@ from src.mosaics.image_objects import image_objects
 from src.mosaics.placing import Mosaic, Place, find_mosaics
 from src.mosaics.seams import join_at_seams
 from src.outlines.params import OutlinesParams
+from src.parallel.memory import largest
 from src.parallel.workers import in_order
+
+BYTES = 12  # of memory that a pixel of an image takes at most
 
 
 def store_objects(
@@ -55,7 +58,8 @@ def store_objects(
         (mosaic, [(one, _encoded(one, photos)) for one in map(images.__getitem__, mosaic.members)])
         for mosaic in mosaics
     )
-    found = in_order(_rows, calls, scheduler=scheduler, params=params)
+    memory = BYTES * largest(sizes)
+    found = in_order(_rows, calls, scheduler=scheduler, memory=memory, params=params)
     first = 1
     for number, (mosaic, rows) in enumerate(zip(mosaics, found, strict=True)):
         path = folder / f"{number}.parquet"

@@ -20,6 +20,7 @@ from src.judging.params import EvaluateParams
 from src.mosaics.runs import rle_runs
 from src.outlines.object_outline import object_outline
 from src.outlines.params import OutlinesParams
+from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 
 # shapely's types leave out its keywords.
@@ -27,6 +28,7 @@ from src.parallel.workers import WorkersParams, in_order
 
 TOLERANCE = 2.0  # px, how far apart boundaries are that agree, for the F-score
 STEP = 0.5  # px, of a boundary is weighed at its middle
+BYTES = 12  # of memory that a pixel of an image takes at most
 OUTLINE_METRICS = {  # name -> sums over pairs, what is divided by what
     "polis": ("polis", "outlines"),
     "boundary_f": ("boundary_f", "outlines"),
@@ -141,7 +143,9 @@ def judge_outlines(
         pair = predictions[detection]["segmentation"], truth[number]
         by_image.setdefault(image, []).append((_counts(pair[0]), _counts(pair[1])))
     calls = ((pairs, records[image]["height"]) for image, pairs in by_image.items())
-    compared = in_order(agreements_of_image, calls, scheduler=workers.scheduler, params=params)
+    memory = BYTES * largest((one["height"], one["width"]) for one in images)
+    how = {"scheduler": workers.scheduler, "memory": memory}
+    compared = in_order(agreements_of_image, calls, params=params, **how)
     compared = tqdm(compared, "outlines", total=len(by_image), unit="image", delay=2)
     told = [
         (records[image]["name"], len(of), *np.sum(of, axis=0).tolist())

@@ -26,6 +26,11 @@ def most_pixels(images: Iterable[bytes]) -> int:
     return max((math.prod(PNG_SIZE.unpack_from(one)) for one in sound), default=0)
 
 
+def largest(sizes: Iterable[tuple[int, int]]) -> int:
+    """Return the pixels of the largest of some images, by their (H, W); 0 without one."""
+    return max((height * width for height, width in sizes), default=0)
+
+
 def available_memory() -> int:
     """Return the bytes that may be taken without swapping, and without being killed for it.
 

@@ -109,10 +109,11 @@ def replica(model: nn.Module, *, sync_batch_norm: bool) -> Callable[[torch.Tenso
     """
     if count() == 1:
         return model
-    # Each process changes its buffers alike, or `share_statistics` evens them out. In a phase where
-    # the loss of a head is off, weights of it may get no gradient: a static graph permits that.
+    # Each process changes its buffers alike, or `share_statistics` evens them out. Weights that no
+    # loss leads back to, those of a head whose loss is off or of a stage that no decoder asks for,
+    # are to be looked for: a static graph would leave the gradients beside theirs unshared.
     shared = DistributedDataParallel(
-        model, broadcast_buffers=False, static_graph=True, gradient_as_bucket_view=True
+        model, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
     )
 
     def answer(given: torch.Tensor) -> torch.Tensor:

@@ -40,18 +40,6 @@ def test_what_is_left_to_the_plan_is_not_held_against_a_number(check):
     check({"members.big": {"train": {"crop_size": "auto"}, "loss": {"sigma": "auto"}}})
 
 
-def test_several_processes_do_not_train_heads_that_are_off_in_a_phase(check):
-    changes = {"loss.border_weight": 1.0, "launcher.command": "torchrun --nproc-per-node=2"}
-    check(changes)
-    off = {"train.phases.0.loss": {"border_weight": 0.0}}
-    check(off | {"loss.border_weight": 0.0})
-    with_both = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["train"]["phases"]
-    with_both = [with_both[0], with_both[0] | {"loss": {"border_weight": 0.0}}]
-    check({"loss.border_weight": 1.0, "train.phases": with_both})
-    with pytest.raises(InputError, match="several processes cannot train main, since a head is"):
-        check(changes | {"train.phases": with_both})
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -273,10 +273,10 @@ def test_the_work_goes_where_params_say(data, monkeypatch):
     monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
     seen = []
 
-    def in_order(function, arguments, *, scheduler, **fixed):
-        seen.append(scheduler)
+    def in_order(function, arguments, *, scheduler, memory, **fixed):
+        seen.append((scheduler, memory))
         return (function(*one, **fixed) for one in arguments)
 
     monkeypatch.setattr(pseudo_label, "in_order", in_order)
     assert run(data, targets="soft") == "abd"
-    assert seen == ["tcp://127.0.0.1:8786"] * 4
+    assert seen == [("tcp://127.0.0.1:8786", (32 + 16 * 2) * 4)] * 4  # two maps of 1 x 4 px

@@ -334,10 +334,10 @@ def test_the_work_goes_where_params_say(run, monkeypatch):
     monkeypatch.setitem(globals(), "SCHEDULER", "tcp://127.0.0.1:8786")
     seen = []
 
-    def in_order(function, arguments, *, scheduler, **fixed):
-        seen.append(scheduler)
+    def in_order(function, arguments, *, scheduler, memory, **fixed):
+        seen.append((scheduler, memory))
         return (function(*one, **fixed) for one in arguments)
 
     monkeypatch.setattr(search_postprocess, "in_order", in_order)
     run({"threshold": "auto"})
-    assert seen == ["tcp://127.0.0.1:8786"]
+    assert seen == [("tcp://127.0.0.1:8786", search_postprocess.BYTES * 8)]  # of 1 x 8 px

@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +13,16 @@ import pytest
 from src.base.errors import InputError
 from src.training import checkpoint, loop, processes
 from tests.processes import run_in
-from tests.stages.test_train import phase, train_on, weights, write_squares
+from tests.stages.started_training import started_trainings
+from tests.stages.test_train import PHASE, phase, train_on, weights, write_squares
 from tests.stages.test_train_resume import Died
 
-ROOT = Path(__file__).parents[2]
 LAUNCHED = {"launcher": {"command": "torchrun --standalone --nproc-per-node=2"}}
 # Adam makes whole steps of gradients that are nothing but rounding; large steps make it grow.
 LEARNING = {"optimiser": "sgd", "lr": 0.01}
 FROZEN = {"train__freeze_batch_norm": True}
 TWENTY = {"train__batch_size": 2} | phase(epochs=10, **LEARNING)  # two steps to an epoch
+HEADS = ("border_weight", "embedding_weight", "empty_weight")
 EQUAL = {
     "batch norm frozen": TWENTY | FROZEN,
     "batch norm synchronised": TWENTY | phase(epochs=3, **LEARNING),
@@ -34,16 +33,19 @@ EQUAL = {
     | phase(epochs=6, freeze="encoder", **LEARNING)
     | {"train__snapshots": 2, "train__gradient_clip": 0.1, "train__choose_by": "ap50"},
     "held to its average": TWENTY | FROZEN | {"options": ["--consistency", "10"]},
-    "heads": {
-        "train__batch_size": 2,
-        "loss__border_weight": 1.0,
-        "loss__embedding_weight": 1.0,
-        "loss__empty_weight": 1.0,
-        "loss__ohem": 0.5,
-        "loss__normalise_weights": True,
-    }
+    "heads": {f"loss__{weight}": 1.0 for weight in HEADS}
+    | {"train__batch_size": 2, "loss__ohem": 0.5, "loss__normalise_weights": True}
     | FROZEN
     | phase(epochs=3, **LEARNING),
+    "heads that are off in the second phase": {f"loss__{weight}": 0.1 for weight in HEADS}
+    | {"train__batch_size": 2, "train__weight_decay": 0.1}
+    | {
+        "train__phases": [
+            PHASE | LEARNING | {"epochs": 1},
+            PHASE | LEARNING | {"epochs": 2, "loss": dict.fromkeys(HEADS, 0.0)},
+        ]
+    }
+    | FROZEN,
 }
 
 
@@ -164,24 +166,8 @@ def start(tmp_path, monkeypatch):
         train_on(tmp_path, "two", launcher={"command": "false"}, **LONG)  # writes params.yaml
     file = tmp_path / "params.yaml"
     file.write_text(json.dumps(json.loads(file.read_text()) | LAUNCHED))
-    names = ("prepared", "plan", "folds.csv", "weights.zip", "two")
-    command = [sys.executable, "-m", "stages.train", *(str(tmp_path / name) for name in names)]
-    command += ["--member", "main", "--fold", "0", "--params", str(file)]
-    command += ["--checkpoints", str(tmp_path / "checkpoints")]
-    started = []
-
-    def start():
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        while not list((tmp_path / "checkpoints").rglob("*.safetensors")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.communicate()
+    with started_trainings(tmp_path, "two") as start:
+        yield start
 
 
 def ranks_of(process):

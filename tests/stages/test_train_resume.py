@@ -2,13 +2,10 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -18,9 +15,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from src.base.errors import InputError
+from tests.stages.started_training import started_trainings
 from tests.stages.test_train import PHASE, phase, train_on, write_squares
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("model.safetensors", "model.json", "curve.csv")
 SMALL = {"train__batch_size": 2}  # two steps to an epoch
 OPTIONS = {
@@ -263,24 +260,8 @@ def start(run, tmp_path):
     with pytest.raises(Died), dying(register_optimizer_step_post_hook, a_step, 0):
         run(**LONG)  # writes params.yaml and the plan
     shutil.rmtree(tmp_path / "checkpoints")
-    names = ("prepared", "plan", "folds.csv", "weights.zip", "interrupted")
-    command = [sys.executable, "-m", "stages.train", *(str(tmp_path / name) for name in names)]
-    command += ["--member", "main", "--fold", "0", "--params", str(tmp_path / "params.yaml")]
-    command += ["--checkpoints", str(tmp_path / "checkpoints")]
-    processes = []
-
-    def start():
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        while not list((tmp_path / "checkpoints").rglob("*.safetensors")):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
+    with started_trainings(tmp_path, "interrupted") as start:
+        yield start
 
 
 @pytest.mark.slow

@@ -360,6 +360,17 @@ def test_a_plan_that_is_none_is_refused(tmp_path, text):
         load_params(path, "train", Planned, plan=tmp_path)
 
 
+def test_a_plan_that_lacks_a_value_is_refused_where_one_is_asked_for(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {crop_size: 64, sigma: auto, phases: [{epochs: 1}, {epochs: auto}]}")
+    (tmp_path / "train.json").write_text('{"sigma": 7.0}')
+    with pytest.raises(InputError, match=r"train.json: holds no value for 'epochs'; run the stage"):
+        load_params(path, "train", Planned, plan=tmp_path)
+    path.write_text("train: {crop_size: 64, sigma: auto, phases: [{epochs: 1}]}")
+    (tmp_path / "train.json").write_text("{}")
+    assert load_params(path, "train", Planned, plan=tmp_path).sigma == "auto"  # not always planned
+
+
 LAUGHS = "".join(f"{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from src.base.params import PLANNED
 from src.planning.choices import choose, coarse
 from src.planning.fingerprint import Fingerprint
 from tests.sections import PARAMS, section
@@ -71,6 +72,12 @@ def test_a_typical_set_is_seen_whole_and_as_it_is():
         "dilate": 0,
         "max_detections": 100,
     }
+
+
+def test_every_plan_has_the_values_that_stages_ask_for():
+    everything = chosen(NONE, resize=1.0, losses=({"sigma": 3.0},), crop_size=64, batch_size=2)
+    asked = {key for keys in PLANNED.values() for key in keys}
+    assert asked <= everything.keys()
 
 
 def test_a_few_images_more_or_less_change_no_value():
