@@ -42,7 +42,6 @@ from src.maps.map_folder import open_maps, read_map_folder
 from src.parallel.memory import largest
 from src.parallel.workers import WorkersParams, in_order
 
-
 BYTES = 32  # of memory that a pixel takes at most, in an object as large as its image
 
 
@@ -62,8 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     maps = open_maps(read_map_folder(args.ensemble, "ensemble"), "oof", "mask")
     inputs = _inputs(images, truth["annotations"], args.predictions / "oof.json", maps)
     memory = BYTES * largest((image["height"], image["width"]) for image in images)
-    how = {"scheduler": scheduler, "memory": memory}
-    results = in_order(_suspects, inputs, iou_found=params.iou_found, **how)
+    results = in_order(
+        _suspects, inputs, scheduler=scheduler, memory=memory, iou_found=params.iou_found
+    )
     results = tqdm(results, total=len(images), desc="compare", unit="image")
     found = {image["name"]: result for image, result in zip(images, results, strict=True)}
     suspects = suspect_rows(found, params.least)

@@ -144,8 +144,9 @@ def judge_outlines(
         by_image.setdefault(image, []).append((_counts(pair[0]), _counts(pair[1])))
     calls = ((pairs, records[image]["height"]) for image, pairs in by_image.items())
     memory = BYTES * largest((one["height"], one["width"]) for one in images)
-    how = {"scheduler": workers.scheduler, "memory": memory}
-    compared = in_order(agreements_of_image, calls, params=params, **how)
+    compared = in_order(
+        agreements_of_image, calls, scheduler=workers.scheduler, memory=memory, params=params
+    )
     compared = tqdm(compared, "outlines", total=len(by_image), unit="image", delay=2)
     told = [
         (records[image]["name"], len(of), *np.sum(of, axis=0).tolist())
