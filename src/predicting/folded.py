@@ -11,6 +11,7 @@ import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
+from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from src.networks.model import stride
@@ -31,8 +32,9 @@ def folded(network: nn.Module, in_channels: int) -> nn.Module:
     twice by nearest neighbour, the convolution after it works on the small maps, with 4 in place of
     9 multiplications for each pixel and channel: every output sees at most 2 x 2 of their pixels,
     so that weights which meet the same pixel are added up before (the algebra of sub-pixel
-    convolutions, Shi et al. 2016). What is not made so stays: group and instance norms, batch norms
-    elsewhere, blocks with attention, other decoders.
+    convolutions, Shi et al. 2016). Convolutions that pad as TensorFlow does need no padded copy.
+    What is not made so stays: group and instance norms, batch norms elsewhere, blocks with
+    attention, other decoders.
 
     How the modules follow each other is seen on one small image of noise, on which the two are
     compared as well; if they differed, as where a module is used in a way that is not seen, all
@@ -63,8 +65,10 @@ def folded(network: nn.Module, in_channels: int) -> nn.Module:
             _fold(conv, norm)
         names = {module: name for name, module in lighter.named_modules()}
         for _, norm in pairs:
-            after = getattr(norm, "act", nn.Identity())
-            lighter.set_submodule(names[norm], after)
+            lighter.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
+        for module, name in names.items():
+            if type(module) is Conv2dSame and module.stride == (2, 2):
+                lighter.set_submodule(name, _evenly_padded(module))
         for block, channels in doubling.items():
             lighter.set_submodule(names[block], DoublingBlock(block, channels))
         if not _near(lighter(image), wanted):
@@ -115,7 +119,9 @@ def _followed(
 
     Of these also the channels of what is doubled.
     """
-    given: list[tuple[nn.Conv2d, torch.Tensor]] = []  # kept, so that no other tensor is taken for it
+    given: list[
+        tuple[nn.Conv2d, torch.Tensor]
+    ] = []  # kept, so that no other tensor is taken for it
     taken: list[tuple[nn.Conv2d, nn.Module]] = []
     doubling: dict[UnetDecoderBlock, int] = {}
 
@@ -163,9 +169,39 @@ def _is_plain(block: UnetDecoderBlock) -> bool:
 def _fold(conv: nn.Conv2d, norm: Any) -> None:
     """Make a batch norm part of the convolution before it, whose class and forward stay."""
     weight, bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
     )
     conv.weight, conv.bias = _weight(weight), _weight(bias)
+
+
+def _evenly_padded(conv: Conv2dSame) -> nn.Module:
+    """Return a convolution that pads as TensorFlow does, by steps of 2, as one that need not copy.
+
+    Of maps of even sides that pads one pixel more below and right than above and left; with a
+    first row and column of weights that are 0 it is the same on all sides.
+    """
+    kernel, dilation = conv.kernel_size, conv.dilation
+    if dilation != (1, 1) or any(side % 2 == 0 for side in kernel):
+        return conv
+    even = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        (kernel[0] + 1, kernel[1] + 1),
+        2,
+        (kernel[0] // 2, kernel[1] // 2),
+        groups=conv.groups,
+        bias=conv.bias is not None,
+    )
+    even.weight = _weight(pad(conv.weight, (1, 0, 1, 0)))
+    if conv.bias is not None:
+        even.bias = _weight(conv.bias)
+    return even
 
 
 def _weight(values: torch.Tensor) -> nn.Parameter:
@@ -176,6 +212,4 @@ def _weight(values: torch.Tensor) -> nn.Parameter:
 
 def _near(found: Any, wanted: Any) -> bool:
     pairs = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
-    return all(
-        bool((a - b).abs().max() <= NEAR * max(1.0, float(b.abs().max()))) for a, b in pairs
-    )
+    return all(bool((a - b).abs().max() <= NEAR * max(1.0, float(b.abs().max()))) for a, b in pairs)
