@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
-from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -67,7 +68,7 @@ def folded(network: nn.Module, in_channels: int) -> nn.Module:
         for _, norm in pairs:
             lighter.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
         for module, name in names.items():
-            if type(module) is Conv2dSame and module.stride == (2, 2):
+            if isinstance(module, nn.Conv2d) and _pads_unevenly(module):
                 lighter.set_submodule(name, _evenly_padded(module))
         for block, channels in doubling.items():
             lighter.set_submodule(names[block], DoublingBlock(block, channels))
@@ -180,15 +181,18 @@ def _fold(conv: nn.Conv2d, norm: Any) -> None:
     conv.weight, conv.bias = _weight(weight), _weight(bias)
 
 
-def _evenly_padded(conv: Conv2dSame) -> nn.Module:
+def _pads_unevenly(conv: nn.Conv2d) -> bool:
+    odd = all(side % 2 for side in conv.kernel_size)
+    return type(conv) is Conv2dSame and (conv.stride, conv.dilation) == ((2, 2), (1, 1)) and odd
+
+
+def _evenly_padded(conv: nn.Conv2d) -> nn.Conv2d:
     """Return a convolution that pads as TensorFlow does, by steps of 2, as one that need not copy.
 
     Of maps of even sides that pads one pixel more below and right than above and left; with a
     first row and column of weights that are 0 it is the same on all sides.
     """
-    kernel, dilation = conv.kernel_size, conv.dilation
-    if dilation != (1, 1) or any(side % 2 == 0 for side in kernel):
-        return conv
+    kernel = conv.kernel_size
     even = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,

@@ -3,7 +3,7 @@ from copy import deepcopy
 import pytest
 import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from src.networks.model import stride
@@ -28,7 +28,7 @@ def learnt(**change):
                 (module.bias.data, -0.5, 0.5),
             ]:
                 values.uniform_(low, high, generator=drawn)
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  torch's stub lacks memory_format
 
 
 def answers(model, side, in_channels=3):
@@ -97,9 +97,12 @@ def test_the_network_itself_stays_as_it_is():
 
 def test_doubled_maps_are_convolved_as_by_hand():
     block = UnetDecoderBlock(1, 0, 1, use_norm="identity").eval()
+    conv = block.conv1[0]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
     with torch.no_grad():
-        block.conv1[0].weight.copy_(torch.arange(1.0, 10).view(1, 1, 3, 3))
-        block.conv1[0].bias.zero_()
+        conv.weight.copy_(torch.arange(1.0, 10).view(1, 1, 3, 3))
+        conv.bias.zero_()
         found = DoublingBlock(block, 1).small(torch.tensor([[[[1.0, 10.0]]]]))
     # two rows 1 1 10 10 and zeros around them, under the weights 1 2 3, 4 5 6, 7 8 9
     assert found[0, 0].tolist() == [[28, 174, 291, 240], [16, 102, 165, 120]]
