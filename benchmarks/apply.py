@@ -1,13 +1,13 @@
 """Show how fast a bundle predicts images, beside the stage predict.
 
-    python -m benchmarks.apply data/bundle/model.maskline.zip [--images 12]
+    python -m benchmarks.apply data/bundle/model.maskline.zip [--images 12] [--squares 4]
 
 Needs data/prepared: run `make repro` first, and requirements-onnx.txt. Every image of val, and
 squares put together of such images, is predicted by all networks of the bundle in all its views,
 in every way in turn, as machines change speed from one second to the next; on one thread:
 
     all at once     all views of an image through a network at once, in float32
-    torch, float32  as many at a time as is fast
+    torch, float32  as many at a time as is fast, by networks with less to compute
     torch           likewise, in the arithmetic of this processor: what predict and deploy.apply do
     onnxruntime     by onnxruntime: deploy.apply --runtime onnx
 
@@ -51,8 +51,7 @@ from src.scoring.candidate_tables import candidate_rles
 
 PREPARED = Path("data/prepared")
 RESULT = Path(__file__).parent / "results" / "apply.json"
-SIDES = (256, 512)  # px, of squares of images
-FEW = 4  # of them
+SIDES = [256, 512]  # px, of squares of images
 BASE = "all at once"
 
 
@@ -60,6 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--images", type=int, default=60, help="of val, at most")
+    parser.add_argument("--sides", type=int, nargs="*", default=SIDES, help="px, of squares")
+    parser.add_argument("--squares", type=int, default=4, help="of each side")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -67,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     table = read_images(PREPARED, "val").head(args.images)
     photos = open_photos(PREPARED, "val")
     images = [read_photo(photos, name) for name in table["name"]]
-    sets = {"as they are": images, **{f"{side} px": _squares(images, side) for side in SIDES}}
+    squares = {f"{side} px": _squares(images, side, args.squares) for side in args.sides}
+    sets = {"as they are": images, **squares}
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
         files = export_networks(bundle, Path(folder))
@@ -135,12 +137,12 @@ def _all_at_once(one: Network, params: PredictParams) -> Predict:
     return predict
 
 
-def _squares(images: list[np.ndarray], side: int) -> list[np.ndarray]:
+def _squares(images: list[np.ndarray], side: int, count: int) -> list[np.ndarray]:
     """Put images together to squares of a side."""
     tiles = -(-side // min(images[0].shape[:2]))
     rng = np.random.default_rng(0)
     squares = []
-    for _ in range(FEW):
+    for _ in range(count):
         drawn = rng.integers(0, len(images), (tiles, tiles))
         rows = [np.concatenate([images[number] for number in row], axis=1) for row in drawn]
         squares.append(np.ascontiguousarray(np.concatenate(rows)[:side, :side]))

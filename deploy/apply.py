@@ -21,8 +21,8 @@ Images of up to 2048 x 2048 px are predicted whole, as in training, larger ones 
 found does not depend on their size. What is done is kept in OUT.work until all is done: the same
 command goes on where it was stopped.
 
-With --runtime onnx networks run by onnxruntime (requirements-onnx.txt), which is faster on a
-processor; maps may differ from those of torch by a step of 1/255 here and there.
+With --runtime onnx networks run by onnxruntime (requirements-onnx.txt), on a processor about as
+fast as torch in float32; maps may differ from those of torch by a step of 1/255 here and there.
 """
 
 import argparse
@@ -140,7 +140,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--simplify", type=float, default=0.5, help="px, of outlines; 0 is exact")
     parser.add_argument("--right-angles", action="store_true", help="of outlines, for buildings")
     parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch",
-                        help="what networks run by; onnx is faster on a processor")  # fmt: skip
+                        help="what networks run by")  # fmt: skip
     parser.add_argument("--scheduler", default="none", help="of Dask: tcp://host:port")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier run wrote"

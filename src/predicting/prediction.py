@@ -227,7 +227,9 @@ def _merged_views(
         merged["embedding"] = torch.cat([merged["embedding"], seen])
     if spread:
         probability = answers["mask"].float().sigmoid()
-        merged |= zip(MOMENTS, torch.var_mean(probability, 0, correction=0)[::-1], strict=True)
+        mean = probability.mean(0)  # torch.var_mean takes seven times as long along this side
+        variance = (probability - mean).square().mean(0)
+        merged |= zip(MOMENTS, (mean, variance), strict=True)
     return merged
 
 

@@ -25,6 +25,7 @@ from src.mosaics.image_objects import SceneObject, image_objects
 from src.mosaics.runs import Area
 from src.networks.model import stride
 from src.predicting.allowed_views import NESTED
+from src.predicting.network_maps import Predict
 from src.preparing.photos import read_photo
 from src.scenes.scene import refusal
 from src.scenes.scene_maps import Windows
@@ -115,9 +116,7 @@ def scene_windows(model: Model, side: int) -> Windows:
 
 def predict_tile(image: np.ndarray, *, model: Model) -> dict[str, Any]:
     """Predict the maps of a tile of a scene and what is around it, uint8 (h, w, 3)."""
-    bundle = read_model(model)
-    whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
-    return _maps(bundle._replace(predict=whole), image, model)
+    return _maps(image, model, of_tile=True)
 
 
 def find_in_maps(maps: dict[str, Any], *, model: Model) -> pd.DataFrame:
@@ -156,7 +155,7 @@ def objects_of_image(path: Path, *, model: Model) -> tuple[list[SceneObject], np
     except InputError as error:
         return str(error)
     bundle, (height, width) = read_model(model), image.shape[:2]
-    maps = _maps(bundle, image, model)
+    maps = _maps(image, model, of_tile=False)
     area = Area(0, height, 0, width)
     return image_objects(found_objects(bundle, maps), image, height, area), maps["mask"]
 
@@ -167,7 +166,17 @@ def _read(path: Path, stamp: tuple[int, int]) -> Bundle:
     return read_bundle(path)
 
 
-def _maps(bundle: Bundle, image: np.ndarray, model: Model) -> dict[str, Any]:
-    by_files = onnx_predictors(bundle, model.files) if model.files else None
-    found = network_maps(bundle, by_files or predictors(bundle), image)
-    return merged_maps(bundle, found)
+def _maps(image: np.ndarray, model: Model, *, of_tile: bool) -> dict[str, Any]:
+    bundle = read_model(model)
+    predict = _predictors(model._replace(score=None), of_tile)
+    return merged_maps(bundle, network_maps(bundle, predict, image))
+
+
+@lru_cache(maxsize=2)  # of images and of tiles
+def _predictors(model: Model, of_tile: bool) -> list[Predict]:
+    """Return what predicts an image by each network; tiles of scenes whole, whatever their size."""
+    bundle = read_model(model)
+    if of_tile:
+        whole = bundle.predict.model_copy(update={"max_size": ANY_SIDE, "overlap": 1})
+        bundle = bundle._replace(predict=whole)
+    return onnx_predictors(bundle, model.files) if model.files else predictors(bundle)
