@@ -171,7 +171,7 @@ def _judge(
         "precision_recall": pd.DataFrame(curve, columns=TABLES["precision_recall"]),
     }
     judged = (predictions, tables["detections"])
-    tables["outlines"] = judge_outlines(*records, *judged, outlines, workers)
+    tables["outlines"] = judge_outlines(*records, *judged, params, outlines, workers)
     beyond = beyond_limit(*records, result.matches, params.max_detections)
     return result.metrics | score_together(rows), tables, beyond
 

@@ -115,7 +115,8 @@ def judge_outlines(
     annotations: list[Annotation],
     predictions: list[Prediction],
     found: pd.DataFrame,
-    params: OutlinesParams,
+    params: EvaluateParams,
+    outlines: OutlinesParams,
     workers: WorkersParams,
 ) -> pd.DataFrame:
     """Compare the outlines of accepted detections with those of the objects they have found.
@@ -126,17 +127,23 @@ def judge_outlines(
         That were judged.
     found : DataFrame
         detection, image_id, tp, accepted and truth_id of the judged detections, at IoU 0.5.
-    params, workers : OutlinesParams, WorkersParams
+    params, outlines, workers : EvaluateParams, OutlinesParams, WorkersParams
+        At most `params.outline_images` images are looked at, as a pair takes milliseconds.
 
     Returns
     -------
     table : DataFrame
-        OUTLINE_COLUMNS: for each image with such a pair how many there are, and sums over them of
-        what `Agreement` has.
+        OUTLINE_COLUMNS: for each image looked at with such a pair how many there are, and sums
+        over them of what `Agreement` has.
     """
     truth = {one["id"]: one["segmentation"] for one in annotations}
     records = {one["id"]: one for one in images}
+    drawn = sorted(records)
+    if 0 < params.outline_images < len(drawn):
+        generator = np.random.default_rng(params.seed)
+        drawn = generator.choice(drawn, params.outline_images, replace=False)
     kept = found[found["tp"].astype(bool) & found["accepted"].astype(bool)]
+    kept = kept[kept["image_id"].isin(drawn)]
     by_image: dict[int, list[tuple[str, str]]] = {}
     rows = zip(kept["image_id"], kept["detection"], kept["truth_id"], strict=True)
     for image, detection, number in cast("Iterable[tuple[int, int, int]]", rows):
@@ -145,7 +152,7 @@ def judge_outlines(
     calls = ((pairs, records[image]["height"]) for image, pairs in by_image.items())
     memory = BYTES * largest((one["height"], one["width"]) for one in images)
     compared = in_order(
-        agreements_of_image, calls, scheduler=workers.scheduler, memory=memory, params=params
+        agreements_of_image, calls, scheduler=workers.scheduler, memory=memory, params=outlines
     )
     compared = tqdm(compared, "outlines", total=len(by_image), unit="image", delay=2)
     told = [

@@ -23,6 +23,7 @@ split_folds:
 evaluate:
   max_detections: 100
   resamples: 200
+  outline_images: 0
   seed: 0
 outlines:
   simplify: 0.5

@@ -148,8 +148,11 @@ FOUND = pd.DataFrame(
 )
 
 
-def judged(found):
-    return judge_outlines(IMAGES, ANNOTATIONS, PREDICTIONS, found, EXACT, HERE)
+PARAMS = EvaluateParams(max_detections=100, resamples=200, outline_images=0, seed=0)
+
+
+def judged(found, params=PARAMS):
+    return judge_outlines(IMAGES, ANNOTATIONS, PREDICTIONS, found, params, EXACT, HERE)
 
 
 def test_accepted_detections_are_compared_with_what_they_found():
@@ -161,6 +164,17 @@ def test_accepted_detections_are_compared_with_what_they_found():
     assert both.iloc[0].tolist() == ["a", 1, 0.0, 1.0, 4.0, 4.0, 1.0]
 
 
+def test_of_many_images_some_are_looked_at():
+    all_pairs = FOUND.assign(accepted=True)
+    one = PARAMS.model_copy(update={"outline_images": 1})
+    looked_at = {
+        judged(all_pairs, one.model_copy(update={"seed": seed}))["name"].item() for seed in range(9)
+    }
+    assert looked_at == {"a", "b"}
+    two = PARAMS.model_copy(update={"outline_images": 2})
+    assert judged(all_pairs, two)["name"].tolist() == ["a", "b"]
+
+
 def test_the_drawing_of_outlines_is_obeyed():
     mask = np.tri(40, 50, dtype=np.uint8)
     encoded = coco_mask.encode(np.asfortranarray(mask))
@@ -170,13 +184,12 @@ def test_the_drawing_of_outlines_is_obeyed():
     corners = []
     for simplify in (0.0, 1.0):
         params = OutlinesParams(simplify=simplify, right_angles=False)
-        given = [{"segmentation": slope}], found, params, HERE
+        given = [{"segmentation": slope}], found, PARAMS, params, HERE
         corners.append(judge_outlines(IMAGES, annotations, *given)["vertices"][0])
     assert corners[0] == 82  # two of each of 40 steps, and the ends of the left side
     assert corners[1] < 8
 
 
-PARAMS = EvaluateParams(max_detections=100, resamples=200, seed=0)
 SUMS = pd.DataFrame(
     [("a", 1, 3.0, 1.0, 6.0, 4.0, 0.5), ("c", 3, 1.0, 2.0, 10.0, 12.0, 2.5)],
     columns=[*OUTLINE_COLUMNS],
