@@ -176,7 +176,7 @@ def test_a_param_reaches_exactly_the_stages_that_read_it(repository, edit, key, 
         ("src/losses/mask_loss.py", TRAINING),
         ("src/training/loop.py", TRAINING),
         ("src/networks/network_input.py", TRAINING | PREDICTION | PLANNING | BUNDLE),
-        ("src/predicting/views.py", PREDICTION | BUNDLE),
+        ("src/predicting/views.py", TRAINING | PREDICTION | BUNDLE),
         ("src/networks/model.py", TRAINING | PREDICTION | PLANNING | BUNDLE),
         ("src/maps/probability_maps.py", PREDICTION | {"ensemble", "bundle"}),
         (
