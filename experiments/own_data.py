@@ -6,7 +6,6 @@ Reads  the folder, laid out as docs/data.md says; params.yaml, for all but datas
 Writes own/mine/  a clone of this repository, with the report, the objects found, the models
        the DVC experiment `mine` of the last commit
 
-Where params.yaml has two folds, there are as many as the plan proposes for these images.
 Nothing else of this repository changes, params.yaml neither, whenever it is stopped. The clone
 begins with the last commit and the changes to it that are not committed yet. It shares DVC's cache,
 so that a second run takes up where the first one stopped, and redoes what has changed.
@@ -22,20 +21,11 @@ from pathlib import Path
 
 from experiments.revisions import experiment_reference, git
 from src.base.errors import InputError
-from src.base.files import read_json
-from src.formats.tables import read_table
 
 CLONES = Path("own")
 ROOT_LINE = re.compile(
     r"""^(dataset:.*\n(?:(?:[ #].*)?\n)*? +root: +)(?:"[^"]*"|'[^']*'|\S+)""", re.MULTILINE
 )
-FOLDS_LINES = re.compile(  # of two folds, both of them trained
-    r"(?P<before>^split_folds:.*\n(?:(?:[ #].*)?\n)*? +k: +)2\b"
-    r"(?P<between>.*\n(?:(?:[ #].*)?\n)*? +folds:.*\n)"
-    r"(?P<indent> +- )0\n +- 1\n(?! +- )",
-    re.MULTILINE,
-)
-GROUPS_OF_FOLD = 5  # at least, so that folds are alike
 MADE = ("dvc.lock", "data/dvc.lock", "reports/*.json", "reports/*.md")  # by runs, and in git
 IDENTITY = {"user.name": "Maskline", "user.email": "maskline@localhost"}  # where git has none
 
@@ -52,12 +42,10 @@ def main(argv: list[str] | None = None) -> None:
         _link(clone / weights, weights)
     params = clone / "params.yaml"
     params.write_text(with_root(params.read_text(encoding="utf-8"), f"data/raw/{name}"))
-    _repro(clone, name, "plan", "find_duplicates")
-    table = read_table(clone / "data/groups/train.csv", "find_duplicates", ["group"])
-    planned = read_json(clone / "data/plan/split_folds.json")["k"]
-    if table["group"].nunique() >= GROUPS_OF_FOLD * planned:
-        params.write_text(with_folds(params.read_text(encoding="utf-8"), planned))
-    _repro(clone, name)
+    if not _dvc(clone, "repro"):
+        raise InputError(
+            f"{name} stopped, see above; mend that and start it again, it goes on from there"
+        )
     _keep(clone, name)
     folder = clone.absolute()
     print(f"\n{(clone / 'reports/results.md').read_text(encoding='utf-8')}")
@@ -95,27 +83,6 @@ def with_root(params: str, root: str) -> str:
     if count != 1:
         raise InputError("params.yaml: no line 'root:' in dataset; restore it from git")
     return changed
-
-
-def with_folds(params: str, k: int) -> str:
-    """Return the text of params.yaml with k folds, all trained, where it has two, both trained.
-
-    Other numbers of folds were said by hand, and stay. DVC has to know the folds before the first
-    stage, so that `auto` cannot stand for what the plan proposes.
-    """
-    return FOLDS_LINES.sub(lambda found: _folds_text(found, k), params)
-
-
-def _folds_text(found: re.Match[str], k: int) -> str:
-    lines = "".join(f"{found['indent']}{fold}\n" for fold in range(k))
-    return f"{found['before']}{k}{found['between']}{lines}"
-
-
-def _repro(clone: Path, name: str, *stages: str) -> None:
-    if not _dvc(clone, "repro", *stages):
-        raise InputError(
-            f"{name} stopped, see above; mend that and start it again, it goes on from there"
-        )
 
 
 def _refuse_another(clone: Path, name: str, data: Path) -> None:

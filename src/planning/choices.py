@@ -27,9 +27,7 @@ CROPS = (128, 384)  # px, least and most where it is not
 LENGTHS_IN_CROP = 6  # of a large object
 DEEP_CROP, DEEP_OBJECT = 256, 64  # px, from which an encoder halves the image five times
 BATCH, BATCH_PIXELS = 8, 1_000_000  # images; pixels of all crops of a batch, at most
-# How often two folds see each image they learn from, at least, for at most so many times the steps
-PASSES, MORE = 30, 2.0
-FOLDS, MORE_FOLDS = 2, 4  # of few images, and of those that two folds see rarely
+PASSES, MORE = 30, 2.0  # how often an image is seen, at least, for at most so many times the steps
 SIGMAS = (3.0, 10.0)  # px, least and most
 SIGMA_WITHOUT = 5.0  # px, where no objects are near each other
 FELT = 3  # times sigma: beyond it the weight of a distance is below 1 / 8,000 of its highest
@@ -83,8 +81,7 @@ def choose(
         _encoder_depth(found, factor, crop),
         crop_size,
         batch_size,
-        _folds(found, batch, steps, timed),
-        _epochs(round(found.images * learnt), batch, steps, max(phases, 1), _passes(learnt), timed),
+        _epochs(round(found.images * learnt), batch, steps, max(phases, 1), timed),
         sigma,
         *_touching(found, losses),
         _max_distance(losses, sigma),
@@ -161,25 +158,7 @@ def _batch_size(crop_size: float) -> Choice:
     return Choice("train", "batch_size", value, f"{reason}, of at most {BATCH_PIXELS / 1e6:.2g}")
 
 
-def _folds(found: Fingerprint, batch_size: float, steps: int, timed: str) -> Choice:
-    """Choose how many folds networks are trained for, which DVC has to know before the plan."""
-    seen = steps / max(1.0, found.images / FOLDS / batch_size)
-    value = MORE_FOLDS if seen < PASSES and not timed else FOLDS
-    reason = timed or (
-        f"in plan.steps {steps} networks of two folds see an image {seen:.0f} times; below {PASSES}"
-        " four networks, each of three quarters of the images, gain more than longer training"
-    )
-    return Choice("split_folds", "k", value, reason)
-
-
-def _passes(learnt: float) -> float:
-    """Return how often a network sees its images at least: less, the more networks see an image."""
-    return PASSES * 2 * (1 - learnt)
-
-
-def _epochs(
-    images: int, batch_size: float, steps: int, phases: int, least: float, timed: str
-) -> Choice:
+def _epochs(images: int, batch_size: float, steps: int, phases: int, timed: str) -> Choice:
     batches = max(1, int(images // batch_size))
     reason = (
         f"a network learns from about {images} images, in {batches} "
@@ -188,8 +167,8 @@ def _epochs(
     if phases > 1:
         reason += f" for {phases} phases together"
     passes = steps / batches
-    if passes < least and not timed:
-        passes = min(least, MORE * passes)
+    if passes < PASSES and not timed:
+        passes = min(PASSES, MORE * passes)
         reason += f"; as those see an image rarely, up to {MORE:g} times as many are taken"
     return Choice("train", "epochs", max(1, coarse(passes / phases)), reason)
 

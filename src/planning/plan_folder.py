@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from src.base.errors import InputError
 from src.base.files import read_json, write_text
 
-SECTIONS = ("evaluate", "loss", "model", "postprocess", "split_folds", "train", "weight_maps")
+SECTIONS = ("evaluate", "loss", "model", "postprocess", "train", "weight_maps")
 
 
 class Choice(NamedTuple):

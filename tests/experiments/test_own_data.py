@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from experiments import own_data
-from experiments.own_data import name_of, with_folds, with_root
+from experiments.own_data import name_of, with_root
 from experiments.revisions import experiment_reference, git, read_metrics
 from src.base.errors import InputError
 
@@ -21,13 +21,6 @@ dataset:
   root:   data/sample     # folder
   format: auto
 model: {root: other}
-split_folds:              # of train
-  method: stratified      # k is said below
-  k: 2                    # folds
-  folds:                  # those that are trained
-    - 0
-    - 1
-  seed: 0
 """
 SCORE = """
 import json, sys, time
@@ -44,28 +37,12 @@ Path("reports/metrics.json").write_text(json.dumps({"val.ap50": len(words)}))
 Path("reports/results.md").write_text(f"{len(words)} words\\n")
 Path("reports/index.html").write_text("a page of " + sys.argv[1])
 """
-PLAN = """
-import json
-from pathlib import Path
-for folder in ("data/plan", "data/groups"):
-    Path(folder).mkdir(exist_ok=True, parents=True)
-Path("data/plan/split_folds.json").write_text(json.dumps({"k": 4}))
-groups = "".join(f"g{number}\\n" for number in range(GROUPS))
-Path("data/groups/train.csv").write_text("group\\n" + groups)
-"""
 PIPELINE = """\
 stages:
-  plan:
-    cmd: python plan.py
-    deps: [plan.py]
-    outs: [data/plan, data/groups]
-  find_duplicates:
-    cmd: "true"
-    deps: [data/groups]
   score:
     cmd: python score.py "${dataset.root}"
     deps: ["${dataset.root}", score.py]
-    params: [model, split_folds]
+    params: [model]
     metrics: [{reports/metrics.json: {cache: false}}]
     outs: [{reports/results.md: {cache: false}}, reports/index.html]
 """
@@ -97,33 +74,6 @@ def test_of_the_params_the_root_alone_changes():
         with_root("model:\n  root: x\n", "data/raw/mine")
 
 
-def test_of_two_folds_there_are_as_many_as_planned():
-    changed = with_folds(PARAMS, 4)
-    two, four = ("".join(f"    - {fold}\n" for fold in range(count)) for count in (2, 4))
-    assert changed == PARAMS.replace("  k: 2 ", "  k: 4 ").replace(two, four)
-    real = YAML(typ="safe").load(with_folds((PROJECT / "params.yaml").read_text(), 3))
-    assert (real["split_folds"]["k"], real["split_folds"]["folds"]) == (3, [0, 1, 2])
-    assert with_folds(PARAMS, 2) == PARAMS
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("  k: 2 ", "  k: 3 "), ("    - 1\n", "    - 1\n    - 2\n"), ("    - 1\n", "")],
-)
-def test_folds_said_by_hand_stay(old, new):
-    said = PARAMS.replace(old, new)
-    assert said != PARAMS
-    assert with_folds(said, 4) == said
-
-
-@pytest.mark.slow
-def test_few_groups_are_not_divided_further(repository, tmp_path):
-    Path("plan.py").write_text(PLAN.replace("GROUPS", "19"))
-    own_data.main([str(write_words(tmp_path / "mine", "one"))])
-    params = git("show", f"{experiment_reference('mine')}:params.yaml")
-    assert params == with_root(Path("params.yaml").read_text(), "data/raw/mine")
-
-
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository of one stage, in whose params something is changed and not committed."""
@@ -133,7 +83,6 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     for name, text in (("params.yaml", PARAMS), ("score.py", SCORE), ("dvc.yaml", PIPELINE)):
         Path(name).write_text(text)
-    Path("plan.py").write_text(PLAN.replace("GROUPS", "20"))
     Path(".gitignore").write_text("/own/\n/data/raw/*\n!/data/raw/*.dvc\n")
     for command in (
         ["git", "init", "-q"],
@@ -174,8 +123,7 @@ def test_a_folder_anywhere_becomes_an_experiment_and_nothing_else_changes(
     assert (clone / "reports/index.html").read_text() == "a page of data/raw/my_words_more"
     assert metrics_of("my_words_more") == 3
     params = git("show", f"{experiment_reference('my_words_more')}:params.yaml")
-    changed = PARAMS.replace("other", "changed")
-    assert params == with_folds(with_root(changed, "data/raw/my_words_more"), 4)
+    assert params == with_root(PARAMS.replace("other", "changed"), "data/raw/my_words_more")
     assert (Path("params.yaml").read_bytes(), git("status", "--porcelain")) == before
 
     own_data.main([str(data)])

@@ -61,7 +61,6 @@ def test_a_typical_set_is_seen_whole_and_as_it_is():
         "encoder_depth": 5,
         "crop_size": 256,
         "batch_size": 8,
-        "k": 2,
         "epochs": 200,  # 50 images are 6 batches of 8
         "sigma": 8.0,
         "boundary_distance_weight": 0.0,
@@ -161,29 +160,12 @@ def test_epochs_follow_from_steps(images, learnt, steps, epochs):
 
 def test_where_images_would_be_seen_rarely_up_to_twice_the_batches_are_taken():
     def epochs(batches):  # of 100 steps
-        return chosen(TYPICAL._replace(images=16 * batches), steps=100)["epochs"]
+        return chosen(TYPICAL._replace(images=8 * batches), learnt=1.0, steps=100)["epochs"]
 
     assert [epochs(batches) for batches in (5, 6, 8, 10, 100)] == [30, 30, 25, 20, 2]
     words = "; as those see an image rarely, up to 2 times as many are taken"
     assert words in reason("epochs", steps=10)
     assert words not in reason("epochs", steps=1000)
-
-
-def test_the_more_folds_the_rarer_a_network_may_see_its_images():
-    found = TYPICAL._replace(images=800)
-
-    def epochs(folds, steps):
-        return chosen(found, learnt=1 - 1 / folds, steps=steps)["epochs"]
-
-    assert [epochs(folds, 750) for folds in (2, 4, 5)] == [30, 15, 12]  # 50, 75, 80 batches
-    assert [epochs(folds, 1500) for folds in (2, 4, 5)] == [30, 20, 19]
-
-
-def test_there_are_four_folds_where_two_see_images_rarely():
-    found = TYPICAL._replace(images=160)  # of which a network of two folds has 10 batches
-    assert [chosen(found, steps=steps)["k"] for steps in (299, 300)] == [4, 2]
-    assert chosen(found, steps=160, batch_size=4)["k"] == 4  # 20 batches
-    assert "plan.steps 160 networks of two folds see an image 16 times" in reason("k", found, 160)
 
 
 def test_a_time_that_is_given_is_not_exceeded():
