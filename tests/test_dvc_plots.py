@@ -68,7 +68,11 @@ def test_without_experiments_make_table_says_what_to_do(repository):
     for name in ("requirements.txt", ".venv/.installed"):
         (repository / name).touch()
     make = subprocess.run(
-        ["make", "table"], cwd=repository, env=environment, capture_output=True, text=True
+        ["make", "--no-print-directory", "table"],
+        cwd=repository,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert make.returncode != 0
     assert make.stdout.startswith("No experiment starts from this commit. Run one:\n")

@@ -558,7 +558,7 @@ def test_tables_are_written_as_markdown(report):
     results = (report / "results.md").read_text()
     assert "| Average precision at IoU 0.50 | ap50 | ranking | 0.6250 [" in results
     ablation = (report / "ablation.md").read_text()
-    assert "| wide &lt;gap> | loss.w0=50 | 0.5432 (+0.1111) |" in ablation
+    assert "| wide &lt;gap> | loss.w0=50 | one seed | 0.5432 (+0.1111) |" in ablation
 
 
 def test_same_input_same_bytes_and_no_leftovers(report, data, monkeypatch):
