@@ -30,6 +30,7 @@ from pycocotools import mask as coco_mask
 from skimage.measure import label, regionprops
 from tqdm import tqdm
 
+from benchmarks.processor import processor_name
 from src.candidates import candidates
 from src.candidates.candidates import image_candidates
 from src.objects.params import PostprocessParams
@@ -64,7 +65,7 @@ def main() -> None:
     result = {
         "thresholds": len(THRESHOLDS),
         "cores": 1,
-        "processor": _processor(),
+        "processor": processor_name(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "opencv": cv2.__version__,
@@ -166,11 +167,6 @@ def _draw_map(rng: np.random.Generator, side: int) -> np.ndarray:
     noise = cv2.GaussianBlur(noise, (0, 0), 2.5)
     drawn = np.clip(cv2.GaussianBlur(probability, (0, 0), 1.5) + noise, 0, 1)
     return np.rint(255 * drawn).astype(np.uint8)
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
 
 
 if __name__ == "__main__":

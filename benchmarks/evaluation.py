@@ -37,6 +37,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from benchmarks.processor import processor_name
 from src.judging.bootstrap import METRICS, PERCENTS, resample
 from src.judging.coco_evaluation import accepted_alone, check_predictions, evaluate_detections
 from src.judging.group_draws import interval
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         "detections": len(predictions),
         "resamples": RESAMPLES,
         "groups": len({image["id"] // GROUP for image in truth["images"]}),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": 1,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -184,14 +185,6 @@ def _coco(truth: dict, predictions: list[dict], seconds: list[float]) -> dict[st
         figures[f"ap_coco_{size}"] = precision[..., place]
         figures[f"ar_coco_{size}"] = recall[..., place]
     return {key: float(values.mean()) for key, values in figures.items()}
-
-
-def _processor() -> str:
-    """Name the processor as Linux does, elsewhere as Python does."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _shown(value: float | None) -> float:

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, cast
 
 from tqdm import tqdm
 
+from benchmarks.processor import processor_name
 from src.base.params import read_yaml
 
 HERE = Path(__file__).parents[1]
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, costs in found.items()
     ]
     result = {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "unit": f'python -c "{UNIT}"',
@@ -172,12 +173,6 @@ def _digest(paths: Iterable[Path]) -> str:
 
 def _ratio(costs: dict[str, float], key: str) -> float:
     return costs[f"now_{key}"] / costs[f"before_{key}"]
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":
