@@ -63,14 +63,19 @@ def partial_path(path: Path) -> Path:
 
 
 def _runs(process: int) -> bool:
-    """Tell whether there is another process of that number."""
+    """Tell whether there is another process of that number that has not ended.
+
+    One that was killed and has not been waited for, a zombie, still has its number.
+    """
+    import psutil  # here, as left-overs are rare and every stage would wait for it
+
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+        return process != os.getpid() and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):  # the latter where it has just ended
         return False
     except PermissionError:  # of another user
         return True
-    return process != os.getpid()
 
 
 @contextmanager

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from src.base.files import new_folder, write_text
@@ -55,3 +59,13 @@ def test_an_error_leaves_the_former_text_as_it_was(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(tmp_path / "b.csv", "new" * 10_000 + "\ud800")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old\n"]
+
+
+def test_what_a_killed_process_left_that_nobody_has_waited_for_is_removed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still has its number
+    left = tmp_path / f"out.{process.pid}.partial"
+    left.mkdir()
+    with new_folder(tmp_path / "out"):
+        assert not left.exists()
+    process.wait()
